@@ -1,0 +1,9 @@
+//! codex-manager
+
+pub mod account;
+pub mod codex;
+pub mod config;
+pub mod disk;
+pub mod quota;
+pub mod time;
+pub mod window;
