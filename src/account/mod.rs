@@ -1,1 +1,10 @@
-//! account
+//! Who?
+//!
+//! An account's names ([`email`], [`identity`]), the names the older tool gave to its files
+//! ([`legacy_name`]) and the order of the copies of one login ([`login`]).
+
+mod email;
+mod identity;
+
+pub use self::email::{Email, InvalidEmail};
+pub use self::identity::{Account, AccountKey, InvalidKey, Named, NotNamed, name};
