@@ -1,0 +1,134 @@
+//! Which words make up the command line?
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::styling::Styles;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::cli::picture;
+use crate::cli::{
+    backup, completions, config, cooldown, demo, doctor, list, normalize, recommend, restore, show,
+    status, switch, verify,
+};
+
+const STYLES: Styles = Styles::styled()
+    .header(picture::STRONG)
+    .usage(picture::STRONG)
+    .literal(picture::GOOD)
+    .placeholder(picture::FAINT);
+
+/// Keeps every Codex account's state safe, knows when each may work again, and moves between
+/// them.
+#[derive(Debug, Parser)]
+#[command(name = "codex-manager", version, styles = STYLES, max_term_width = 100)]
+#[command(disable_help_subcommand = true, infer_subcommands = false)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Global {
+    /// Manager home [default: $CODEX_MANAGER_HOME, else ~/.codex-manager]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    pub(crate) home: Option<PathBuf>,
+    /// Codex home [default: $CODEX_HOME, else the configured one, else ~/.codex]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    pub(crate) codex_home: Option<PathBuf>,
+    /// Time zone of shown times and of names, such as Europe/Berlin
+    #[arg(long, global = true, value_name = "ZONE", help_heading = "Everywhere")]
+    pub(crate) tz: Option<String>,
+    /// Print exactly one JSON document
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub(crate) json: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    pub(crate) quiet: bool,
+    /// Answer every question with yes
+    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    pub(crate) yes: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", help_heading = "Everywhere")]
+    pub(crate) color: Option<Color>,
+    /// Seconds to wait for another codex-manager
+    #[arg(long, global = true, value_name = "SECONDS", help_heading = "Everywhere")]
+    pub(crate) lock_timeout: Option<u64>,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Store the current account as a snapshot
+    Backup(backup::Args),
+    /// Bring a snapshot back, into the Codex home or elsewhere
+    Restore(restore::Args),
+    /// Sign another account in: swap the login and nothing else
+    Use(switch::Args),
+    /// List the snapshots, newest first
+    #[command(visible_alias = "ls", alias = "list-backups")]
+    List(list::Args),
+    /// Tell everything about one snapshot
+    Show(show::Args),
+    /// Check snapshots against their digests
+    Verify(verify::Args),
+    /// Read the quota of the current account
+    Status(status::Args),
+    /// Show when each account may work again
+    Cooldown(cooldown::Args),
+    /// Name the account to use next
+    #[command(visible_alias = "next")]
+    Recommend(recommend::Args),
+    /// Take over the older tool's DDmon_EMAIL_auth.json files
+    Normalize(normalize::Args),
+    /// Look for what is wrong
+    Doctor(doctor::Args),
+    /// Read and change the configuration
+    Config(config::Args),
+    /// Play the whole story in a throw-away folder
+    Demo(demo::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// The command's name, as in the schema of its JSON.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
+            Self::Use(_) => "use",
+            Self::List(_) => "list",
+            Self::Show(_) => "show",
+            Self::Verify(_) => "verify",
+            Self::Status(_) => "status",
+            Self::Cooldown(_) => "cooldown",
+            Self::Recommend(_) => "recommend",
+            Self::Normalize(_) => "normalize",
+            Self::Doctor(_) => "doctor",
+            Self::Config(_) => "config",
+            Self::Demo(_) => "demo",
+            Self::Completions(_) => "completions",
+        }
+    }
+}
+
+/// Reads a command line, the program's own name first.
+pub(crate) fn parse(words: &[OsString]) -> Result<CommandLine, clap::Error> {
+    CommandLine::try_parse_from(words)
+}
+
+/// The whole command tree, for completions.
+pub(crate) fn tree() -> clap::Command {
+    CommandLine::command()
+}

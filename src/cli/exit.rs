@@ -1,0 +1,95 @@
+//! With which code does a run end, and what does it say when it did not go well?
+
+use std::process::ExitCode;
+
+/// The documented exit codes (SPEC, "Exit codes").
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// It failed, or was done in part.
+    Failed,
+    /// A conflict or an ambiguity: a person must decide.
+    Conflict,
+    /// Codex is running on the home.
+    Running,
+    /// Bad arguments, configuration or input.
+    Usage,
+    /// Refused for safety.
+    Refused,
+    /// Another process holds the lock.
+    Locked,
+    /// No account is ready.
+    NothingReady,
+    /// Stopped by Ctrl-C.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number the shell sees.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Conflict => 2,
+            Self::Running => 3,
+            Self::Usage => 4,
+            Self::Refused => 5,
+            Self::Locked => 8,
+            Self::NothingReady => 10,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The word for it in `--json`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Conflict => "conflict",
+            Self::Running => "codex-is-running",
+            Self::Usage => "bad-input",
+            Self::Refused => "refused",
+            Self::Locked => "locked",
+            Self::NothingReady => "nothing-is-ready",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command ended without its result.
+#[derive(Debug)]
+pub struct Failure {
+    /// The code to end with.
+    pub exit: Exit,
+    /// What happened, with the value.
+    pub message: String,
+    /// The next step, as a command where there is one.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub(crate) fn hinted(self, hint: Option<String>) -> Self {
+        Self { hint: hint.or(self.hint), ..self }
+    }
+}

@@ -1,0 +1,216 @@
+//! Which words, columns, exit code?
+//!
+//! One file per command: its arguments, its run and its picture. [`run`] reads the command
+//! line, lets the command work and shows what it reports; nothing below this room prints.
+
+mod args;
+mod backup;
+mod completions;
+mod config;
+mod cooldown;
+mod demo;
+mod doctor;
+mod exit;
+mod list;
+mod normalize;
+mod picture;
+mod progress;
+mod prompt;
+mod recommend;
+mod restore;
+mod session;
+mod show;
+mod status;
+mod switch;
+mod verify;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::cli::args::{Color, Command, CommandLine};
+use crate::cli::picture::plain;
+use crate::cli::session::Session;
+use crate::world::World;
+
+pub use self::exit::{Exit, Failure};
+
+/// What a command found or did, ready to be shown in either way.
+pub(crate) struct Report {
+    /// The `data` of the JSON envelope.
+    data: Value,
+    /// The lines for a person, with styles; each ends in a newline.
+    text: String,
+    exit: Exit,
+}
+
+impl Report {
+    /// Serializing plain data with text keys cannot fail; if it ever did, `data` would be null.
+    pub(crate) fn new(data: &impl Serialize, text: impl Into<String>) -> Self {
+        let data = serde_json::to_value(data).unwrap_or_default();
+        Self { data, text: text.into(), exit: Exit::Done }
+    }
+
+    pub(crate) fn exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+}
+
+/// Runs one command line (the program's own name first) in `world`.
+///
+/// Whatever happens is told on the streams of `world`; the answer is the exit code.
+pub fn run(words: &[OsString], world: World) -> Exit {
+    let mut world = world;
+    let wants_json = words.iter().any(|word| word == "--json");
+    let line = match args::parse(words) {
+        Ok(line) => line,
+        Err(error) => return refuse(&error, wants_json, &mut world),
+    };
+    let colorful = is_colorful(line.global.color, &world);
+    let name = line.command.name();
+    let CommandLine { global, command } = line;
+    let mut session = Session::new(global, world);
+    let outcome = dispatch(command, &mut session);
+    let shown = if session.global.json {
+        show_json(name, outcome, &mut session)
+    } else {
+        show_text(outcome, colorful, &mut session)
+    };
+    shown.unwrap_or_else(|error| lost_output(&error, &mut session))
+}
+
+fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> {
+    match command {
+        Command::Backup(args) => backup::run(&args, session),
+        Command::Restore(args) => restore::run(&args, session),
+        Command::Use(args) => switch::run(&args, session),
+        Command::List(args) => list::run(&args, session),
+        Command::Show(args) => show::run(&args, session),
+        Command::Verify(args) => verify::run(&args, session),
+        Command::Status(args) => status::run(&args, session),
+        Command::Cooldown(args) => cooldown::run(&args, session),
+        Command::Recommend(args) => recommend::run(&args, session),
+        Command::Normalize(args) => normalize::run(&args, session),
+        Command::Doctor(args) => doctor::run(&args, session),
+        Command::Config(args) => config::run(&args, session),
+        Command::Demo(args) => demo::run(&args, session),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Help and version are results; everything else the parser says is a mistake in the input.
+fn refuse(error: &clap::Error, wants_json: bool, world: &mut World) -> Exit {
+    let colorful = is_colorful(None, world);
+    let text = if colorful { error.render().ansi().to_string() } else { error.render().to_string() };
+    if !error.use_stderr() {
+        let written = world.out.write_all(text.as_bytes()).and_then(|()| world.out.flush());
+        return if written.is_ok() { Exit::Done } else { Exit::Failed };
+    }
+    let plain_text = error.render().to_string();
+    let message = plain_text.lines().next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let failure = Failure::usage(message).hint("see `codex-manager --help`");
+    let written = if wants_json {
+        let envelope = envelope("codex-manager", Err(&failure), &[]);
+        writeln!(world.out, "{envelope}").and_then(|()| world.out.flush())
+    } else {
+        world.err.write_all(text.as_bytes())
+    };
+    drop(written); // There is nobody left to tell.
+    Exit::Usage
+}
+
+fn show_json(
+    name: &str,
+    outcome: Result<Report, Failure>,
+    session: &mut Session,
+) -> io::Result<Exit> {
+    let (envelope, exit) = match &outcome {
+        Ok(report) => (envelope(name, Ok(report), session.warnings()), report.exit),
+        Err(failure) => (envelope(name, Err(failure), session.warnings()), failure.exit),
+    };
+    writeln!(session.world.out, "{envelope}")?;
+    session.world.out.flush()?;
+    Ok(exit)
+}
+
+/// Exactly one document: what was done, what is worth knowing, what went wrong.
+fn envelope(name: &str, outcome: Result<&Report, &Failure>, warnings: &[String]) -> Value {
+    let (data, error) = match outcome {
+        Ok(report) => (report.data.clone(), Value::Null),
+        Err(failure) => (
+            Value::Null,
+            json!({
+                "code": failure.exit.code(),
+                "kind": failure.exit.word(),
+                "message": failure.message,
+                "hint": failure.hint,
+            }),
+        ),
+    };
+    json!({
+        "schema": format!("codex-manager.{name}/1"),
+        "ok": error.is_null(),
+        "data": data,
+        "warnings": warnings,
+        "error": error,
+    })
+}
+
+fn show_text(
+    outcome: Result<Report, Failure>,
+    colorful: bool,
+    session: &mut Session,
+) -> io::Result<Exit> {
+    let dress = |text: &str| {
+        if colorful { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
+    };
+    let warnings: Vec<String> = session.warnings().to_vec();
+    let world = &mut session.world;
+    for warning in warnings {
+        let label = dress(&picture::styled("warning:", picture::CARE));
+        writeln!(world.err, "{label} {}", plain(&warning))?;
+    }
+    match outcome {
+        Ok(report) => {
+            world.out.write_all(dress(&report.text).as_bytes())?;
+            world.out.flush()?;
+            Ok(report.exit)
+        }
+        Err(failure) => {
+            let label = dress(&picture::styled("error:", picture::BAD));
+            writeln!(world.err, "{label} {}", plain(&failure.message))?;
+            if let Some(hint) = &failure.hint {
+                let label = dress(&picture::styled("hint:", picture::GOOD));
+                writeln!(world.err, "{label} {}", plain(hint))?;
+            }
+            Ok(failure.exit)
+        }
+    }
+}
+
+/// The result could not be delivered. A reader that left early (`| head`) wanted no more; a
+/// full disk is a failure.
+fn lost_output(error: &io::Error, session: &mut Session) -> Exit {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Exit::Done;
+    }
+    let told = writeln!(session.world.err, "error: cannot write the result: {error}");
+    drop(told); // If standard error is gone too, the exit code has to do.
+    Exit::Failed
+}
+
+/// `--color`, else `NO_COLOR`, else whether a person is looking.
+fn is_colorful(flag: Option<Color>, world: &World) -> bool {
+    match flag {
+        Some(Color::Always) => true,
+        Some(Color::Never) => false,
+        Some(Color::Auto) | None => {
+            world.terminals.out
+                && world.variable("NO_COLOR").is_none()
+                && world.variable("TERM").is_none_or(|term| term != "dumb")
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! How does it look on a terminal?
+//!
+//! Text from files is escaped here before it is shown; styles are always written and taken out
+//! again by [`crate::cli`] where colour is not wanted.
+
+use std::fmt::{self, Display, Write as _};
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table as Grid};
+use unicode_width::UnicodeWidthStr;
+
+/// Column heads and words that matter.
+pub(crate) const STRONG: Style = Style::new().bold();
+/// Side remarks.
+pub(crate) const FAINT: Style = Style::new().dimmed();
+/// What is as it should be.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// What needs patience or a look.
+pub(crate) const CARE: Style = AnsiColor::Yellow.on_default();
+/// What is wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Some text in a style.
+pub(crate) fn styled(text: impl Display, style: Style) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Makes text from a file or an archive harmless: control, bidirectional and invisible
+/// characters become `\u{..}`.
+pub(crate) fn plain(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_treacherous(c) {
+            let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+fn is_treacherous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{061c}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A path for people: the user's home as `~`, odd characters escaped.
+pub(crate) fn path(path: &Path, user_home: Option<&Path>) -> String {
+    let short = user_home.filter(|home| home.parent().is_some()).and_then(|home| {
+        let rest = path.strip_prefix(home).ok()?;
+        Some(if rest.as_os_str().is_empty() { "~".into() } else { Path::new("~").join(rest) })
+    });
+    plain(&short.as_deref().unwrap_or(path).to_string_lossy())
+}
+
+/// A length in the unit that gives it two to four digits: `512 B`, `1.5 KiB`, `20 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut scale = 0;
+    let mut unit = "B";
+    for (power, name) in units.iter().enumerate() {
+        if count >> (10 * power) == 0 {
+            break;
+        }
+        (scale, unit) = (power, name);
+    }
+    if scale == 0 {
+        return format!("{count} {unit}");
+    }
+    // Tenths in integers: a u64 does not fit a double exactly.
+    let tenths = (u128::from(count) * 10) >> (10 * scale);
+    let (whole, tenth) = (tenths / 10, tenths % 10);
+    if whole < 10 { format!("{whole}.{tenth} {unit}") } else { format!("{whole} {unit}") }
+}
+
+/// A share for people: `55%`, `12.9%`; unknown is `–`.
+pub(crate) fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |share| {
+        let text = format!("{share:.1}");
+        format!("{}%", text.strip_suffix(".0").unwrap_or(&text))
+    })
+}
+
+/// What is unknown reads `–`.
+pub(crate) fn or_dash<T: Display>(value: Option<T>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A table whose less important columns give way when the terminal is narrow.
+pub(crate) struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+}
+
+struct Column {
+    head: &'static str,
+    /// The higher, the earlier it is dropped; 0 stays.
+    spare: u8,
+}
+
+struct Row {
+    cells: Vec<String>,
+    accent: Option<(String, Style)>,
+}
+
+impl Table {
+    /// Heads from left to right, each with how readily it is dropped (0: never).
+    pub(crate) fn new(columns: &[(&'static str, u8)]) -> Self {
+        let columns = columns.iter().map(|&(head, spare)| Column { head, spare }).collect();
+        Self { columns, rows: Vec::new() }
+    }
+
+    /// Adds a row; its cells are escaped here.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        let cells = cells.iter().map(|cell| plain(cell)).collect();
+        self.rows.push(Row { cells, accent: None });
+    }
+
+    /// Styles the first occurrence of `word` in the row added last.
+    pub(crate) fn accent(&mut self, word: &str, style: Style) {
+        if let Some(row) = self.rows.last_mut() {
+            row.accent = Some((word.to_owned(), style));
+        }
+    }
+
+    /// The table in at most `width` columns, as long as dropping what may be dropped helps.
+    pub(crate) fn draw(&self, width: Option<usize>) -> String {
+        let mut kept: Vec<usize> = (0..self.columns.len()).collect();
+        loop {
+            let lines = self.lay_out(&kept);
+            let widest = lines.iter().map(|line| line.width()).max().unwrap_or(0);
+            let spare = |&index: &usize| self.columns.get(index).map_or(0, |column| column.spare);
+            let droppable = kept.iter().copied().filter(|index| 0 < spare(index));
+            match (width, droppable.max_by_key(spare)) {
+                (Some(width), Some(drop)) if width < widest => kept.retain(|&index| index != drop),
+                _ => return self.dress(&lines),
+            }
+        }
+    }
+
+    fn lay_out(&self, kept: &[usize]) -> Vec<String> {
+        let pick = |cells: &[String]| -> Vec<String> {
+            kept.iter().filter_map(|&index| cells.get(index).cloned()).collect()
+        };
+        let heads: Vec<String> = self.columns.iter().map(|column| column.head.to_owned()).collect();
+        let mut grid = Grid::new();
+        grid.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        grid.add_row(pick(&heads));
+        for row in &self.rows {
+            grid.add_row(pick(&row.cells));
+        }
+        for index in 0..kept.len() {
+            if let Some(column) = grid.column_mut(index) {
+                column.set_padding((0, 2));
+            }
+        }
+        grid.lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    fn dress(&self, lines: &[String]) -> String {
+        let mut text = String::new();
+        for (index, line) in lines.iter().enumerate() {
+            let row = index.checked_sub(1).and_then(|index| self.rows.get(index));
+            let dressed = match row.map(|row| &row.accent) {
+                None => styled(line, STRONG),
+                Some(None) => line.clone(),
+                Some(Some((word, style))) => line.replacen(word, &styled(word, *style), 1),
+            };
+            text.push_str(&dressed);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Lines of `name  value`, the names aligned.
+pub(crate) struct Facts(Vec<(String, String)>);
+
+impl Facts {
+    pub(crate) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(crate) fn add(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push((name.to_owned(), value.into()));
+    }
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
+        for (name, value) in &self.0 {
+            writeln!(f, "{STRONG}{name}{STRONG:#}{:1$}  {value}", "", width - name.width())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn lengths_and_shares_read_well() {
+        for (count, expected) in [
+            (0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (1_536, "1.5 KiB"), (10_240, "10 KiB"),
+            (1_048_576, "1.0 MiB"), (5_368_709_120, "5.0 GiB"), (u64::MAX, "15 EiB"),
+        ] {
+            assert_eq!(bytes(count), expected);
+        }
+        assert_eq!(percent(Some(12.9)), "12.9%");
+        assert_eq!(percent(Some(55.0)), "55%");
+        assert_eq!(percent(None), "–");
+    }
+
+    #[test]
+    fn a_name_cannot_move_the_cursor_or_turn_the_line_around() {
+        assert_eq!(plain("a\u{1b}[2Jb\n\u{202e}c\u{9b}"), "a\\u{1b}[2Jb\\u{a}\\u{202e}c\\u{9b}");
+        assert_eq!(plain("jürgen@münchen.example ✓"), "jürgen@münchen.example ✓");
+    }
+
+    #[test]
+    fn a_narrow_table_drops_columns_and_never_wraps() {
+        let mut table = Table::new(&[("NAME", 0), ("NOTE", 2), ("STATE", 1)]);
+        table.row(["ada@example.com".into(), "a rather long note".into(), "ready".into()]);
+        let bare = |width| anstream::adapter::strip_str(&table.draw(width)).to_string();
+        assert_eq!(
+            bare(None),
+            "NAME             NOTE                STATE\nada@example.com  a rather long note  ready\n"
+        );
+        assert_eq!(bare(Some(30)), "NAME             STATE\nada@example.com  ready\n");
+        assert_eq!(bare(Some(5)), "NAME\nada@example.com\n");
+    }
+}

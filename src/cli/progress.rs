@@ -1,0 +1,56 @@
+//! How far is it?
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::session::Session;
+
+/// Steps shorter than this show nothing.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A bar over bytes on standard error, for whatever takes longer than half a second.
+///
+/// Without a terminal, with `--quiet` or `--json`, it counts and stays invisible.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    began: Instant,
+    hidden: bool,
+    wanted: bool,
+}
+
+impl Progress {
+    /// A bar that ends at `total` bytes.
+    pub(crate) fn bytes(label: &str, total: u64, session: &Session) -> Self {
+        let global = &session.global;
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
+        let style = ProgressStyle::with_template(
+            "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
+        );
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar.set_message(label.to_owned());
+        Self {
+            bar,
+            began: Instant::now(),
+            hidden: true,
+            wanted: session.world.terminals.err && !global.quiet && !global.json,
+        }
+    }
+
+    /// `count` bytes more are done.
+    pub(crate) fn advance(&mut self, count: u64) {
+        self.bar.inc(count);
+        if self.hidden && self.wanted && PATIENCE <= self.began.elapsed() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            self.hidden = false;
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,4 @@
+//! What do we keep, and how does it come back?
+
+pub mod metadata;
+pub mod name;
