@@ -1,0 +1,99 @@
+//! How is an SQLite database copied, checked and mended?
+//!
+//! It knows SQLite and nothing of who uses it. [`copy()`] takes a consistent copy while others
+//! write and leaves the source as it was; [`check`] asks a copy whether it is sound;
+//! [`replace_prefix`] rewrites paths in a copy of ours.
+//!
+//! SQLite's locks on a file belong to the process and fall when *any* descriptor of that file
+//! is closed: no database that this process has open elsewhere may be given to this room.
+
+mod copy;
+mod error;
+mod rewrite;
+mod uri;
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use copy::{Copied, copy};
+pub use error::DatabaseError;
+pub use rewrite::{Rewrite, replace_prefix};
+
+use super::error::At;
+use super::read;
+
+/// What every SQLite 3 database begins with.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Above this size only the quick check is made, in bytes: the full one compares every index
+/// with its table and takes minutes on a large database.
+const FULL_CHECK_CAP: u64 = 256 << 20;
+
+/// More problems than this are not listed.
+const PROBLEM_CAP: usize = 20;
+
+/// Whether a file begins like an SQLite database. An empty file does not, though SQLite would
+/// take it for one.
+///
+/// # Errors
+///
+/// When it is not a regular file, or cannot be read.
+pub fn looks_like_database(path: &Path) -> super::Result<bool> {
+    Ok(header(path)?.is_some())
+}
+
+/// Asks a database at rest, such as a copy of ours, whether it is sound.
+///
+/// Answers what is wrong, at most 20 things: none means sound. Nothing is written, and no file
+/// appears beside it. Up to 256 MiB the check is complete, above that it is SQLite's quick one.
+///
+/// # Errors
+///
+/// When the file cannot be opened, or SQLite gives up on it for a reason other than damage.
+pub fn check(path: &Path) -> Result<Vec<String>, DatabaseError> {
+    let size = std::fs::metadata(path).at("check", path)?.len();
+    let pragma = if size <= FULL_CHECK_CAP { "integrity_check" } else { "quick_check" };
+    match problems(path, pragma) {
+        Ok(problems) => Ok(problems),
+        Err(error) if error::is_damage(&error) || error::is_foreign(&error) => {
+            Ok(vec![error::message(&error)])
+        }
+        Err(source) => Err(DatabaseError::sqlite("check", path, source)),
+    }
+}
+
+fn problems(path: &Path, pragma: &str) -> rusqlite::Result<Vec<String>> {
+    let db = open(path, "mode=ro&immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.execute_batch("PRAGMA temp_store = MEMORY")?;
+    let mut statement = db.prepare(&format!("PRAGMA {pragma}({PROBLEM_CAP})"))?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut said = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    said.retain(|line| line != "ok");
+    Ok(said)
+}
+
+/// What the first bytes of a database say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Header {
+    /// Whether changes are kept in a write-ahead log.
+    wal: bool,
+}
+
+/// Reads the header, `None` if there is none. The file is closed again on return.
+fn header(path: &Path) -> super::Result<Option<Header>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    read::open_regular(path)?.take(20).read_to_end(&mut bytes).at("read", path)?;
+    let wal = bytes.get(18).zip(bytes.get(19)).is_some_and(|(w, r)| *w == 2 || *r == 2);
+    Ok(bytes.starts_with(MAGIC).then_some(Header { wal }))
+}
+
+/// Opens `path` with the parameters of an SQLite URI. Nothing is touched before the first query.
+fn open(path: &Path, parameters: &str, access: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = access | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(uri::of(path, parameters), flags)?;
+    // A schema may come from anywhere: it must not call functions that do things.
+    db.execute_batch("PRAGMA trusted_schema = OFF")?;
+    Ok(db)
+}

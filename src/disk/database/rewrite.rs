@@ -1,0 +1,112 @@
+//! How do paths in a database learn that their folder has moved?
+//!
+//! In a private copy only, in one transaction, and only in a table and a column that are exactly
+//! there: what we do not know we do not touch.
+
+use std::path::{MAIN_SEPARATOR, MAIN_SEPARATOR_STR, Path};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::DatabaseError;
+use super::open;
+use crate::disk::error::At;
+use crate::disk::{replace, sys};
+
+/// What became of the paths.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rewrite {
+    /// The column is there; every path below the old prefix now is below the new one.
+    Rewritten {
+        /// How many rows that changed.
+        rows: u64,
+    },
+    /// There is no such table with such a column: nothing was changed.
+    UnknownSchema,
+}
+
+/// Replaces a prefix of the paths in one column of the database at `db`, a private copy.
+///
+/// Whole components count: `/home/a` is a prefix of `/home/a` and `/home/a/b`, not of
+/// `/home/ab`. Triggers do not fire. Afterwards the database is one synced file again, without
+/// log or journal beside it.
+///
+/// # Errors
+///
+/// When SQLite cannot open or change it; the database is as it was then.
+pub fn replace_prefix(
+    db: &Path,
+    table: &str,
+    column: &str,
+    old_prefix: &str,
+    new_prefix: &str,
+) -> Result<Rewrite, DatabaseError> {
+    let failed = |source| DatabaseError::sqlite("rewrite paths in", db, source);
+    let mut connection = open_alone(db).map_err(failed)?;
+    let column = Column { table, name: column };
+    let rewrite = rewrite(&mut connection, &column, old_prefix, new_prefix).map_err(failed)?;
+    // Closing works off the log and removes it.
+    connection.close().map_err(|(_, source)| failed(source))?;
+    let file = sys::open_write(db).at("sync", db)?;
+    replace::sync(&file).at("sync", db)?;
+    replace::sync_dir(replace::parent(db))?;
+    Ok(rewrite)
+}
+
+struct Column<'a> {
+    table: &'a str,
+    name: &'a str,
+}
+
+impl Column<'_> {
+    fn exists(&self, db: &Connection) -> rusqlite::Result<bool> {
+        db.query_row(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema AS s, pragma_table_xinfo(s.name) AS c
+             WHERE s.type = 'table' AND s.name = ?1 AND c.name = ?2 AND c.hidden = 0)",
+            [self.table, self.name],
+            |row| row.get(0),
+        )
+    }
+}
+
+fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
+    let db = open(path, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Alone in a private folder: the index of the log can stay in memory.
+    db.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY")?;
+    Ok(db)
+}
+
+fn rewrite(
+    db: &mut Connection,
+    column: &Column<'_>,
+    old_prefix: &str,
+    new_prefix: &str,
+) -> rusqlite::Result<Rewrite> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if !column.exists(&transaction)? {
+        return Ok(Rewrite::UnknownSchema);
+    }
+    let (table, name) = (quoted(column.table), quoted(column.name));
+    // `substr` and `length` both count characters, so that no letter is cut in two.
+    let rows = transaction.execute(
+        &format!(
+            "UPDATE {table} SET {name} = ?2 || substr({name}, length(?1) + 1)
+             WHERE typeof({name}) = 'text'
+               AND ({name} = ?1 OR substr({name}, 1, length(?1) + 1) = ?1 || ?3)"
+        ),
+        [
+            old_prefix.trim_end_matches(MAIN_SEPARATOR),
+            new_prefix.trim_end_matches(MAIN_SEPARATOR),
+            MAIN_SEPARATOR_STR,
+        ],
+    )?;
+    transaction.commit()?;
+    Ok(Rewrite::Rewritten { rows: u64::try_from(rows).unwrap_or(u64::MAX) })
+}
+
+/// An identifier that can hold any character and still is one.
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}

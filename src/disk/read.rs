@@ -1,0 +1,226 @@
+//! What does a file say, without waiting for a pipe or swallowing a disk?
+//!
+//! Everything is opened without following a link and without blocking, found to be a regular
+//! file after it is open, and read up to a limit. What the bytes mean is the caller's business.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::error::{At, DiskError, Result};
+use super::sys;
+
+/// How much is looked at in one go while searching for a line's end.
+const STEP: u64 = 64 * 1024;
+
+/// A file of lines, as far as its lines were whole when it was opened.
+#[derive(Debug)]
+pub struct Lines {
+    /// The open file, at its start.
+    pub file: File,
+    /// Bytes up to and including the last newline.
+    pub len: u64,
+    /// Bytes after it: the beginning of a line that somebody may still be writing.
+    pub torn: u64,
+}
+
+/// Reads a whole file of at most `cap` bytes. The last part of `path` must not be a link.
+///
+/// # Errors
+///
+/// When it cannot be opened or read, is not a regular file, or is larger than `cap`; of a file
+/// that is too large, not more than `cap` bytes and one are read.
+pub fn bounded(path: &Path, cap: u64) -> Result<Vec<u8>> {
+    read_up_to(&open_regular(path)?, path, cap)
+}
+
+/// Like [`bounded`], but a symbolic link is followed to the regular file it names.
+///
+/// # Errors
+///
+/// As [`bounded`].
+pub fn bounded_following(path: &Path, cap: u64) -> Result<Vec<u8>> {
+    let file = sys::open_read_following(path).map_err(sys::explain_open).at("read", path)?;
+    read_up_to(&regular(file, path)?, path, cap)
+}
+
+/// Like [`bounded`], for text in UTF-8.
+///
+/// # Errors
+///
+/// As [`bounded`], and when the bytes are not UTF-8; the error names the place, not the content.
+pub fn text(path: &Path, cap: u64) -> Result<String> {
+    String::from_utf8(bounded(path, cap)?).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let what = format!("it is not UTF-8 at byte {at}");
+        DiskError::new("read", path, io::Error::new(io::ErrorKind::InvalidData, what))
+    })
+}
+
+/// Like [`bounded`], with `None` for a file that does not exist.
+///
+/// # Errors
+///
+/// As [`bounded`], except for what is not there.
+pub fn optional(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
+    absent_is_none(bounded(path, cap))
+}
+
+/// Opens a regular file for reading; a link, pipe, socket or device is an error.
+///
+/// # Errors
+///
+/// When it cannot be opened, or is not a regular file.
+pub fn open_regular(path: &Path) -> Result<File> {
+    let file = sys::open_read(path).map_err(sys::explain_open).at("read", path)?;
+    regular(file, path)
+}
+
+/// Opens a file of lines and finds where its last whole line ends at this moment.
+///
+/// A writer may append while we read: what is before [`Lines::len`] stays as it is. A file
+/// without any newline has no whole line. The caller decides what a torn end is worth.
+///
+/// # Errors
+///
+/// As [`open_regular`], and when it cannot be read.
+pub fn open_lines(path: &Path) -> Result<Lines> {
+    let mut file = open_regular(path)?;
+    let size = file.metadata().at("read", path)?.len();
+    let len = after_last_newline(&mut file, size).at("read", path)?;
+    file.rewind().at("read", path)?;
+    Ok(Lines { file, len, torn: size.saturating_sub(len) })
+}
+
+/// Turns "not found" into `None` and leaves every other error.
+///
+/// # Errors
+///
+/// Whatever else `result` holds.
+pub fn absent_is_none<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the last line that ends within the first `size` bytes ends: 0 if none does.
+pub(super) fn after_last_newline(file: &mut File, size: u64) -> io::Result<u64> {
+    let mut end = size;
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.by_ref().take(end - start).read_to_end(&mut bytes)?;
+        if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + u64::try_from(at).unwrap_or(u64::MAX) + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+fn read_up_to(file: &File, path: &Path, cap: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(cap.saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > cap {
+        let what = format!("it is larger than {cap} bytes");
+        let source = io::Error::new(io::ErrorKind::FileTooLarge, what);
+        return Err(DiskError::new("read", path, source));
+    }
+    Ok(bytes)
+}
+
+/// Passes a regular file on; of anything else only its kind is told.
+fn regular(file: File, path: &Path) -> Result<File> {
+    let meta = file.metadata().at("read", path)?;
+    if meta.is_file() {
+        return Ok(file);
+    }
+    let what = format!("it is {}, not a regular file", sys::kind_of(&meta));
+    Err(DiskError::new("read", path, io::Error::other(what)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit_and_not_a_byte_beyond() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(bounded(&path, 5).unwrap(), b"12345");
+        assert_eq!(text(&path, 6).unwrap(), "12345");
+
+        let error = bounded(&path, 4).unwrap_err();
+        assert!(error.to_string().ends_with("it is larger than 4 bytes"), "{error}");
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn what_is_not_there_is_none_and_what_cannot_be_read_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(optional(&dir.path().join("a"), 9).unwrap(), None);
+        assert!(optional(dir.path(), 9).unwrap_err().to_string().contains("it is a folder"));
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_named_by_its_place_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, b"secret\xff").unwrap();
+        let error = text(&path, 9).unwrap_err().to_string();
+        assert!(error.ends_with("it is not UTF-8 at byte 6") && !error.contains("secret"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_pipes_and_sockets_are_named_and_never_waited_for() {
+        use rustix::fs::{FileType, Mode};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+
+        let said = |name: &str| bounded(&at(name), 9).unwrap_err().to_string();
+        assert!(said("link").ends_with("it is a symbolic link"));
+        assert!(said("pipe").ends_with("it is a named pipe, not a regular file"));
+        assert!(said("socket").ends_with("it is a socket, not a regular file"));
+        assert_eq!(bounded_following(&at("link"), 9).unwrap(), b"x");
+        assert!(bounded_following(&at("loop"), 9).is_err());
+        assert!(bounded_following(&at("pipe"), 9).is_err());
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn lines_end_at_the_last_newline() {
+        check_lines("",                0,          0);
+        check_lines("{}",              0,          2);
+        check_lines("{}\n",            3,          0);
+        check_lines("{}\n{\"a\":",     3,          5);
+        check_lines("\n",              1,          0);
+        check_lines(&"x".repeat(STEP_TWICE),                        0,  200_000);
+        check_lines(&format!("a\n{}", "x".repeat(STEP_TWICE)),      2,  200_000);
+        check_lines(&format!("{}\n", "x".repeat(65_536)),      65_537,  0);
+        check_lines(&format!("{}\nx", "x".repeat(65_535)),     65_536,  1);
+    }
+
+    const STEP_TWICE: usize = 200_000;
+
+    #[track_caller]
+    fn check_lines(content: &str, len: u64, torn: u64) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        fs::write(&path, content).unwrap();
+        let mut lines = open_lines(&path).unwrap();
+        assert_eq!((lines.len, lines.torn), (len, torn));
+        assert_eq!(lines.file.stream_position().unwrap(), 0);
+    }
+}

@@ -1,0 +1,392 @@
+//! How does a file get its new content without ever being half of it?
+//!
+//! Written beside its place under a name nobody else uses, synced, renamed, and its folder
+//! synced: whoever looks sees the old bytes or the new ones. Owner-only from the first moment.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::error::{At, DiskError, Result};
+use super::{read, sys};
+
+/// How every reserved name begins; 16 hexadecimal digits and an ending follow.
+pub const TEMP_PREFIX: &str = ".codex-manager-";
+
+/// How the name of a file under construction ends.
+pub const TEMP_SUFFIX: &str = ".tmp";
+
+/// How the name of a folder under construction ends.
+pub const STAGING_SUFFIX: &str = ".staging";
+
+/// What may happen to a file that already has the name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Overwrite {
+    /// Nothing: it is an error of the kind `AlreadyExists`.
+    Never,
+    /// It gives way, in the same instant.
+    Replace,
+}
+
+/// A file that has no name of its own yet; dropped without [`NewFile::commit`] it is gone.
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    path: PathBuf,
+    /// Where the next byte goes, and the furthest that was ever written.
+    at: u64,
+    end: u64,
+    named: bool,
+}
+
+impl NewFile {
+    /// Creates an empty file in `dir`, 0600, under an unpredictable reserved name.
+    ///
+    /// # Errors
+    ///
+    /// When `dir` does not exist or cannot be written.
+    pub fn create_in(dir: &Path) -> Result<Self> {
+        loop {
+            let path = dir.join(reserved_name(TEMP_SUFFIX).at("write", dir)?);
+            match sys::create_new(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // The folder is named, for the reserved name tells nobody anything.
+                Err(error) => return Err(DiskError::new("create a file in", dir, error)),
+                Ok(file) => return Ok(Self { file, path, at: 0, end: 0, named: false }),
+            }
+        }
+    }
+
+    /// The reserved name it has for now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reserves room for `len` bytes, so that a full disk shows before the work is done. The
+    /// length of the file does not change; a file system that cannot do this is fine.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    pub fn preallocate(&self, len: u64) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        sys::preallocate(&self.file, len).at("reserve room for", &self.path)
+    }
+
+    /// Checks the length, syncs, gives it the name `to` (on the same file system) and syncs the
+    /// folder. On return it would survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has the new name and the file is gone, unless only the last step, syncing the
+    /// folder, failed: then the name is there, and a power cut may take it back.
+    pub fn commit(mut self, to: &Path, overwrite: Overwrite) -> Result<()> {
+        let size = self.file.metadata().at("write", to)?.len();
+        if size != self.end {
+            let what = format!("{} bytes were written and {size} are there", self.end);
+            return Err(DiskError::new("write", to, io::Error::other(what)));
+        }
+        sync(&self.file).at("write", to)?;
+        match overwrite {
+            Overwrite::Replace => std::fs::rename(&self.path, to).at("write", to)?,
+            Overwrite::Never => rename_without_replacing(&self.path, to).at("write", to)?,
+        }
+        self.named = true;
+        sync_dir(parent(to))
+    }
+}
+
+impl Read for NewFile {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(bytes)?;
+        self.at = self.at.saturating_add(to_u64(count));
+        Ok(count)
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.at = self.at.saturating_add(to_u64(count));
+        self.end = self.end.max(self.at);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for NewFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = self.file.seek(to)?;
+        Ok(self.at)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.named {
+            // If this fails, the next start finds the name in `litter`.
+            let _left_behind = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Replaces the content of `path`, or creates it, atomically and durably; the mode is 0600.
+///
+/// A symbolic link at `path` would be replaced itself: resolve it first to keep it.
+///
+/// # Errors
+///
+/// `path` is as it was, unless only syncing the folder failed (see [`NewFile::commit`]).
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with(path, bytes, Overwrite::Replace)
+}
+
+/// Like [`write()`], for a name that must not be taken yet.
+///
+/// # Errors
+///
+/// As [`write()`]; of the kind `AlreadyExists` if something has the name.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with(path, bytes, Overwrite::Never)
+}
+
+/// Appends `line` and a newline in one write and syncs; creates the file (0600) if need be.
+///
+/// Give the line without its newline. The caller holds the lock: two appenders would not mix
+/// their lines, but a failed append is taken back by cutting the file to its former length.
+///
+/// # Errors
+///
+/// When `line` holds a newline, when the file ends in an unfinished line (ask
+/// [`truncate_torn_tail`] first), or when it cannot be written.
+pub fn append(path: &Path, line: &[u8]) -> Result<()> {
+    if line.contains(&b'\n') {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "a line must not hold a newline");
+        return Err(DiskError::new("append to", path, source));
+    }
+    let (mut file, created) = open_for_appending(path)?;
+    let before = file.metadata().at("append to", path)?.len();
+    if read::after_last_newline(&mut file, before).at("append to", path)? != before {
+        let source = io::Error::new(io::ErrorKind::InvalidData, "its last line is unfinished");
+        return Err(DiskError::new("append to", path, source));
+    }
+    let whole = [line, b"\n"].concat();
+    if let Err(error) = file.write_all(&whole).and_then(|()| sync(&file)) {
+        // Half a line would spoil the next one; if this fails too, the reader cuts it off.
+        let _torn = file.set_len(before);
+        return Err(DiskError::new("append to", path, error));
+    }
+    if created { sync_dir(parent(path)) } else { Ok(()) }
+}
+
+/// Cuts off the end of a file behind its last newline, answering how many bytes went.
+///
+/// `None` if the last line is whole, or there is no file.
+///
+/// # Errors
+///
+/// When it cannot be read or written.
+pub fn truncate_torn_tail(path: &Path) -> Result<Option<u64>> {
+    let opened = sys::open_write(path).map_err(sys::explain_open).at("repair", path);
+    let Some(mut file) = read::absent_is_none(opened)? else {
+        return Ok(None);
+    };
+    let size = file.metadata().at("repair", path)?.len();
+    let whole = read::after_last_newline(&mut file, size).at("repair", path)?;
+    if whole == size {
+        return Ok(None);
+    }
+    file.set_len(whole).at("repair", path)?;
+    sync(&file).at("repair", path)?;
+    Ok(Some(size.saturating_sub(whole)))
+}
+
+/// Creates a folder and what is missing above it, all 0700, and syncs what holds them.
+///
+/// Answers whether it had to. What is there already keeps its mode: see [`narrow`].
+///
+/// # Errors
+///
+/// When it cannot be created, or something that is not a folder has the name.
+pub fn private_dir(path: &Path) -> Result<bool> {
+    match sys::create_dir(path) {
+        Ok(()) => {
+            sync_dir(parent(path))?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && parent(path) != path => {
+            private_dir(parent(path))?;
+            private_dir(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if std::fs::metadata(path).at("create", path)?.is_dir() {
+                return Ok(false);
+            }
+            let source = io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder");
+            Err(DiskError::new("create", path, source))
+        }
+        Err(error) => Err(DiskError::new("create", path, error)),
+    }
+}
+
+/// Takes the rights of group and others away from a file or folder (not through a link).
+///
+/// Answers the mode it had if that changed anything.
+///
+/// # Errors
+///
+/// When it cannot be opened, or belongs to somebody else.
+pub fn narrow(path: &Path) -> Result<Option<u32>> {
+    let file = sys::open_read(path).map_err(sys::explain_open).at("narrow", path)?;
+    sys::narrow(&file).at("narrow", path)
+}
+
+/// Gives a file or folder a new name that must be free, and syncs both folders.
+///
+/// # Errors
+///
+/// Of the kind `AlreadyExists` if something has the name `to`; nothing has moved then.
+pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    rename_without_replacing(from, to).at("rename to", to)?;
+    sync_dir(parent(to))?;
+    if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
+}
+
+/// Removes a file, or a link but not what it names, and syncs its folder. Answers whether it
+/// was there.
+///
+/// # Errors
+///
+/// When it is there and cannot be removed.
+pub fn remove_file(path: &Path) -> Result<bool> {
+    removed(std::fs::remove_file(path), path)
+}
+
+/// Removes a folder and all that is in it, or a single file, and syncs what held it. Links are
+/// removed, never followed, whoever exchanges names meanwhile. Answers whether it was there.
+///
+/// # Errors
+///
+/// When something in it cannot be removed; the rest may be gone by then.
+pub fn remove_tree(path: &Path) -> Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => removed(std::fs::remove_dir_all(path), path),
+        Ok(_) => remove_file(path),
+        Err(error) => removed(Err(error), path),
+    }
+}
+
+/// Makes what was created, renamed or removed in a folder survive a power cut.
+///
+/// # Errors
+///
+/// When it cannot be opened or synced; a file system that does not know how is fine.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    // A folder may be reached through a link; that is for whoever names it to decide.
+    sys::open_read_following(dir).and_then(|file| sync(&file)).at("sync", dir)
+}
+
+/// What lies in `dir` under a reserved name: files and folders that an interrupted run left.
+///
+/// Only while the lock is held are they surely nobody's. Sorted; empty if there is no `dir`.
+///
+/// # Errors
+///
+/// When `dir` cannot be listed.
+pub fn litter(dir: &Path) -> Result<Vec<PathBuf>> {
+    let Some(entries) = read::absent_is_none(std::fs::read_dir(dir).at("list", dir))? else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.at("list", dir)?;
+        if entry.file_name().to_str().is_some_and(is_reserved) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A name that nobody else uses: the prefix, 64 random bits, and `suffix`.
+pub(super) fn reserved_name(suffix: &str) -> io::Result<String> {
+    let bits = getrandom::u64().map_err(io::Error::other)?;
+    Ok(format!("{TEMP_PREFIX}{bits:016x}{suffix}"))
+}
+
+/// The folder that holds `path`; `.` for a bare name.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+/// Syncs a file; a file system that does not know how is fine.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if sys::sync_is_unsupported(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether a name is exactly of the form that [`reserved_name`] makes.
+fn is_reserved(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(TEMP_PREFIX) else {
+        return false;
+    };
+    let bits = rest.strip_suffix(TEMP_SUFFIX).or_else(|| rest.strip_suffix(STAGING_SUFFIX));
+    bits.is_some_and(|bits| {
+        bits.len() == 16 && bits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+fn write_with(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<()> {
+    let mut new = NewFile::create_in(parent(path))?;
+    new.write_all(bytes).at("write", path)?;
+    new.commit(path, overwrite)
+}
+
+/// Opens for appending, answering whether the file is new.
+fn open_for_appending(path: &Path) -> Result<(File, bool)> {
+    let opened = sys::open_append(path).map_err(sys::explain_open).at("append to", path);
+    let (file, created) = match read::absent_is_none(opened)? {
+        Some(file) => (file, false),
+        // Its own descriptor need not append: it is empty, and the lock keeps others away.
+        None => (sys::create_new(path).at("append to", path)?, true),
+    };
+    let meta = file.metadata().at("append to", path)?;
+    if meta.is_file() {
+        return Ok((file, created));
+    }
+    let what = format!("it is {}, not a regular file", sys::kind_of(&meta));
+    Err(DiskError::new("append to", path, io::Error::other(what)))
+}
+
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    match sys::rename_new(from, to) {
+        // A hard link refuses a name that is taken, too; then the old name goes.
+        Err(error) if sys::is_unsupported(&error) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)
+        }
+        other => other,
+    }
+}
+
+fn removed(result: io::Result<()>, path: &Path) -> Result<bool> {
+    match read::absent_is_none(result.at("remove", path))? {
+        Some(()) => sync_dir(parent(path)).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,217 @@
+//! How do two folders change places?
+//!
+//! In one instant where the system can exchange two names; otherwise by renames that are taken
+//! back, last one first, if one of them fails. Who keeps a journal of the renames names the
+//! place where the old folder waits meanwhile, so that it can be found again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::{At, DiskError, Result};
+use super::replace::{TEMP_PREFIX, parent, reserved_name, sync_dir};
+use super::sys;
+
+/// How the name ends under which a folder waits while two others change names. It is not
+/// litter: what has it may be somebody's only copy.
+pub const ASIDE_SUFFIX: &str = ".aside";
+
+/// How the two changed places.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum How {
+    /// At one instant: nobody saw anything missing.
+    Exchanged,
+    /// By renames: for a moment there was nothing under the live name.
+    TwoRenames,
+}
+
+/// Exchanges two names in one folder or two of one file system, and syncs what holds them.
+///
+/// Afterwards what was staged is live, and what was live has the staged name.
+///
+/// # Errors
+///
+/// Both are where they were, as far as taking back is possible: if even that fails, the error
+/// names where the live folder went. A mount point and another file system are errors.
+pub fn exchange(staged: &Path, live: &Path) -> Result<How> {
+    let how = match sys::exchange(staged, live) {
+        Ok(()) => How::Exchanged,
+        Err(error) if sys::is_unsupported(&error) => {
+            exchange_by_renames(staged, live, &aside(live)?)?;
+            How::TwoRenames
+        }
+        Err(error) => return Err(DiskError::new("exchange", live, error)),
+    };
+    sync_dir(parent(live))?;
+    if parent(staged) != parent(live) {
+        sync_dir(parent(staged))?;
+    }
+    Ok(how)
+}
+
+/// A free name beside `live` for [`exchange_by_renames`].
+///
+/// # Errors
+///
+/// When the system has no random numbers.
+pub fn aside(live: &Path) -> Result<PathBuf> {
+    Ok(parent(live).join(reserved_name(ASIDE_SUFFIX).at("exchange", live)?))
+}
+
+/// Exchanges two names by renames: live to `aside`, staged to live, `aside` to staged.
+///
+/// Between the first and the second there is nothing at `live`: a caller that must survive
+/// being killed there writes down the three names before. Nothing is synced here.
+///
+/// # Errors
+///
+/// As [`exchange`].
+pub fn exchange_by_renames(staged: &Path, live: &Path, aside: &Path) -> Result<()> {
+    let steps = [(live, aside), (staged, live), (aside, staged)];
+    for (done, (from, to)) in steps.into_iter().enumerate() {
+        let Err(error) = std::fs::rename(from, to) else {
+            continue;
+        };
+        for (from, to) in steps.into_iter().take(done).rev() {
+            if let Err(second) = std::fs::rename(to, from) {
+                let what = format!("{error}; what was there is now {}: {second}", to.display());
+                return Err(DiskError::new("exchange", live, io::Error::other(what)));
+            }
+        }
+        return Err(DiskError::new("exchange", live, error));
+    }
+    Ok(())
+}
+
+/// Whether two existing paths lie on one file system, links at their ends not followed.
+///
+/// # Errors
+///
+/// When one of them does not exist.
+pub fn same_file_system(one: &Path, other: &Path) -> Result<bool> {
+    Ok(device(one)? == device(other)?)
+}
+
+/// Whether a file system begins at this folder, so that it cannot be renamed.
+///
+/// Bind mounts are seen where the kernel tells (Linux 5.8 and newer).
+///
+/// # Errors
+///
+/// When it is not a folder, or cannot be looked at.
+pub fn is_mount_point(dir: &Path) -> Result<bool> {
+    let file = sys::open_dir(dir).map_err(sys::explain_open).at("look at", dir)?;
+    if let Some(known) = sys::mount_begins(&file) {
+        return Ok(known);
+    }
+    let above = dir.join("..");
+    let here = sys::facts(&file.metadata().at("look at", dir)?);
+    let above = sys::facts(&std::fs::metadata(&above).at("look at", &above)?);
+    Ok(here.device != above.device || here.inode == above.inode)
+}
+
+/// Folders that wait under a name of [`aside`] in `dir`, sorted: an exchange by renames was
+/// interrupted, and one of them may be what was live.
+///
+/// # Errors
+///
+/// When `dir` cannot be listed.
+pub fn waiting(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).at("list", dir)? {
+        let entry = entry.at("list", dir)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(TEMP_PREFIX) && name.ends_with(ASIDE_SUFFIX) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn device(path: &Path) -> Result<u64> {
+    let meta = std::fs::symlink_metadata(path).at("look at", path)?;
+    Ok(sys::facts(&meta).device)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::disk::replace::litter;
+
+    fn two() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let (staged, live) = (dir.path().join("staged"), dir.path().join("live"));
+        fs::create_dir(&staged).unwrap();
+        fs::create_dir(&live).unwrap();
+        fs::write(staged.join("f"), "new").unwrap();
+        fs::write(live.join("f"), "old").unwrap();
+        (dir, staged, live)
+    }
+
+    fn content(dir: &Path) -> String {
+        fs::read_to_string(dir.join("f")).unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn two_folders_change_places_in_one_instant() {
+        let (_dir, staged, live) = two();
+        assert_eq!(exchange(&staged, &live).unwrap(), How::Exchanged);
+        assert_eq!((content(&staged), content(&live)), ("old".into(), "new".into()));
+    }
+
+    #[test]
+    fn renames_end_where_an_exchange_ends() {
+        let (dir, staged, live) = two();
+        let aside = aside(&live).unwrap();
+        exchange_by_renames(&staged, &live, &aside).unwrap();
+        assert_eq!((content(&staged), content(&live)), ("old".into(), "new".into()));
+        assert_eq!(waiting(dir.path()).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_rename_that_fails_is_taken_back() {
+        let (dir, staged, live) = two();
+        let aside = aside(&live).unwrap();
+        let error = exchange_by_renames(&dir.path().join("none"), &live, &aside).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!((content(&staged), content(&live)), ("new".into(), "old".into()));
+
+        // The third step finds a folder that is not empty where the staged one was.
+        let blocked = dir.path().join("blocked");
+        let error = exchange_by_renames(&blocked, &live, &aside).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!aside.exists() && content(&live) == "old");
+    }
+
+    #[test]
+    fn a_folder_that_waits_is_not_litter() {
+        let (dir, _staged, live) = two();
+        let aside = aside(&live).unwrap();
+        fs::rename(&live, &aside).unwrap();
+        assert_eq!(waiting(dir.path()).unwrap(), [aside]);
+        assert_eq!(litter(dir.path()).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_missing_side_leaves_the_other_alone() {
+        let (dir, staged, _live) = two();
+        assert!(exchange(&staged, &dir.path().join("none")).is_err());
+        assert_eq!(content(&staged), "new");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn mount_points_and_file_systems_are_told_apart() {
+        let (dir, staged, live) = two();
+        assert!(is_mount_point(Path::new("/proc")).unwrap());
+        assert!(is_mount_point(Path::new("/")).unwrap());
+        assert!(!is_mount_point(&live).unwrap());
+        assert!(same_file_system(&staged, &live).unwrap());
+        assert!(!same_file_system(dir.path(), Path::new("/proc")).unwrap());
+        assert!(is_mount_point(&live.join("f")).is_err());
+    }
+}
