@@ -5,6 +5,12 @@
 
 mod email;
 mod identity;
+mod legacy_name;
+mod login;
 
 pub use self::email::{Email, InvalidEmail};
 pub use self::identity::{Account, AccountKey, InvalidKey, Named, NotNamed, name};
+pub use self::legacy_name::{LegacyName, Misnamed, NoSuchDay};
+pub use self::login::{
+    Fingerprint, InvalidFingerprint, InvalidRefreshed, Login, Order, Refreshed, Secret,
+};
