@@ -92,6 +92,16 @@ pub fn open_lines(path: &Path) -> Result<Lines> {
     Ok(Lines { file, len, torn: size.saturating_sub(len) })
 }
 
+/// The names in a folder, in no order.
+///
+/// # Errors
+///
+/// When it is no folder, or cannot be listed.
+pub fn names(dir: &Path) -> Result<Vec<OsString>> {
+    let entries = std::fs::read_dir(dir).at("list", dir)?;
+    entries.map(|entry| Ok(entry.at("list", dir)?.file_name())).collect()
+}
+
 /// Turns "not found" into `None` and leaves every other error.
 ///
 /// # Errors

@@ -1,0 +1,426 @@
+//! Where in the manager home does everything lie, and which snapshots are there?
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::account::AccountKey;
+use crate::disk::archive::{Archive, EntryName, Limits};
+use crate::disk::lock::{Lock, LockError, Mode};
+use crate::disk::{DiskError, read, replace};
+use crate::quota::{Entry, Ledger, ledger};
+use crate::snapshot::legacy;
+use crate::snapshot::metadata::{MAX_BYTES, MEMBER, Metadata, MetadataError};
+use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
+use crate::time::Zone;
+
+/// Largest ledger, inventory or configuration that is read, in bytes.
+pub const MAX_RECORDS: u64 = 256 << 20;
+
+/// The manager home.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A snapshot that was found, with what it says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// What a person calls it: its base name, or its place among the older tool's.
+    pub title: String,
+    /// The archive.
+    pub archive: PathBuf,
+    /// The sidecar, unless what is known comes out of the archive alone.
+    pub sidecar: Option<PathBuf>,
+    /// What it says.
+    pub metadata: Metadata,
+    /// Which program wrote it.
+    pub origin: Origin,
+}
+
+impl Stored {
+    /// Whose snapshot it is.
+    #[must_use]
+    pub fn key(&self) -> Option<AccountKey> {
+        self.metadata.key()
+    }
+}
+
+/// Which program wrote a snapshot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// This one.
+    Ours,
+    /// The older Python tool, 1.0.0 to 23.0.0.
+    Python,
+}
+
+/// Everything in `backups/`.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The snapshots, newest first.
+    pub snapshots: Vec<Stored>,
+    /// What is there and cannot be used; it hides nothing else.
+    pub problems: Vec<Odd>,
+}
+
+/// Something in `backups/` that is not as it should be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Odd {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub what: String,
+    /// Which kind of oddity it is.
+    pub kind: OddKind,
+}
+
+/// Kinds of oddities.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OddKind {
+    /// A sidecar whose archive is gone: litter of a deletion, or something was moved.
+    NoArchive,
+    /// An archive without a sidecar; it is complete, the sidecar can be written again.
+    NoSidecar,
+    /// A sidecar that cannot be used.
+    BadSidecar,
+    /// An archive that is not what its sidecar says.
+    BadArchive,
+}
+
+impl Store {
+    /// The manager home at `root`, which need not exist yet.
+    #[must_use]
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `config.toml`.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// `inventory.json`, the normalized legacy records.
+    #[must_use]
+    pub fn inventory(&self) -> PathBuf {
+        self.root.join("inventory.json")
+    }
+
+    /// `ledger.jsonl`, what was ever said about quotas and switches.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger.jsonl")
+    }
+
+    /// `cooldown.json` of the older tool, which is only read.
+    #[must_use]
+    pub fn legacy_cooldowns(&self) -> PathBuf {
+        self.root.join("cooldown.json")
+    }
+
+    /// `backups/`.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        self.root.join("backups")
+    }
+
+    /// `trash/`, for snapshots that were replaced.
+    #[must_use]
+    pub fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    /// `undo/`, for what was live before.
+    #[must_use]
+    pub fn undo(&self) -> PathBuf {
+        self.root.join("undo")
+    }
+
+    /// `tmp/`, for private copies while they are worked on.
+    #[must_use]
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// `lock`.
+    #[must_use]
+    pub fn lock_file(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// The archive of a name.
+    #[must_use]
+    pub fn archive(&self, name: &SnapshotName) -> PathBuf {
+        self.backups().join(name.archive())
+    }
+
+    /// The sidecar of a name.
+    #[must_use]
+    pub fn sidecar(&self, name: &SnapshotName) -> PathBuf {
+        self.backups().join(name.sidecar())
+    }
+
+    /// Whether there is a manager home.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.root.is_dir()
+    }
+
+    /// Creates what is missing, takes the lock for changes, and removes what an interrupted run
+    /// left in the store. Answers the mode of a manager home that others could look into, which
+    /// has been narrowed.
+    ///
+    /// # Errors
+    ///
+    /// When another process holds the lock for the whole of `timeout`, or the disk refuses.
+    pub fn open(&self, timeout: Duration, doing: &str) -> Result<Opened, StoreError> {
+        replace::private_dir(&self.root)?;
+        let narrowed = replace::narrow(&self.root)?;
+        let lock = Lock::acquire(&self.lock_file(), Mode::Exclusive, timeout, doing)?;
+        for folder in [self.backups(), self.tmp(), self.undo(), self.trash()] {
+            replace::private_dir(&folder)?;
+        }
+        for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
+            sweep(&folder)?;
+        }
+        replace::truncate_torn_tail(&self.ledger())?;
+        Ok(Opened { lock, narrowed })
+    }
+
+    /// Reads what is in `backups/`, and in the older tool's folders there.
+    ///
+    /// # Errors
+    ///
+    /// When the folder itself cannot be listed. A folder that does not exist holds nothing.
+    pub fn scan(&self, zone: &Zone) -> Result<Scan, StoreError> {
+        scan(&self.backups(), zone)
+    }
+
+    /// The ledger, as far as it can be read.
+    ///
+    /// # Errors
+    ///
+    /// When the file is there and cannot be read at all.
+    pub fn read_ledger(&self) -> Result<Ledger, StoreError> {
+        let bytes = read::optional(&self.ledger(), MAX_RECORDS)?;
+        Ok(bytes.map(|bytes| ledger::parse(&bytes)).unwrap_or_default())
+    }
+
+    /// Appends to the ledger; the caller holds the lock.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses; what was appended before stays.
+    pub fn record(&self, entries: &[Entry], _lock: &Lock) -> Result<(), StoreError> {
+        let lines: Result<String, _> = entries.iter().map(Entry::to_line).collect();
+        let lines = lines.map_err(|_| StoreError::Unwritable)?;
+        if !lines.is_empty() {
+            replace::append(&self.ledger(), lines.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The first name from `wanted` on that nothing in `backups/` has.
+    #[must_use]
+    pub fn free_name(&self, wanted: SnapshotName) -> SnapshotName {
+        let mut name = wanted;
+        // `symlink_metadata`, for a dangling link occupies a name too.
+        while self.archive(&name).symlink_metadata().is_ok()
+            || self.sidecar(&name).symlink_metadata().is_ok()
+        {
+            name = name.next();
+        }
+        name
+    }
+}
+
+/// A manager home that is open for changes.
+#[derive(Debug)]
+pub struct Opened {
+    /// Held until it is dropped.
+    pub lock: Lock,
+    /// The mode the manager home had, if it was wider than 0700.
+    pub narrowed: Option<u32>,
+}
+
+/// Why the manager home could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The lock is held, or there are no locks.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A ledger entry has no JSON form.
+    #[error("a ledger entry cannot be written as JSON")]
+    Unwritable,
+}
+
+impl StoreError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lock(error) => error.hint(),
+            Self::Disk(error) => error.hint(),
+            Self::Unwritable => None,
+        }
+    }
+}
+
+/// Removes what an interrupted run left under a reserved name. A folder that is not there has
+/// no litter.
+fn sweep(folder: &Path) -> Result<(), DiskError> {
+    let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
+    for path in litter {
+        if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+            replace::remove_tree(&path)?;
+        } else {
+            replace::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads one folder of snapshots.
+fn scan(backups: &Path, zone: &Zone) -> Result<Scan, StoreError> {
+    let mut scan = Scan::default();
+    let Some(names) = read::absent_is_none(list(backups))? else { return Ok(scan) };
+    let mut foreign = Vec::new();
+    for name in &names {
+        if let Some(base) = name.strip_suffix(ARCHIVE) {
+            match base.parse() {
+                Ok(title) => take(backups, &title, &names, &mut scan, &mut foreign),
+                Err(_) => foreign.push(name.clone()),
+            }
+        } else if let Some(base) = name.strip_suffix(SIDECAR)
+            && !names.contains(&format!("{base}{ARCHIVE}"))
+        {
+            lone_sidecar(&backups.join(name), &mut scan);
+        }
+    }
+    legacy::scan(backups, &foreign, zone, &mut scan)?;
+    scan.snapshots.sort_by(|a, b| {
+        (b.metadata.created_at, &b.title).cmp(&(a.metadata.created_at, &a.title))
+    });
+    Ok(scan)
+}
+
+/// One archive whose name could be ours: with its sidecar, or with the copy inside it.
+fn take(
+    backups: &Path,
+    name: &SnapshotName,
+    names: &BTreeSet<String>,
+    scan: &mut Scan,
+    foreign: &mut Vec<String>,
+) {
+    let archive = backups.join(name.archive());
+    let sidecar = backups.join(name.sidecar());
+    let has_sidecar = names.contains(&name.sidecar());
+    let told = if has_sidecar { read_sidecar(&sidecar) } else { Err(Untold::Absent) };
+    let problem = match told {
+        Ok(metadata) => {
+            if let Some(what) = disagreement(&archive, name, &metadata) {
+                scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive });
+                return;
+            }
+            scan.snapshots.push(Stored {
+                title: name.to_string(),
+                archive,
+                sidecar: Some(sidecar),
+                metadata,
+                origin: Origin::Ours,
+            });
+            return;
+        }
+        Err(Untold::Foreign) => return foreign.push(name.archive()),
+        Err(Untold::Absent) => {
+            let what = "has no sidecar; the copy inside it is used".to_owned();
+            Odd { path: archive.clone(), what, kind: OddKind::NoSidecar }
+        }
+        Err(Untold::Bad(what)) => Odd { path: sidecar, what, kind: OddKind::BadSidecar },
+    };
+    match inside(&archive) {
+        Ok(metadata) => {
+            scan.snapshots.push(Stored {
+                title: name.to_string(),
+                archive,
+                sidecar: None,
+                metadata,
+                origin: Origin::Ours,
+            });
+            scan.problems.push(problem);
+        }
+        // Without a sidecar of ours and without our metadata inside, it may be the older tool's.
+        Err(_) if problem.kind == OddKind::NoSidecar => foreign.push(name.archive()),
+        Err(_) => scan.problems.push(problem),
+    }
+}
+
+/// Why a sidecar tells nothing.
+enum Untold {
+    Absent,
+    /// It is JSON, but the older tool's.
+    Foreign,
+    Bad(String),
+}
+
+fn read_sidecar(path: &Path) -> Result<Metadata, Untold> {
+    let bytes = read::bounded(path, MAX_BYTES).map_err(|error| Untold::Bad(error.to_string()))?;
+    Metadata::parse(&bytes).map_err(|error| match error {
+        MetadataError::OtherSchema => Untold::Foreign,
+        other => Untold::Bad(other.to_string()),
+    })
+}
+
+/// Reads the copy of the metadata inside one of our archives.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn inside(archive: &Path) -> Result<Metadata, String> {
+    let mut opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
+    let member: EntryName =
+        MEMBER.parse().map_err(|_| "its metadata has no usable name".to_owned())?;
+    let bytes = opened.read(&member, MAX_BYTES).map_err(|error| error.to_string())?;
+    let bytes = bytes.ok_or_else(|| "it holds no metadata".to_owned())?;
+    Metadata::parse(&bytes).map_err(|error| format!("its metadata {error}"))
+}
+
+/// What contradicts the sidecar without opening the archive: its name and its length.
+fn disagreement(archive: &Path, name: &SnapshotName, metadata: &Metadata) -> Option<String> {
+    let facts = metadata.archive.as_ref()?;
+    if facts.name != name.archive() {
+        return Some("its sidecar describes an archive of another name".to_owned());
+    }
+    let found = archive.symlink_metadata().ok()?;
+    if !found.is_file() {
+        return Some("is not a regular file".to_owned());
+    }
+    (found.len() != facts.bytes)
+        .then(|| format!("has {} bytes, its sidecar says {}", found.len(), facts.bytes))
+}
+
+fn lone_sidecar(path: &Path, scan: &mut Scan) {
+    let what = match read_sidecar(path) {
+        // The older tool keeps such records for accounts it never archived.
+        Err(Untold::Foreign | Untold::Absent) => return,
+        Ok(_) => "its archive is gone".to_owned(),
+        Err(Untold::Bad(what)) => format!("its archive is gone, and it {what}"),
+    };
+    scan.problems.push(Odd { path: path.to_owned(), what, kind: OddKind::NoArchive });
+}
+
+/// The UTF-8 names in a folder; others are not ours.
+fn list(folder: &Path) -> Result<BTreeSet<String>, DiskError> {
+    let names = read::names(folder)?;
+    Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+}
