@@ -217,7 +217,7 @@ fn list(dir: &File, path: &Path) -> std::io::Result<Found> {
 
 #[cfg(unix)]
 fn node(path: PathBuf, stat: &rustix::fs::Stat) -> Node {
-    use rustix::fs::{FileType, Mode};
+    use rustix::fs::FileType;
     Node {
         path,
         kind: match FileType::from_raw_mode(stat.st_mode) {
@@ -234,7 +234,7 @@ fn node(path: PathBuf, stat: &rustix::fs::Stat) -> Node {
         modified_ns: signed(stat.st_mtime_nsec),
         changed: signed(stat.st_ctime),
         changed_ns: signed(stat.st_ctime_nsec),
-        mode: u32::from(Mode::from_raw_mode(stat.st_mode).as_raw_mode()) & 0o7777,
+        mode: u32::try_from(unsigned(stat.st_mode) & 0o7777).unwrap_or_default(),
         device: unsigned(stat.st_dev),
         inode: unsigned(stat.st_ino),
         links: unsigned(stat.st_nlink),

@@ -10,6 +10,8 @@
 mod copy;
 mod error;
 mod rewrite;
+#[cfg(all(test, unix))]
+mod tests;
 mod uri;
 
 use std::path::Path;
