@@ -10,7 +10,8 @@
 mod copy;
 mod error;
 mod rewrite;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
 mod uri;
 
