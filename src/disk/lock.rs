@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::error::{At, DiskError};
-use super::sys;
+use super::{read, sys};
 
 /// How long to rest between two tries.
 const POLL: Duration = Duration::from_millis(50);
@@ -155,13 +155,7 @@ fn open(path: &Path, mode: Mode) -> Result<File, LockError> {
         }
         other => other,
     };
-    let file = opened.map_err(sys::explain_open).at("lock", path)?;
-    let meta = file.metadata().at("lock", path)?;
-    if !meta.is_file() {
-        let what = format!("it is {}, not a regular file", sys::kind_of(&meta));
-        return Err(DiskError::new("lock", path, std::io::Error::other(what)).into());
-    }
-    Ok(file)
+    Ok(read::regular(opened).at("lock", path)?)
 }
 
 /// Whether the open file is still what `path` names.
@@ -198,4 +192,141 @@ fn one_line(words: &str) -> String {
         line.push(c);
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(120);
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        (dir, path)
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn readers_share_and_a_writer_is_alone() {
+        check(Mode::Shared,    Mode::Shared,    true);
+        check(Mode::Shared,    Mode::Exclusive, false);
+        check(Mode::Exclusive, Mode::Shared,    false);
+        check(Mode::Exclusive, Mode::Exclusive, false);
+    }
+
+    #[track_caller]
+    fn check(first: Mode, second: Mode, together: bool) {
+        let (_dir, path) = place();
+        let held = Lock::acquire(&path, first, SHORT, "restore").unwrap();
+        let began = Instant::now();
+        let tried = Lock::acquire(&path, second, SHORT, "prune");
+        assert_eq!(tried.is_ok(), together);
+        if !together {
+            assert!(SHORT <= began.elapsed(), "gave up after {:?}", began.elapsed());
+            let expected = match first {
+                Mode::Exclusive => format!("pid {}: restore", std::process::id()),
+                Mode::Shared => "another process".to_owned(),
+            };
+            let said = tried.unwrap_err().to_string();
+            assert_eq!(said, format!("{} is held by {expected}", path.display()));
+        }
+        drop(held);
+        Lock::acquire(&path, second, Duration::ZERO, "prune").unwrap();
+    }
+
+    #[test]
+    fn who_waits_gets_it_when_the_holder_lets_go() {
+        let (_dir, path) = place();
+        let held = Lock::acquire(&path, Mode::Exclusive, SHORT, "first").unwrap();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                Lock::acquire(&path, Mode::Exclusive, Duration::from_secs(20), "second").map(drop)
+            });
+            std::thread::sleep(SHORT);
+            assert!(!other.is_finished());
+            drop(held);
+            other.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn the_words_of_a_dead_holder_are_not_repeated() {
+        let (_dir, path) = place();
+        // No process has this id: it is above what any system gives out.
+        fs::write(&path, "pid 2147483000: restore").unwrap();
+        let _reader = Lock::acquire(&path, Mode::Shared, SHORT, "list").unwrap();
+        let error = Lock::acquire(&path, Mode::Exclusive, Duration::ZERO, "prune").unwrap_err();
+        assert!(matches!(error, LockError::Held { holder: None, .. }), "{error:?}");
+    }
+
+    #[test]
+    fn the_words_of_a_holder_are_one_line_that_does_nothing() {
+        assert_eq!(one_line("pid 1: a\u{1b}[31m\u{9b}b\nc"), "pid 1: a[31mb");
+        assert_eq!(one_line(&"ä".repeat(500)).len(), HOLDER_CAP);
+        assert_eq!(one_line(""), "");
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_leaves_an_empty_file() {
+        let (_dir, path) = place();
+        drop(Lock::acquire(&path, Mode::Exclusive, SHORT, "restore").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_that_lost_its_name_is_not_the_lock() {
+        let (_dir, path) = place();
+        let held = Lock::acquire(&path, Mode::Exclusive, SHORT, "first").unwrap();
+        assert!(is_at(&held.file, &path).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&held.file, &path).unwrap());
+        fs::write(&path, "").unwrap();
+        assert!(!is_at(&held.file, &path).unwrap());
+        let other = Lock::acquire(&path, Mode::Exclusive, SHORT, "second").unwrap();
+        assert!(is_at(&other.file, &path).unwrap());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_or_a_folder_is_not_locked() {
+        let (dir, path) = place();
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        let error = Lock::acquire(&path, Mode::Exclusive, SHORT, "x").unwrap_err();
+        assert!(error.to_string().ends_with("it is a symbolic link"), "{error}");
+        assert!(!dir.path().join("elsewhere").exists());
+        assert!(Lock::acquire(dir.path(), Mode::Exclusive, SHORT, "x").is_err());
+    }
+
+    #[test]
+    fn a_holder_that_is_killed_holds_nothing() {
+        const PLACE: &str = "DISK_LOCK_TEST_PLACE";
+        let name = "disk::lock::tests::a_holder_that_is_killed_holds_nothing";
+        if let Some(path) = std::env::var_os(PLACE).map(PathBuf::from) {
+            let _held = Lock::acquire(&path, Mode::Exclusive, SHORT, "other").unwrap();
+            std::thread::sleep(Duration::from_secs(60));
+            return;
+        }
+        let (_dir, path) = place();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(PLACE, &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let words = format!("pid {}: other", child.id());
+        let began = Instant::now();
+        while fs::read(&path).unwrap_or_default() != words.as_bytes() {
+            assert!(began.elapsed() < Duration::from_secs(30), "it never took the lock");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let error = Lock::acquire(&path, Mode::Exclusive, Duration::ZERO, "us").unwrap_err();
+        assert!(matches!(error, LockError::Held { holder: Some(h), .. } if h == words));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        Lock::acquire(&path, Mode::Exclusive, Duration::ZERO, "us").unwrap();
+    }
 }

@@ -40,8 +40,7 @@ pub fn bounded(path: &Path, cap: u64) -> Result<Vec<u8>> {
 ///
 /// As [`bounded`].
 pub fn bounded_following(path: &Path, cap: u64) -> Result<Vec<u8>> {
-    let file = sys::open_read_following(path).map_err(sys::explain_open).at("read", path)?;
-    read_up_to(&regular(file, path)?, path, cap)
+    read_up_to(&regular(sys::open_read_following(path)).at("read", path)?, path, cap)
 }
 
 /// Like [`bounded`], for text in UTF-8.
@@ -72,8 +71,7 @@ pub fn optional(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
 ///
 /// When it cannot be opened, or is not a regular file.
 pub fn open_regular(path: &Path) -> Result<File> {
-    let file = sys::open_read(path).map_err(sys::explain_open).at("read", path)?;
-    regular(file, path)
+    regular(sys::open_read(path)).at("read", path)
 }
 
 /// Opens a file of lines and finds where its last whole line ends at this moment.
@@ -143,13 +141,13 @@ fn read_up_to(file: &File, path: &Path, cap: u64) -> Result<Vec<u8>> {
 }
 
 /// Passes a regular file on; of anything else only its kind is told.
-fn regular(file: File, path: &Path) -> Result<File> {
-    let meta = file.metadata().at("read", path)?;
+pub(super) fn regular(opened: io::Result<File>) -> io::Result<File> {
+    let file = opened.map_err(sys::explain_open)?;
+    let meta = file.metadata()?;
     if meta.is_file() {
         return Ok(file);
     }
-    let what = format!("it is {}, not a regular file", sys::kind_of(&meta));
-    Err(DiskError::new("read", path, io::Error::other(what)))
+    Err(io::Error::other(format!("it is {}, not a regular file", sys::kind_of(&meta))))
 }
 
 #[cfg(test)]

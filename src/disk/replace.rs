@@ -192,7 +192,7 @@ pub fn append(path: &Path, line: &[u8]) -> Result<()> {
 ///
 /// When it cannot be read or written.
 pub fn truncate_torn_tail(path: &Path) -> Result<Option<u64>> {
-    let opened = sys::open_write(path).map_err(sys::explain_open).at("repair", path);
+    let opened = read::regular(sys::open_write(path)).at("repair", path);
     let Some(mut file) = read::absent_is_none(opened)? else {
         return Ok(None);
     };
@@ -355,18 +355,12 @@ fn write_with(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<()> {
 
 /// Opens for appending, answering whether the file is new.
 fn open_for_appending(path: &Path) -> Result<(File, bool)> {
-    let opened = sys::open_append(path).map_err(sys::explain_open).at("append to", path);
-    let (file, created) = match read::absent_is_none(opened)? {
-        Some(file) => (file, false),
-        // Its own descriptor need not append: it is empty, and the lock keeps others away.
-        None => (sys::create_new(path).at("append to", path)?, true),
-    };
-    let meta = file.metadata().at("append to", path)?;
-    if meta.is_file() {
-        return Ok((file, created));
+    let opened = read::regular(sys::open_append(path)).at("append to", path);
+    match read::absent_is_none(opened)? {
+        Some(file) => Ok((file, false)),
+        // This descriptor need not append: it is empty, and the lock keeps others away.
+        None => Ok((sys::create_new(path).at("append to", path)?, true)),
     }
-    let what = format!("it is {}, not a regular file", sys::kind_of(&meta));
-    Err(DiskError::new("append to", path, io::Error::other(what)))
 }
 
 fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
@@ -390,3 +384,6 @@ fn removed(result: io::Result<()>, path: &Path) -> Result<bool> {
 fn to_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,12 @@
 //! that nobody can lead the walk elsewhere by exchanging a folder for a link meanwhile. Pipes,
 //! sockets and devices are reported and never opened.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::error::{At, Result};
 use super::replace::{STAGING_SUFFIX, parent, reserved_name, sync, sync_dir};
 use super::sys;
+use imp::{descend, list, open_root};
 
 /// What sort of thing an entry is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,7 +82,7 @@ pub struct Walk {
 ///
 /// When `root` itself cannot be opened or listed. What fails below is in [`Walk::unreadable`].
 pub fn walk(root: &Path, enter: &mut dyn FnMut(&Node) -> Visit) -> Result<Walk> {
-    let top = sys::open_dir(root).map_err(sys::explain_open).at("list", root)?;
+    let top = open_root(root).map_err(sys::explain_open).at("list", root)?;
     let mut walk = Walk::default();
     let mut pending = Vec::new();
     let first = list(&top, Path::new("")).at("list", root)?;
@@ -172,94 +172,314 @@ fn take(
     }
 }
 
-/// Opens a folder below `top` name by name; `None` if it has vanished or is one no more.
 #[cfg(unix)]
-fn descend(top: &File, path: &Path) -> std::io::Result<Option<File>> {
+mod imp {
+    use std::ffi::OsStr;
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::{Path, PathBuf};
+
+    use rustix::fs::{AtFlags, Dir, FileType, Stat, statat};
     use rustix::io::Errno;
-    let mut dir = top.try_clone()?;
-    for name in path {
-        match sys::open_dir_in(&dir, name) {
-            Ok(next) => dir = next,
-            Err(error) => {
-                return match Errno::from_io_error(&error) {
-                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-                    _ => Err(error),
-                };
+
+    use super::super::sys;
+    use super::{Found, Kind, Node};
+
+    pub(super) fn open_root(root: &Path) -> io::Result<File> {
+        sys::open_dir(root)
+    }
+
+    /// Opens a folder below `top` name by name; `None` if it has vanished or is one no more.
+    pub(super) fn descend(top: &File, path: &Path) -> io::Result<Option<File>> {
+        let mut dir = top.try_clone()?;
+        for name in path {
+            match sys::open_dir_in(&dir, name) {
+                Ok(next) => dir = next,
+                Err(error) => {
+                    return match Errno::from_io_error(&error) {
+                        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+                        _ => Err(error),
+                    };
+                }
             }
         }
+        Ok(Some(dir))
     }
-    Ok(Some(dir))
+
+    pub(super) fn list(dir: &File, path: &Path) -> io::Result<Found> {
+        let mut found = Found::default();
+        for entry in Dir::read_from(dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let path = path.join(OsStr::from_bytes(name.to_bytes()));
+            match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => found.nodes.push(node(path, &stat)),
+                Err(Errno::NOENT) => {}
+                Err(error) => found.unreadable.push((path, io::Error::from(error).to_string())),
+            }
+        }
+        Ok(found)
+    }
+
+    fn node(path: PathBuf, stat: &Stat) -> Node {
+        Node {
+            path,
+            kind: match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => Kind::Dir,
+                FileType::RegularFile => Kind::File,
+                FileType::Symlink => Kind::Symlink,
+                FileType::Socket => Kind::Other("socket"),
+                FileType::Fifo => Kind::Other("fifo"),
+                _ => Kind::Other("device"),
+            },
+            size: unsigned(stat.st_size),
+            stored: unsigned(stat.st_blocks).saturating_mul(512),
+            modified: signed(stat.st_mtime),
+            modified_ns: signed(stat.st_mtime_nsec),
+            changed: signed(stat.st_ctime),
+            changed_ns: signed(stat.st_ctime_nsec),
+            mode: u32::try_from(unsigned(stat.st_mode) & 0o7777).unwrap_or_default(),
+            device: unsigned(stat.st_dev),
+            inode: unsigned(stat.st_ino),
+            links: unsigned(stat.st_nlink),
+        }
+    }
+
+    /// The fields of `stat` have other widths on every system; none holds a negative count.
+    fn unsigned<T: TryInto<u64>>(field: T) -> u64 {
+        field.try_into().unwrap_or_default()
+    }
+
+    fn signed<T: TryInto<i64>>(field: T) -> i64 {
+        field.try_into().unwrap_or_default()
+    }
 }
 
+/// By path, where folders cannot be opened one in another; links are told by asking first.
+#[cfg(not(unix))]
+mod imp {
+    use std::fs::Metadata;
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    use super::super::sys;
+    use super::{Found, Kind, Node};
+
+    pub(super) fn open_root(root: &Path) -> io::Result<PathBuf> {
+        sys::open_read(root).map(drop).or_else(|error| match std::fs::symlink_metadata(root) {
+            Ok(meta) if meta.is_dir() => Ok(()),
+            _ => Err(error),
+        })?;
+        Ok(root.to_owned())
+    }
+
+    pub(super) fn descend(top: &PathBuf, path: &Path) -> io::Result<Option<PathBuf>> {
+        let path = top.join(path);
+        let is_dir = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+        Ok(is_dir.then_some(path))
+    }
+
+    pub(super) fn list(dir: &PathBuf, path: &Path) -> io::Result<Found> {
+        let mut found = Found::default();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let path = path.join(entry.file_name());
+            match entry.metadata() {
+                Ok(meta) => found.nodes.push(node(path, &meta)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => found.unreadable.push((path, error.to_string())),
+            }
+        }
+        Ok(found)
+    }
+
+    fn node(path: PathBuf, meta: &Metadata) -> Node {
+        let facts = sys::facts(meta);
+        Node {
+            path,
+            kind: if meta.is_symlink() {
+                Kind::Symlink
+            } else if meta.is_dir() {
+                Kind::Dir
+            } else if meta.is_file() {
+                Kind::File
+            } else {
+                Kind::Other("device")
+            },
+            size: facts.size,
+            stored: facts.size,
+            modified: facts.modified.0,
+            modified_ns: facts.modified.1,
+            changed: facts.changed.0,
+            changed_ns: facts.changed.1,
+            mode: if meta.is_dir() { 0o700 } else { 0o600 },
+            device: facts.device,
+            inode: facts.inode,
+            links: 1,
+        }
+    }
+}
+
+#[cfg(test)]
 #[cfg(unix)]
-fn list(dir: &File, path: &Path) -> std::io::Result<Found> {
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
     use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-    use rustix::fs::{AtFlags, statat};
-    use rustix::io::Errno;
+    use super::*;
 
-    let mut found = Found::default();
-    for entry in rustix::fs::Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let path = path.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
-        match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => found.nodes.push(node(path, &stat)),
-            Err(Errno::NOENT) => {}
-            Err(error) => found.unreadable.push((path, std::io::Error::from(error).to_string())),
-        }
+    /// What a walk found, a line each, in its order.
+    fn lines(walk: &Walk) -> Vec<String> {
+        walk.nodes.iter().map(|n| format!("{} {:?}", n.path.display(), n.kind)).collect()
     }
-    Ok(found)
-}
 
-#[cfg(unix)]
-fn node(path: PathBuf, stat: &rustix::fs::Stat) -> Node {
-    use rustix::fs::{FileType, Mode};
-    Node {
-        path,
-        kind: match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => Kind::Dir,
-            FileType::RegularFile => Kind::File,
-            FileType::Symlink => Kind::Symlink,
-            FileType::Socket => Kind::Other("socket"),
-            FileType::Fifo => Kind::Other("fifo"),
-            _ => Kind::Other("device"),
-        },
-        size: unsigned(stat.st_size),
-        stored: unsigned(stat.st_blocks).saturating_mul(512),
-        modified: signed(stat.st_mtime),
-        modified_ns: signed(stat.st_mtime_nsec),
-        changed: signed(stat.st_ctime),
-        changed_ns: signed(stat.st_ctime_nsec),
-        mode: u32::from(Mode::from_raw_mode(stat.st_mode).as_raw_mode()) & 0o7777,
-        device: unsigned(stat.st_dev),
-        inode: unsigned(stat.st_ino),
-        links: unsigned(stat.st_nlink),
+    #[test]
+    fn everything_is_found_once_and_in_bytewise_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("b/c")).unwrap();
+        for name in ["b.txt", "b/z", "b/c/d", "B", "b-", "ä"] {
+            fs::write(at(name), name).unwrap();
+        }
+        let walk = walk(dir.path(), &mut |_| Visit::Take).unwrap();
+        assert_eq!(
+            lines(&walk),
+            [
+                "B File",
+                "b Dir",
+                "b- File",
+                "b.txt File",
+                "b/c Dir",
+                "b/c/d File",
+                "b/z File",
+                "ä File"
+            ]
+        );
+        assert!(walk.unreadable.is_empty());
     }
-}
 
-/// The fields of `stat` have other widths on every system; none holds a negative count.
-#[cfg(unix)]
-fn unsigned<T: TryInto<u64>>(field: T) -> u64 {
-    field.try_into().unwrap_or_default()
-}
+    #[test]
+    fn links_are_named_and_never_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::create_dir(dir.path().join("outside")).unwrap();
+        fs::write(dir.path().join("outside/x"), "").unwrap();
+        symlink("..", root.join("sub/up")).unwrap();
+        symlink("self", root.join("self")).unwrap();
+        symlink("../outside", root.join("out")).unwrap();
+        symlink("nothing", root.join("broken")).unwrap();
+        let found = walk(&root, &mut |_| Visit::Take).unwrap();
+        assert_eq!(
+            lines(&found),
+            ["broken Symlink", "out Symlink", "self Symlink", "sub Dir", "sub/up Symlink"]
+        );
+        let error = walk(&root.join("out"), &mut |_| Visit::Take).unwrap_err();
+        assert_eq!(error.action, "list");
+    }
 
-#[cfg(unix)]
-fn signed<T: TryInto<i64>>(field: T) -> i64 {
-    field.try_into().unwrap_or_default()
-}
+    #[test]
+    fn pipes_and_sockets_are_told_and_never_opened() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        mknodat(CWD, dir.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
+        let walk = walk(dir.path(), &mut |_| Visit::Take).unwrap();
+        assert_eq!(lines(&walk), ["pipe Other(\"fifo\")", "s Other(\"socket\")"]);
+        sync_tree(dir.path()).unwrap();
+    }
 
-#[cfg(not(unix))]
-fn descend(top: &File, path: &Path) -> std::io::Result<Option<File>> {
-    let _unused = top;
-    let _unused = path;
-    Err(std::io::ErrorKind::Unsupported.into())
-}
+    #[test]
+    fn what_is_skipped_is_not_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("no/below")).unwrap();
+        fs::create_dir_all(dir.path().join("yes/below")).unwrap();
+        let mut asked = Vec::new();
+        let walk = walk(dir.path(), &mut |node| {
+            asked.push(node.path.clone());
+            if node.path.starts_with("no") { Visit::Skip } else { Visit::Take }
+        });
+        assert_eq!(lines(&walk.unwrap()), ["yes Dir", "yes/below Dir"]);
+        asked.sort();
+        assert_eq!(asked, ["no", "yes", "yes/below"].map(PathBuf::from));
+    }
 
-#[cfg(not(unix))]
-fn list(_dir: &File, _path: &Path) -> std::io::Result<Found> {
-    Err(std::io::ErrorKind::Unsupported.into())
+    #[test]
+    fn names_are_bytes_and_need_not_be_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = OsStr::from_bytes(b"a\xff\nb");
+        fs::write(dir.path().join(name), "").unwrap();
+        let walk = walk(dir.path(), &mut |_| Visit::Take).unwrap();
+        assert_eq!(walk.nodes[0].path, Path::new(name));
+    }
+
+    #[test]
+    fn the_facts_of_a_file_are_the_kernel_s() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "content").unwrap();
+        fs::hard_link(&path, dir.path().join("b")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let walk = walk(dir.path(), &mut |_| Visit::Take).unwrap();
+        let (node, meta) = (&walk.nodes[0], fs::metadata(&path).unwrap());
+        assert_eq!((node.size, node.mode, node.links), (7, 0o640, 2));
+        assert_eq!((node.modified, node.modified_ns), (meta.mtime(), meta.mtime_nsec()));
+        assert_eq!((node.changed, node.changed_ns), (meta.ctime(), meta.ctime_nsec()));
+        assert_eq!((node.device, node.inode), (meta.dev(), meta.ino()));
+        assert_eq!(node.stored, meta.blocks() * 512);
+    }
+
+    #[test]
+    fn a_deep_tree_costs_neither_stack_nor_descriptors() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = (0..1500).fold(PathBuf::new(), |path, _| path.join("d"));
+        fs::create_dir_all(dir.path().join(&deep)).unwrap();
+        let walk = walk(dir.path(), &mut |_| Visit::Take).unwrap();
+        assert_eq!(walk.nodes.len(), 1500);
+        assert!(walk.unreadable.is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_vanishes_during_the_walk_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["gone", "link"] {
+            fs::create_dir_all(dir.path().join(name).join("below")).unwrap();
+        }
+        let walk = walk(dir.path(), &mut |node| {
+            // Both were listed; one is removed, the other becomes a link, before it is opened.
+            let path = dir.path().join(&node.path);
+            let _ = fs::remove_dir_all(&path);
+            if node.path == Path::new("link") {
+                symlink("/", path).unwrap();
+            }
+            Visit::Take
+        });
+        let walk = walk.unwrap();
+        assert_eq!(lines(&walk), ["gone Dir", "link Dir"]);
+        assert!(walk.unreadable.is_empty());
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = walk(&dir.path().join("none"), &mut |_| Visit::Take).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_staging_folder_is_beside_and_counts_as_litter() {
+        let dir = tempfile::tempdir().unwrap();
+        let staged = staging_dir(&dir.path().join("home")).unwrap();
+        assert_eq!(staged.parent(), Some(dir.path()));
+        assert_eq!(super::super::replace::litter(dir.path()).unwrap(), [staged.clone()]);
+        fs::write(staged.join("a"), "").unwrap();
+        sync_tree(&staged).unwrap();
+        assert!(staging_dir(&dir.path().join("none/home")).is_err());
+    }
 }

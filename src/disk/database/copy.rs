@@ -29,8 +29,10 @@ use crate::disk::{read, replace, tree};
 /// How long to keep trying when others are quicker.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long SQLite waits for a lock within one try.
+/// How long SQLite waits for a lock within one try, and how long it rests in between: SQLite's
+/// own pauses grow to a tenth of a second, and miss the gaps that a steady writer leaves.
 const BUSY: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_millis(1);
 
 /// Pages that are copied in one step; a page has 64 KiB at most.
 const STEP: i32 = 1024;
@@ -190,8 +192,8 @@ fn backup(source: &Path, parameters: &str, dest: &Path) -> rusqlite::Result<u64>
     } else {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     };
-    let from = open(source, parameters, access)?;
-    from.busy_timeout(BUSY)?;
+    let mut from = open(source, parameters, access)?;
+    from.busy_handler(Some(wait))?;
     // One transaction around all steps: every page comes from the same instant.
     from.execute_batch("BEGIN; PRAGMA schema_version")?;
 
@@ -212,6 +214,13 @@ fn backup(source: &Path, parameters: &str, dest: &Path) -> rusqlite::Result<u64>
         }
     }
     Ok(u64::try_from(backup.progress().pagecount).unwrap_or_default())
+}
+
+/// What SQLite does when a lock is taken: rest, and try again until the time is up.
+fn wait(tries: i32) -> bool {
+    let tries = u32::try_from(tries).unwrap_or(u32::MAX);
+    std::thread::sleep(REST);
+    REST.saturating_mul(tries) < BUSY
 }
 
 fn busy() -> rusqlite::Error {

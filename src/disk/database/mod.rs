@@ -10,6 +10,9 @@
 mod copy;
 mod error;
 mod rewrite;
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;
 mod uri;
 
 use std::path::Path;
