@@ -1,1 +1,3 @@
 //! codex
+
+pub mod auth;
