@@ -19,7 +19,8 @@ const SUFFIX: &str = "_auth.json";
 /// The day need not exist: `31feb` is kept, and [`LegacyName::date_near`] tells what is wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LegacyName {
-    /// Day and month as they stand in the name, in lower case: `21apr`.
+    /// Day and month as the older tool recorded them, two digits and lower case: `09apr` also
+    /// for `9APR`.
     pub day_token: String,
     /// The day's number, 0 to 99.
     pub day: u32,
@@ -51,12 +52,12 @@ impl LegacyName {
         let shaped = (1..=2).contains(&digits.len())
             && letters.len() == 3
             && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let day = digits.parse().ok().filter(|_| shaped).ok_or(Misnamed::NoDay)?;
+        let day: u32 = digits.parse().ok().filter(|_| shaped).ok_or(Misnamed::NoDay)?;
         let email = address.parse().map_err(|_| Misnamed::InvalidEmail)?;
 
         let month = (1..).zip(MONTHS).find(|(_, name)| letters.eq_ignore_ascii_case(name));
         Ok(Some(Self {
-            day_token: day_token.to_ascii_lowercase(),
+            day_token: format!("{day:02}{}", letters.to_ascii_lowercase()),
             day,
             month: month.map(|(number, _)| number),
             email,
@@ -137,7 +138,7 @@ mod tests {
     #[rustfmt::skip]
     fn a_name_is_ours_or_skipped_with_a_reason_or_none_of_our_business() {
         check("21apr_ada@example.com_auth.json",        "21apr day 21 month 4 ada@example.com");
-        check("1Dec_ADA@Example.com_AUTH.JSON",         "1dec day 1 month 12 ada@example.com");
+        check("1Dec_ADA@Example.com_AUTH.JSON",         "01dec day 1 month 12 ada@example.com");
         check("05may_a_b_auth@example.com_auth.json",   "05may day 5 month 5 a_b_auth@example.com");
         check("00apr_ada@example.com_auth.json",        "00apr day 0 month 4 ada@example.com");
         check("31feb_ada@example.com_auth.json",        "31feb day 31 month 2 ada@example.com");

@@ -1,1 +1,4 @@
 //! codex
+
+pub mod auth;
+pub mod status;

@@ -1,0 +1,479 @@
+//! Whose login does an `auth.json` hold, and how old is it?
+//!
+//! The bytes are kept exactly as they are and never written anew: unknown keys must survive,
+//! and only Codex knows them. Claims are read, never verified. Which of two logins is the
+//! newer is decided in `account::login`; who may replace the file, in the rooms above.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::account::{AccountKey, Email, Fingerprint, Login, Secret};
+use crate::time::Stamp;
+
+/// The largest `auth.json` that is read, in bytes.
+pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long to wait between two reads of a file that Codex may be writing.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often to wait before giving up: two seconds in all.
+const PAUSES: usize = 100;
+
+const OPENAI: &str = "https://api.openai.com/auth";
+const PROFILE: &str = "https://api.openai.com/profile";
+
+/// What an `auth.json` says, beside its exact bytes.
+///
+/// Only the bytes are secret. An odd fact is an absent one: a token that does not decode costs
+/// the account's name, never the login itself.
+#[derive(Clone, Debug)]
+pub struct AuthFile {
+    /// The file, byte for byte.
+    pub bytes: Secret,
+    /// How it signs in.
+    pub mode: Mode,
+    /// Whose it is; `None` if that cannot be told, see [`AuthFile::problem`].
+    pub key: Option<AccountKey>,
+    /// The address in its tokens.
+    pub email: Option<Email>,
+    /// The plan in its tokens (`plus`), as old as they are.
+    pub plan: Option<String>,
+    /// What tells it from other copies of the same login.
+    pub login: Login,
+    /// Set when two accounts met in this file; then it is nobody's.
+    pub mixed: Option<Mixed>,
+    /// Why `key` is unknown; `None` exactly when it is known.
+    pub problem: Option<Problem>,
+}
+
+/// How a login signs in (`auth_mode`).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// With the tokens of a ChatGPT account.
+    ChatGpt,
+    /// With an API key, which has no quota windows.
+    ApiKey,
+    /// In a way this version has not heard of.
+    Other(String),
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ChatGpt => "chatgpt",
+            Self::ApiKey => "apikey",
+            Self::Other(name) => name,
+        })
+    }
+}
+
+/// The two workspaces of a file in which an exchange met a token refresh of an older Codex.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mixed {
+    /// `tokens.account_id`, of the account that was swapped in.
+    pub tokens_account_id: String,
+    /// `chatgpt_account_id` of the id token, of the account whose tokens these are.
+    pub id_token_account_id: String,
+}
+
+/// Why a file that can be read names no account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Problem {
+    /// There are no tokens where this mode needs them.
+    #[error("it holds no tokens")]
+    NoTokens,
+    /// The mode is an API key, but there is none.
+    #[error("it holds no API key")]
+    NoApiKey,
+    /// The id token does not decode; Codex takes such a file for "not logged in".
+    #[error("its id token cannot be decoded")]
+    OddIdToken,
+    /// The id token lacks the user or the workspace, or they hold unusable characters.
+    #[error("its id token names no user and workspace")]
+    NoAccount,
+    /// See [`AuthFile::mixed`].
+    #[error("it mixes the logins of two accounts")]
+    Mixed,
+}
+
+/// Why bytes are no `auth.json`. Names the place, never the content.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotALogin {
+    /// They are no JSON.
+    #[error("not JSON (line {line}, column {column})")]
+    NotJson {
+        /// Line of the first fault, from 1; 0 for the empty file.
+        line: usize,
+        /// Column of the first fault.
+        column: usize,
+    },
+    /// They are JSON, but not an object.
+    #[error("not a JSON object")]
+    NotAnObject,
+}
+
+/// Why an `auth.json` could not be read. That there is none is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// It is a folder, a pipe, a socket or a device; it was not opened.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is larger than [`MAX_BYTES`].
+    #[error("{} is larger than {} MiB", path.display(), MAX_BYTES / 1024 / 1024)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It stood still and yet is no login.
+    #[error("{} is {source}", path.display())]
+    NotALogin {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        source: NotALogin,
+    },
+    /// No two reads agreed for two seconds: somebody writes to it all the time.
+    #[error("{} kept changing while it was read", path.display())]
+    Unsettled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl AuthError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotALogin { .. } => Some("sign in again with `codex login`".to_owned()),
+            Self::Unsettled { .. } => Some("quit Codex and try again".to_owned()),
+            Self::NotAFile { .. } | Self::TooLarge { .. } | Self::Io { .. } => None,
+        }
+    }
+}
+
+/// Reads the `auth.json` at `path`, through a symlink if it is one; `None` if there is none.
+///
+/// Older versions of Codex truncate the file and write it in place, so it is read until two
+/// reads 20 ms apart agree on a JSON object, for up to two seconds. A file that is no login
+/// therefore takes as long to be refused.
+///
+/// # Errors
+///
+/// [`AuthError`]; nothing but regular files of up to [`MAX_BYTES`] is read, and a pipe does
+/// not block.
+pub fn read(path: &Path) -> Result<Option<AuthFile>, AuthError> {
+    settle(path, || read_once(path), || thread::sleep(PAUSE))
+}
+
+/// Takes the bytes of an `auth.json` apart.
+///
+/// # Errors
+///
+/// [`NotALogin`] unless they are one JSON object.
+pub fn parse(bytes: Vec<u8>) -> Result<AuthFile, NotALogin> {
+    parse_secret(bytes.into())
+}
+
+fn parse_secret(bytes: Secret) -> Result<AuthFile, NotALogin> {
+    let document = Document::parse(bytes.bytes())?;
+    let tokens = document.0.get("tokens").and_then(Value::as_object);
+    let token = |name: &str| text(tokens, name);
+    let api_key = text(document.0.as_object(), "OPENAI_API_KEY");
+    let mode = match text(document.0.as_object(), "auth_mode") {
+        Some("chatgpt") => Mode::ChatGpt,
+        Some("apikey") => Mode::ApiKey,
+        Some(other) => Mode::Other(other.to_owned()),
+        None if api_key.is_some() => Mode::ApiKey,
+        None => Mode::ChatGpt,
+    };
+    let last_refresh = text(document.0.as_object(), "last_refresh").and_then(|at| at.parse().ok());
+
+    if mode == Mode::ApiKey {
+        let fingerprint = api_key.map(|key| Fingerprint::of(key.as_bytes()));
+        return Ok(AuthFile {
+            mode,
+            key: fingerprint.map(|fingerprint| AccountKey::ApiKey(fingerprint.hex())),
+            email: None,
+            plan: None,
+            login: Login { fingerprint, last_refresh, ..Login::default() },
+            mixed: None,
+            problem: fingerprint.is_none().then_some(Problem::NoApiKey),
+            bytes,
+        });
+    }
+
+    let id = token("id_token").and_then(Claims::of);
+    let access = token("access_token").and_then(Claims::of);
+    let both = || [&id, &access].into_iter().flatten();
+    let login = Login {
+        fingerprint: token("refresh_token").map(|secret| Fingerprint::of(secret.as_bytes())),
+        issued_at: both().filter_map(|claims| claims.time("iat")).max(),
+        expires_at: access.as_ref().and_then(|claims| claims.time("exp")),
+        last_refresh,
+    };
+    let mixed = mixed(token("account_id"), id.as_ref());
+    let named = match &id {
+        _ if tokens.is_none() => Err(Problem::NoTokens),
+        _ if mixed.is_some() => Err(Problem::Mixed),
+        None => Err(Problem::OddIdToken),
+        Some(id) => account(id, token("account_id")).ok_or(Problem::NoAccount),
+    };
+    Ok(AuthFile {
+        mode,
+        email: both().find_map(Claims::email),
+        plan: both().find_map(|claims| claims.openai("chatgpt_plan_type")).map(str::to_owned),
+        login,
+        mixed,
+        problem: named.as_ref().err().copied(),
+        key: named.ok(),
+        bytes,
+    })
+}
+
+/// The account an id token names; the workspace may stand beside the token instead of in it.
+fn account(id: &Claims, account_id: Option<&str>) -> Option<AccountKey> {
+    let user = id.openai("chatgpt_user_id").or_else(|| id.openai("user_id"))?;
+    let workspace = id.openai("chatgpt_account_id").or(account_id)?;
+    // The key's own text form refuses whatever could not be written into it.
+    format!("chatgpt:{user}/{workspace}").parse().ok()
+}
+
+fn mixed(beside: Option<&str>, id: Option<&Claims>) -> Option<Mixed> {
+    let beside = beside?;
+    let inside = id?.openai("chatgpt_account_id")?;
+    (beside != inside).then(|| Mixed {
+        tokens_account_id: beside.to_owned(),
+        id_token_account_id: inside.to_owned(),
+    })
+}
+
+/// A member that is a text and not empty.
+fn text<'a>(object: Option<&'a Map<String, Value>>, name: &str) -> Option<&'a str> {
+    object?.get(name)?.as_str().filter(|text| !text.is_empty())
+}
+
+/// A parsed `auth.json`, whose texts are wiped when it is dropped.
+struct Document(Value);
+
+impl Document {
+    fn parse(bytes: &[u8]) -> Result<Self, NotALogin> {
+        let document: Value = serde_json::from_slice(bytes)
+            .map_err(|error| NotALogin::NotJson { line: error.line(), column: error.column() })?;
+        let document = Self(document);
+        if document.0.is_object() { Ok(document) } else { Err(NotALogin::NotAnObject) }
+    }
+}
+
+impl Drop for Document {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The payload of a JWT. Its signature is not looked at.
+struct Claims(Map<String, Value>);
+
+impl Claims {
+    fn of(token: &str) -> Option<Self> {
+        let mut parts = token.split('.');
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        let json = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?);
+        serde_json::from_slice(&json).ok().map(Self)
+    }
+
+    fn openai(&self, name: &str) -> Option<&str> {
+        text(self.0.get(OPENAI).and_then(Value::as_object), name)
+    }
+
+    fn email(&self) -> Option<Email> {
+        let profile = self.0.get(PROFILE).and_then(Value::as_object);
+        [text(Some(&self.0), "email"), text(profile, "email")]
+            .into_iter()
+            .flatten()
+            .find_map(|address| address.parse().ok())
+    }
+
+    /// A claim in whole seconds since 1970; anything odd is absent.
+    fn time(&self, name: &str) -> Option<Stamp> {
+        Stamp::from_epoch(self.0.get(name)?.as_i64()?)
+    }
+}
+
+/// Reads until two reads agree and make a login.
+fn settle(
+    path: &Path,
+    mut read: impl FnMut() -> Result<Option<Secret>, AuthError>,
+    mut pause: impl FnMut(),
+) -> Result<Option<AuthFile>, AuthError> {
+    let Some(mut last) = read()? else { return Ok(None) };
+    let mut steady = None;
+    for _ in 0..PAUSES {
+        pause();
+        let Some(next) = read()? else { return Ok(None) };
+        steady = if next == last {
+            match parse_secret(next.clone()) {
+                Ok(login) => return Ok(Some(login)),
+                Err(source) => Some(source),
+            }
+        } else {
+            None
+        };
+        last = next;
+    }
+    let path = path.to_owned();
+    Err(match steady {
+        Some(source) => AuthError::NotALogin { path, source },
+        None => AuthError::Unsettled { path },
+    })
+}
+
+fn read_once(path: &Path) -> Result<Option<Secret>, AuthError> {
+    let refused = |source| AuthError::Io { path: path.to_owned(), source };
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+
+    // Asked before opening, because opening a pipe or a device can have effects of its own ...
+    match path.metadata() {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(AuthError::NotAFile { path: path.to_owned() }),
+        Err(error) if gone(&error) => return Ok(None),
+        Err(error) => return Err(refused(error)),
+    }
+    let file = match open(path) {
+        Ok(file) => file,
+        Err(error) if gone(&error) => return Ok(None),
+        Err(error) => return Err(refused(error)),
+    };
+    // ... and afterwards, because the name may stand for something else by now.
+    let metadata = file.metadata().map_err(refused)?;
+    if !metadata.is_file() {
+        return Err(AuthError::NotAFile { path: path.to_owned() });
+    }
+
+    let too_large = || AuthError::TooLarge { path: path.to_owned() };
+    let expected = usize::try_from(metadata.len()).map_err(|_| too_large())?;
+    if MAX_BYTES < metadata.len() {
+        return Err(too_large());
+    }
+    // Room for all of it from the start: a buffer that grows leaves copies of tokens behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected.saturating_add(1)));
+    let mut reader = file.take(MAX_BYTES + 1);
+    reader.read_to_end(&mut bytes).map_err(refused)?;
+    if reader.limit() == 0 {
+        return Err(too_large());
+    }
+    Ok(Some(std::mem::take(&mut *bytes).into()))
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Where a Codex keeps its login (`cli_auth_credentials_store`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Store {
+    /// In `auth.json`; the default.
+    File,
+    /// In the system's keyring: exchanging the file would do nothing.
+    Keyring,
+    /// In the keyring if there is one, else in the file.
+    Auto,
+    /// Nowhere; it ends with the process.
+    Ephemeral,
+}
+
+impl Store {
+    /// The store a `config.toml` asks for; its profiles and overrides on the command line of
+    /// Codex are not seen.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the text is no TOML, or the key holds something else than the four
+    /// known words.
+    pub fn of_config(config_toml: &str) -> Result<Self, StoreError> {
+        let config: toml_edit::DocumentMut =
+            config_toml.parse().map_err(|error: toml_edit::TomlError| {
+                // The parser's own message quotes the line, which may hold a secret.
+                let before = error.span().and_then(|at| config_toml.get(..at.start));
+                let line = before.map_or(0, |text| text.split('\n').count());
+                StoreError::NotToml { line }
+            })?;
+        match config.get("cli_auth_credentials_store") {
+            None => Ok(Self::File),
+            Some(item) => match item.as_str() {
+                Some("file") => Ok(Self::File),
+                Some("keyring") => Ok(Self::Keyring),
+                Some("auto") => Ok(Self::Auto),
+                Some("ephemeral") => Ok(Self::Ephemeral),
+                _ => Err(StoreError::Unknown),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::File => "file",
+            Self::Keyring => "keyring",
+            Self::Auto => "auto",
+            Self::Ephemeral => "ephemeral",
+        })
+    }
+}
+
+/// Why a `config.toml` does not tell where the login is kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum StoreError {
+    /// It is no TOML.
+    #[error("config.toml of Codex is not TOML (line {line})")]
+    NotToml {
+        /// Line of the first fault, from 1; 0 if the parser does not tell.
+        line: usize,
+    },
+    /// The key holds something unknown.
+    #[error("cli_auth_credentials_store is none of file, keyring, auto, ephemeral")]
+    Unknown,
+}
