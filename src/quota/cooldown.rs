@@ -1,0 +1,608 @@
+//! When may an account work again?
+//!
+//! Pure: the readings of one account and `now` come in, an [`Availability`] goes out. How the
+//! readings are weighed:
+//!
+//! - A reading observed after `now` does not count: at that instant nobody knew of it (or
+//!   another machine's clock is ahead).
+//! - Window by window, told apart by length, the newest reading that mentions a window counts,
+//!   by instants; of readings of one second the better source. So a reading that says nothing of
+//!   the week does not lift a week that is used up.
+//! - A cooldown set by a person holds beside all of that until its instant or until it is taken
+//!   back, whatever later readings say; a newer one replaces an older one.
+//! - An estimate never displaces a measured window that was still running when it was made: a
+//!   backup without a status must not turn 55 % left into a cooldown.
+//! - A window with no known reset is over one length after it was seen, at the latest.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Reading, Source, Validation};
+use crate::time::{Stamp, Zone, span};
+use crate::window::{Kind, WEEK, Window};
+
+/// Resets this close to each other are one reset: sources round them differently.
+const SAME_RESET: TimeDelta = TimeDelta::minutes(10);
+
+/// Whether an account may work.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nothing known is used up.
+    Ready,
+    /// Some window is used up, or a person set the account aside.
+    Cooldown,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ready => "ready",
+            Self::Cooldown => "cooldown",
+        })
+    }
+}
+
+/// A window as it was last reported, seen from `now`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct WindowNow {
+    /// What the source said.
+    #[serde(flatten)]
+    pub window: Window,
+    /// Its reset has passed since: it is full again, unless a newer reading says otherwise.
+    pub predicted_full: bool,
+    /// Who said so.
+    pub source: Source,
+    /// When it held.
+    pub observed_at: Stamp,
+}
+
+impl WindowNow {
+    /// How much is left at `now`, in percent; 100 for a window that is predicted to be full.
+    #[must_use]
+    pub fn left_percent(&self) -> Option<f64> {
+        if self.predicted_full { Some(100.0) } else { self.window.left_percent() }
+    }
+}
+
+/// What the quota says about one account at one instant.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Availability {
+    /// Whether the account may work.
+    pub state: State,
+    /// In a cooldown, its end (open: at that instant the account is ready), or `None` if no
+    /// source told it. Of a ready account the weekly reset, which may have passed.
+    pub next_available_at: Option<Stamp>,
+    /// When the weekly session began.
+    pub session_start_at: Option<Stamp>,
+    /// When the quota was first seen to be used up; of a ready account the last such time that
+    /// its newest weekly reading tells.
+    pub quota_end_detected_at: Option<Stamp>,
+    /// The least percentage left over the running windows; `None` if no running one is known.
+    pub left_percent: Option<f64>,
+    /// The newest report of each window, shortest first.
+    pub windows: Vec<WindowNow>,
+    /// Where the answer comes from: what blocks the account, else its newest reading.
+    pub source: Option<Source>,
+    /// When that held.
+    pub observed_at: Option<Stamp>,
+    /// Whether the evidence for the weekly time agrees with itself, if there is any.
+    #[serde(rename = "validation_status")]
+    pub validation: Option<Validation>,
+    /// Whether the state rests on a prediction or an estimate instead of a report.
+    pub predicted: bool,
+    /// The window that keeps the account waiting longest; `None` also if the source only said
+    /// that some limit is reached.
+    #[serde(skip)]
+    pub blocking: Option<Kind>,
+}
+
+impl Availability {
+    /// Whether the account may work.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// How long the cooldown still lasts: zero if ready, `None` if no source told its end.
+    #[must_use]
+    pub fn remaining(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        match self.state {
+            State::Ready => Some(TimeDelta::zero()),
+            State::Cooldown => self.next_available_at.map(|end| end.instant() - now),
+        }
+    }
+
+    /// The answer in a few words, with times in `zone`.
+    #[must_use]
+    pub fn reason(&self, zone: &Zone, now: DateTime<Utc>) -> String {
+        let why = match (self.state, self.source, self.blocking) {
+            (State::Cooldown, Some(Source::Manual), _) => "set aside by hand".to_owned(),
+            (State::Cooldown, Some(Source::Estimate), _) => "assumed to be used up".to_owned(),
+            (State::Cooldown, _, Some(kind)) => format!("{} used up", window_name(kind)),
+            (State::Cooldown, _, None) => "a limit is reached".to_owned(),
+            (State::Ready, None, _) => return "nothing is known of its quota".to_owned(),
+            (State::Ready, Some(_), _) => return self.ready_reason(zone),
+        };
+        match self.next_available_at {
+            Some(end) => {
+                format!("{why} until {} (in {})", wall(zone, end), span(end.instant() - now))
+            }
+            None => format!("{why}, end unknown"),
+        }
+    }
+
+    fn ready_reason(&self, zone: &Zone) -> String {
+        let reset = self.windows.iter().filter(|window| window.predicted_full);
+        match (self.left_percent, reset.filter_map(|window| window.window.resets_at).max()) {
+            // Cut, not rounded: 99.6 % left is not a full window.
+            (Some(left), _) => format!("{:.0} % left", left.floor()),
+            (None, Some(since)) => format!("full again since {} (predicted)", wall(zone, since)),
+            (None, None) => "not known to be used up".to_owned(),
+        }
+    }
+}
+
+/// Evaluates all readings of one account at an instant.
+///
+/// The readings may come in any order, and those of several records of one account together.
+/// Without any the account counts as ready and every figure is unknown.
+///
+/// A window whose reset is at or before `now` is full again. The account is in a cooldown until
+/// the latest reset of a window that is used up: at 100 % or more, or of a record that has no
+/// percentages (legacy, manual, estimate). A source that only says that a limit is reached means
+/// the fullest of its windows.
+#[must_use]
+pub fn availability(readings: &[Reading], now: DateTime<Utc>) -> Availability {
+    let mut known: Vec<&Reading> =
+        readings.iter().filter(|reading| reading.observed_at.instant() <= now).collect();
+    // Newest last; within one second the best source last.
+    known.sort_by_key(|reading| (reading.observed_at, std::cmp::Reverse(reading.source.rank())));
+
+    let manual = known.iter().rev().find(|reading| reading.source == Source::Manual).copied();
+    known.retain(|reading| reading.source != Source::Manual);
+    let newest = known.last().copied();
+
+    let mut facts = merge(&known);
+    let by_hand = manual.and_then(|reading| Fact::all(reading).into_iter().next());
+    // A cooldown set by hand tells of the week only where nobody else does.
+    if let Some(fact) = by_hand
+        && !facts.iter().any(|other| other.is_about(&fact.window))
+    {
+        facts.push(fact);
+    }
+    facts.sort_by_key(|fact| fact.window.minutes);
+
+    let nameless = nameless(&known);
+    let blocking = facts
+        .iter()
+        .chain(&by_hand)
+        .chain(&nameless)
+        .filter(|fact| fact.exhausted && !fact.is_over(now))
+        .max_by_key(|fact| fact.end());
+    let week = facts.iter().find(|fact| fact.window.kind() == Kind::Week);
+    let decided_by = blocking.map(|fact| fact.reading).or(newest).or(manual);
+
+    Availability {
+        state: if blocking.is_some() { State::Cooldown } else { State::Ready },
+        next_available_at: match blocking {
+            Some(fact) => fact.window.resets_at,
+            None => week.and_then(|fact| fact.window.resets_at),
+        },
+        session_start_at: week.and_then(Fact::session_start_at),
+        quota_end_detected_at: blocking.or(week).and_then(|fact| detected_at(fact, &known)),
+        left_percent: facts
+            .iter()
+            .filter(|fact| !fact.is_over(now))
+            .filter_map(|fact| fact.window.left_percent())
+            .min_by(f64::total_cmp),
+        source: decided_by.map(|reading| reading.source),
+        observed_at: decided_by.map(|reading| reading.observed_at),
+        validation: week.and_then(|fact| fact.reading.validation),
+        predicted: match blocking {
+            Some(fact) => {
+                fact.reading.source == Source::Estimate || fact.window.resets_at.is_none()
+            }
+            None => facts.iter().any(|fact| fact.is_over(now)),
+        },
+        blocking: blocking
+            .filter(|fact| !fact.reading.windows.is_empty())
+            .map(|fact| fact.window.kind()),
+        windows: facts
+            .iter()
+            .map(|fact| WindowNow {
+                window: fact.window,
+                predicted_full: fact.is_over(now),
+                source: fact.reading.source,
+                observed_at: fact.reading.observed_at,
+            })
+            .collect(),
+    }
+}
+
+/// One window of one reading.
+#[derive(Clone, Copy)]
+struct Fact<'a> {
+    window: Window,
+    exhausted: bool,
+    reading: &'a Reading,
+}
+
+impl<'a> Fact<'a> {
+    fn all(reading: &'a Reading) -> Vec<Self> {
+        let used_up = |window: &Window| {
+            window.is_used_up() || (window.used_percent.is_none() && !reading.source.measures())
+        };
+        // A limit is reached, and no window owns up to it: the fullest is meant, for a rounded
+        // 99.6 % of five hours must not cost the week. An unknown percentage may be the full one.
+        let unexplained =
+            reading.limit_reached == Some(true) && !reading.windows.iter().any(used_up);
+        let fullness = |window: &Window| window.used_percent.unwrap_or(f64::INFINITY);
+        let fullest = reading
+            .windows
+            .iter()
+            .max_by(|a, b| fullness(a).total_cmp(&fullness(b)).then(a.resets_at.cmp(&b.resets_at)));
+        reading
+            .windows
+            .iter()
+            .map(|window| Fact {
+                window: *window,
+                exhausted: used_up(window) || (unexplained && fullest == Some(window)),
+                reading,
+            })
+            .collect()
+    }
+
+    /// When the window is full again; at the latest, if the source gave no reset.
+    fn end(&self) -> DateTime<Utc> {
+        match self.window.resets_at {
+            Some(reset) => reset.instant(),
+            None => {
+                self.reading.observed_at.instant()
+                    + TimeDelta::minutes(i64::from(self.window.minutes))
+            }
+        }
+    }
+
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.end() <= now
+    }
+
+    /// Whether it tells of the same window: of the same kind, or exactly as long.
+    fn is_about(&self, window: &Window) -> bool {
+        let kind = self.window.kind();
+        kind == window.kind() && (kind != Kind::Other || self.window.minutes == window.minutes)
+    }
+
+    fn session_start_at(&self) -> Option<Stamp> {
+        self.reading.known_start.or_else(|| {
+            let reset = self.window.resets_at?.instant();
+            Stamp::from_epoch((reset - WEEK).timestamp())
+        })
+    }
+}
+
+/// The newest fact about each window; the readings come oldest first.
+fn merge<'a>(readings: &[&'a Reading]) -> Vec<Fact<'a>> {
+    let mut facts: Vec<Fact<'a>> = Vec::new();
+    for reading in readings {
+        for fact in Fact::all(reading) {
+            match facts.iter_mut().find(|older| older.is_about(&fact.window)) {
+                Some(older) if is_outweighed(&fact, older) => {}
+                Some(older) => *older = fact,
+                None => facts.push(fact),
+            }
+        }
+    }
+    facts
+}
+
+/// Whether a guess meets a window that was reported and still ran when the guess was made.
+fn is_outweighed(guess: &Fact<'_>, older: &Fact<'_>) -> bool {
+    guess.reading.source == Source::Estimate
+        && older.reading.source != Source::Estimate
+        && !older.is_over(guess.reading.observed_at.instant())
+}
+
+/// The newest reading may say that a limit is reached and name no window at all. The account
+/// waits then, for a week at most; any newer reading is better informed.
+fn nameless<'a>(readings: &[&'a Reading]) -> Option<Fact<'a>> {
+    let reading = readings.last().copied()?;
+    let window = Window {
+        minutes: u32::try_from(WEEK.num_minutes()).ok()?,
+        used_percent: None,
+        resets_at: None,
+    };
+    let speaks = reading.limit_reached == Some(true) && reading.windows.is_empty();
+    speaks.then_some(Fact { window, exhausted: true, reading })
+}
+
+/// When the end of a used-up window was first noticed; `None` if nobody noticed but assumed.
+fn detected_at(fact: &Fact<'_>, readings: &[&Reading]) -> Option<Stamp> {
+    if !fact.exhausted || matches!(fact.reading.source, Source::Manual | Source::Estimate) {
+        return None;
+    }
+    let saw_it = |other: &Fact<'_>| {
+        let apart = (other.end() - fact.end()).abs();
+        other.exhausted && other.is_about(&fact.window) && apart <= SAME_RESET
+    };
+    readings
+        .iter()
+        .filter(|reading| reading.source != Source::Estimate)
+        .find(|reading| Fact::all(reading).iter().any(saw_it))
+        .map(|reading| reading.observed_at)
+        .or(Some(fact.reading.observed_at))
+}
+
+fn window_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::FiveHours => "five hours",
+        Kind::Day => "day",
+        Kind::Week => "week",
+        Kind::Month => "month",
+        Kind::Other => "quota",
+    }
+}
+
+fn wall(zone: &Zone, at: Stamp) -> String {
+    zone.wall(at.instant()).format("%Y-%m-%d %H:%M").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// April 2026, Berlin: `"14 15:55"`.
+    fn at(text: &str) -> Stamp {
+        let (day, time) = text.split_once(' ').unwrap();
+        format!("2026-04-{day}T{time}:00+02:00").parse().unwrap()
+    }
+
+    fn window(minutes: u32, used: Option<f64>, reset: Option<&str>) -> Window {
+        Window { minutes, used_percent: used, resets_at: reset.map(at) }
+    }
+
+    fn week(used: f64, reset: &str) -> Window {
+        window(10_080, Some(used), Some(reset))
+    }
+
+    fn hours(used: f64, reset: &str) -> Window {
+        window(300, Some(used), Some(reset))
+    }
+
+    fn read(observed: &str, windows: &[Window]) -> Reading {
+        let account = "email:ada@example.com".parse().unwrap();
+        Reading::new(account, Source::AppServer, at(observed), windows.to_vec())
+    }
+
+    fn of(source: Source, reading: Reading) -> Reading {
+        Reading { source, ..reading }
+    }
+
+    fn limited(reading: Reading) -> Reading {
+        Reading { limit_reached: Some(true), ..reading }
+    }
+
+    fn legacy(detected: &str, start: &str, validation: Validation) -> Reading {
+        let reading = read(detected, &[]);
+        Reading::legacy(reading.account, reading.observed_at, at(start), Some(validation))
+    }
+
+    fn manual(set: &str, until: &str) -> Reading {
+        Reading::manual(read(set, &[]).account, at(set), at(until))
+    }
+
+    fn estimate(captured: &str) -> Reading {
+        Reading::estimate(read(captured, &[]).account, at(captured))
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_used_up_window_blocks_until_its_reset_and_no_longer() {
+        check("15 12:00", &[],                                                     "ready, ?");
+        check("15 12:00", &[read("15 11:00", &[week(45.0, "18 09:00")])],          "ready, 55");
+        check("15 12:00", &[read("15 11:00", &[week(99.9, "18 09:00")])],          "ready, 0");
+        check("15 12:00", &[read("15 11:00", &[week(100.0, "18 09:00")])],         "until 18 09:00");
+        check("18 08:59", &[read("15 11:00", &[week(104.0, "18 09:00")])],         "until 18 09:00");
+        check("18 09:00", &[read("15 11:00", &[week(100.0, "18 09:00")])],         "ready, ? predicted");
+        check("15 12:00", &[read("15 11:00", &[hours(100.0, "15 14:00"), week(34.0, "18 09:00")])],  "until 15 14:00");
+        check("15 14:00", &[read("15 11:00", &[hours(100.0, "15 14:00"), week(34.0, "18 09:00")])],  "ready, 66 predicted");
+        check("15 12:00", &[read("15 11:00", &[hours(100.0, "15 14:00"), week(100.0, "18 09:00")])], "until 18 09:00");
+        check("15 12:00", &[read("15 11:00", &[week(12.0, "18 09:00"), hours(80.0, "15 14:00")])],   "ready, 20");
+        check("15 12:00", &[read("15 11:00", &[window(10_080, None, Some("18 09:00"))])],            "ready, ?"); // unknown is unknown
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_record_without_a_percentage_counts_as_used_up() {
+        let record = legacy("14 17:55", "14 15:55", Validation::Ok);
+        check("21 15:54", std::slice::from_ref(&record), "until 21 15:55");
+        check("21 15:55", std::slice::from_ref(&record), "ready, ? predicted");
+        check("14 17:54", &[record],                     "ready, ?"); // nobody knew yet
+        check("16 12:00", &[estimate("14 10:00")],       "until 21 10:00 predicted");
+        check("16 12:00", &[manual("14 10:00", "16 12:01")], "until 16 12:01");
+        check("16 12:01", &[manual("14 10:00", "16 12:01")], "ready, ? predicted");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_reached_limit_means_the_window_that_explains_it() {
+        let both = |h, w| limited(read("15 11:00", &[hours(h, "15 14:00"), week(w, "18 09:00")]));
+        check("15 12:00", &[both(100.0, 34.0)],  "until 15 14:00");
+        check("15 12:00", &[both(99.6, 34.0)],   "until 15 14:00");
+        check("15 12:00", &[both(12.0, 34.0)],   "until 18 09:00");
+        check("15 12:00", &[both(50.0, 50.0)],   "until 18 09:00"); // the later of two
+        check("15 12:00", &[limited(read("15 11:00", &[]))], "until ? predicted");
+        check("22 11:00", &[limited(read("15 11:00", &[]))], "ready, ?"); // never for ever
+        check("16 12:00", &[limited(read("15 11:00", &[])), read("16 11:00", &[week(1.0, "18 09:00")])], "ready, 99");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_window_without_a_reset_is_over_after_its_length() {
+        let unknown = |used| read("15 11:00", &[window(300, Some(used), None)]);
+        check("15 15:59", &[unknown(100.0)], "until ? predicted");
+        check("15 16:00", &[unknown(100.0)], "ready, ? predicted");
+        check("15 15:59", &[unknown(30.0)],  "ready, 70");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn the_newest_word_on_each_window_counts() {
+        let full = read("15 11:00", &[week(100.0, "18 09:00")]);
+        let better = read("15 12:00", &[week(10.0, "22 12:00")]);
+        check("15 13:00", &[full.clone(), better.clone()], "ready, 90");
+        check("15 13:00", &[better.clone(), full.clone()], "ready, 90");      // any order
+        check("15 11:30", &[better, full.clone()],         "until 18 09:00"); // not yet known
+        // A reading that says nothing of the week does not lift it.
+        check("15 13:00", &[full.clone(), read("15 12:00", &[hours(5.0, "15 17:00")])], "until 18 09:00");
+        // In one second the better source counts.
+        let rollout = of(Source::Rollout, read("15 11:00", &[week(20.0, "18 09:00")]));
+        check("15 13:00", &[full.clone(), rollout.clone()], "until 18 09:00");
+        check("15 13:00", &[rollout, full],                 "until 18 09:00");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_cooldown_set_by_hand_holds_beside_later_readings() {
+        let by_hand = manual("15 10:00", "17 10:00");
+        let good = read("15 12:00", &[week(10.0, "22 12:00")]);
+        check("15 13:00", &[by_hand.clone(), good.clone()],                    "until 17 10:00");
+        check("17 10:00", &[by_hand.clone(), good.clone()],                    "ready, 90");
+        check("15 13:00", &[by_hand.clone(), manual("15 11:00", "16 10:00")],  "until 16 10:00");
+        check("15 13:00", &[by_hand, read("15 12:00", &[week(100.0, "22 12:00")])], "until 22 12:00");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn an_estimate_never_displaces_a_measured_window_that_still_runs() {
+        let measured = read("15 11:00", &[week(45.0, "18 09:00")]);
+        check("16 12:00", &[measured.clone(), estimate("16 11:00")], "ready, 55");
+        check("19 12:00", &[measured.clone(), estimate("19 11:00")], "until 26 11:00 predicted");
+        check("16 12:00", &[estimate("14 11:00"), measured],         "ready, 55");
+        check("16 12:00", &[estimate("14 11:00"), estimate("15 11:00")], "until 22 11:00 predicted");
+    }
+
+    #[track_caller]
+    fn check(now: &str, readings: &[Reading], expected: &str) {
+        let found = availability(readings, at(now).instant());
+        let berlin: Zone = "Europe/Berlin".parse().unwrap();
+        let answer = match (found.state, found.next_available_at, found.left_percent) {
+            (State::Cooldown, Some(end), _) => {
+                format!("until {}", berlin.wall(end.instant()).format("%d %H:%M"))
+            }
+            (State::Cooldown, None, _) => "until ?".to_owned(),
+            (State::Ready, _, Some(left)) => format!("ready, {:.0}", left.floor()),
+            (State::Ready, _, None) => "ready, ?".to_owned(),
+        };
+        let mark = if found.predicted { " predicted" } else { "" };
+        assert_eq!(answer + mark, expected, "{found:#?}");
+    }
+
+    #[test]
+    fn an_answer_carries_its_start_its_detection_and_its_source() {
+        let first = read("15 11:00", &[week(100.0, "18 09:00")]);
+        let again = of(Source::Rollout, read("15 12:00", &[week(100.0, "18 09:01")]));
+        let found = availability(&[again, first], at("16 12:00").instant());
+        assert_eq!(found.session_start_at, Some(at("11 09:01")));
+        assert_eq!(found.quota_end_detected_at, Some(at("15 11:00")), "noticed the first time");
+        assert_eq!(
+            (found.source, found.observed_at),
+            (Some(Source::Rollout), Some(at("15 12:00")))
+        );
+        assert_eq!(found.blocking, Some(Kind::Week));
+        assert_eq!(found.remaining(at("18 09:00").instant()), Some(TimeDelta::minutes(1)));
+    }
+
+    #[test]
+    fn a_legacy_record_keeps_its_own_times_and_its_validation() {
+        let record = legacy("14 17:55", "14 15:55", Validation::Mismatch);
+        for now in ["15 12:00", "29 12:00"] {
+            let found = availability(std::slice::from_ref(&record), at(now).instant());
+            assert_eq!(found.session_start_at, Some(at("14 15:55")));
+            assert_eq!(found.next_available_at, Some(at("21 15:55")));
+            assert_eq!(found.quota_end_detected_at, Some(at("14 17:55")));
+            assert_eq!(found.validation, Some(Validation::Mismatch));
+        }
+        let newer = read("22 10:00", &[week(1.0, "29 09:00")]);
+        let found = availability(&[record, newer], at("23 12:00").instant());
+        assert_eq!((found.validation, found.quota_end_detected_at), (None, None));
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn the_reason_is_plain() {
+        let full = read("15 11:00", &[week(100.0, "18 09:00")]);
+        reason("15 12:00", &[],                                  "nothing is known of its quota");
+        reason("15 12:00", std::slice::from_ref(&full),          "week used up until 2026-04-18 09:00 (in 2d 21h)");
+        reason("18 12:00", &[full],                              "full again since 2026-04-18 09:00 (predicted)");
+        reason("15 12:00", &[read("15 11:00", &[week(0.4, "18 09:00")])], "99 % left");
+        reason("15 12:00", &[limited(read("15 11:00", &[]))],    "a limit is reached, end unknown");
+        reason("15 12:00", &[manual("15 11:00", "15 13:00")],    "set aside by hand until 2026-04-15 13:00 (in 1h)");
+        reason("15 12:00", &[estimate("15 11:00")],              "assumed to be used up until 2026-04-22 11:00 (in 6d 23h)");
+        reason("15 12:00", &[read("15 11:00", &[window(10_080, None, Some("18 09:00"))])], "not known to be used up");
+    }
+
+    #[track_caller]
+    fn reason(now: &str, readings: &[Reading], expected: &str) {
+        let zone = "Europe/Berlin".parse().unwrap();
+        let now = at(now).instant();
+        assert_eq!(availability(readings, now).reason(&zone, now), expected);
+    }
+
+    fn any_reading() -> impl Strategy<Value = Reading> {
+        let windows = proptest::collection::vec(
+            (
+                prop_oneof![Just(300), Just(10_080), any::<u32>()],
+                proptest::option::of(0.0..120.0_f64),
+                proptest::option::of(0_i64..2_000_000),
+            ),
+            0..3,
+        );
+        (0_u8..6, 0_i64..1_000_000, windows, proptest::option::of(any::<bool>())).prop_map(
+            |(source, observed, windows, limit_reached)| {
+                let epoch = |seconds| Stamp::from_epoch(1_770_000_000 + seconds).unwrap();
+                let windows = windows.into_iter().map(|(minutes, used_percent, reset)| Window {
+                    minutes,
+                    used_percent,
+                    resets_at: reset.map(epoch),
+                });
+                let source = match source {
+                    0 => Source::AppServer,
+                    1 => Source::Rollout,
+                    2 => Source::StatusText,
+                    3 => Source::Legacy,
+                    4 => Source::Manual,
+                    _ => Source::Estimate,
+                };
+                let account = "email:ada@example.com".parse().unwrap();
+                Reading {
+                    limit_reached,
+                    ..Reading::new(account, source, epoch(observed), windows.collect())
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_cooldown_always_ends_in_the_future_and_only_if_a_reading_supports_it(
+            readings in proptest::collection::vec(any_reading(), 0..6),
+            now in 0_i64..3_000_000,
+        ) {
+            let now = DateTime::from_timestamp(1_770_000_000 + now, 0).unwrap();
+            let found = availability(&readings, now);
+            if !found.is_ready() {
+                prop_assert!(found.source.is_some());
+                prop_assert!(found.next_available_at.is_none_or(|end| now < end.instant()));
+            }
+            prop_assert!(found.left_percent.is_none_or(|left| (0.0..=100.0).contains(&left)));
+            let latest = readings.iter().all(|reading| now < reading.observed_at.instant());
+            prop_assert!(!latest || found == availability(&[], now));
+        }
+    }
+}

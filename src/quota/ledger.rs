@@ -1,0 +1,416 @@
+//! What was ever said about quotas and switches?
+//!
+//! `ledger.jsonl` is append-only, one JSON object per line: `schema_version`, `at` (when the
+//! line was written), `event`, and what belongs to it. This room reads and writes lines; the
+//! file itself is opened elsewhere.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Reading, Source};
+use crate::account::{AccountKey, Email};
+use crate::time::Stamp;
+
+/// The format that [`Entry::to_line`] writes.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// One line of the ledger.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Entry {
+    /// A source was asked.
+    Reading {
+        /// When the line was written.
+        at: Stamp,
+        /// What the source said.
+        #[serde(flatten)]
+        reading: Reading,
+    },
+    /// An account's login became, or was found to be, the live one.
+    Activation {
+        /// From when on.
+        at: Stamp,
+        /// Whose login it is.
+        account: AccountKey,
+        /// Its label.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        email: Option<Email>,
+    },
+    /// A person set an account aside.
+    Cooldown {
+        /// When they did.
+        at: Stamp,
+        /// Which account.
+        account: AccountKey,
+        /// Its label.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        email: Option<Email>,
+        /// Until when; at that very instant it is over.
+        until: Stamp,
+    },
+    /// A person took the cooldown they had set back.
+    CooldownCleared {
+        /// When they did.
+        at: Stamp,
+        /// Which account.
+        account: AccountKey,
+    },
+}
+
+impl Entry {
+    /// When the line was written.
+    #[must_use]
+    pub fn at(&self) -> Stamp {
+        match self {
+            Self::Reading { at, .. }
+            | Self::Activation { at, .. }
+            | Self::Cooldown { at, .. }
+            | Self::CooldownCleared { at, .. } => *at,
+        }
+    }
+
+    /// The account it is about.
+    #[must_use]
+    pub fn account(&self) -> &AccountKey {
+        match self {
+            Self::Reading { reading, .. } => &reading.account,
+            Self::Activation { account, .. }
+            | Self::Cooldown { account, .. }
+            | Self::CooldownCleared { account, .. } => account,
+        }
+    }
+
+    /// The entry as one line of the file, with its newline.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: every field has a JSON form. The signature is serde's.
+    pub fn to_line(&self) -> serde_json::Result<String> {
+        let mut object = Map::from_iter([("schema_version".to_owned(), SCHEMA_VERSION.into())]);
+        if let Value::Object(fields) = serde_json::to_value(self)? {
+            // `at` and `event` stand first, for people who look at the file.
+            for name in ["at", "event"] {
+                object.extend(fields.get(name).map(|value| (name.to_owned(), value.clone())));
+            }
+            object.extend(fields.into_iter().filter(|(name, _)| name != "at" && name != "event"));
+        }
+        let mut line = serde_json::to_string(&Value::Object(object))?;
+        line.push('\n');
+        Ok(line)
+    }
+}
+
+/// The ledger as far as it could be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    /// The entries in the order of the file, which need not be that of time.
+    pub entries: Vec<Entry>,
+    /// Damaged lines (counted from 1) and what is wrong with them, never their content.
+    pub problems: Vec<(usize, String)>,
+    /// Lines (counted from 1) that a newer version wrote and this one does not understand.
+    pub newer: Vec<usize>,
+}
+
+/// Reads the bytes of a ledger.
+///
+/// A damaged line, also a torn last one, costs itself only; nor does an event that this version
+/// does not know hide the others. Such lines stay in the file, which only ever grows.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match parse_line(line) {
+            Ok(entry) => ledger.entries.push(entry),
+            Err(Unread::Newer) => ledger.newer.push(number),
+            Err(Unread::Damaged(reason)) => ledger.problems.push((number, reason)),
+        }
+    }
+    ledger
+}
+
+impl Ledger {
+    /// What is known of an account at `now`: its readings and the cooldown a person set, if
+    /// that was not taken back by then. Lines written after `now` do not count.
+    ///
+    /// Taking a cooldown back removes that cooldown and nothing else: readings stay.
+    #[must_use]
+    pub fn readings(&self, account: &AccountKey, now: DateTime<Utc>) -> Vec<Reading> {
+        let mut readings = Vec::new();
+        let mut manual: Option<(Stamp, Option<Reading>)> = None;
+        for entry in self.entries.iter().filter(|entry| entry.account() == account) {
+            if now < entry.at().instant() {
+                continue;
+            }
+            let (at, set) = match entry {
+                Entry::Reading { reading, .. } => {
+                    readings.push(reading.clone());
+                    continue;
+                }
+                Entry::Activation { .. } => continue,
+                Entry::Cooldown { at, account, email, until } => {
+                    let reading = Reading::manual(account.clone(), *at, *until);
+                    (*at, Some(Reading { email: email.clone(), ..reading }))
+                }
+                Entry::CooldownCleared { at, .. } => (*at, None),
+            };
+            // Ledgers of two machines may be joined: time decides, and then the later line.
+            if manual.as_ref().is_none_or(|(since, _)| *since <= at) {
+                manual = Some((at, set));
+            }
+        }
+        readings.extend(manual.and_then(|(_, set)| set));
+        readings
+    }
+
+    /// Every account the ledger mentions, each once, in the order of first mention.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<AccountKey> {
+        let mut accounts: Vec<AccountKey> = Vec::new();
+        for entry in &self.entries {
+            if !accounts.contains(entry.account()) {
+                accounts.push(entry.account().clone());
+            }
+        }
+        accounts
+    }
+
+    /// The label an account was last seen with.
+    #[must_use]
+    pub fn email(&self, account: &AccountKey) -> Option<Email> {
+        self.entries.iter().rev().filter(|entry| entry.account() == account).find_map(|entry| {
+            match entry {
+                Entry::Reading { reading, .. } => reading.email.clone(),
+                Entry::Activation { email, .. } | Entry::Cooldown { email, .. } => email.clone(),
+                Entry::CooldownCleared { .. } => None,
+            }
+        })
+    }
+
+    /// When an account last became the live one, at or before `now`.
+    #[must_use]
+    pub fn last_activation(&self, account: &AccountKey, now: DateTime<Utc>) -> Option<Stamp> {
+        self.activations()
+            .filter(|(at, of)| *of == account && at.instant() <= now)
+            .map(|(at, _)| at)
+            .max()
+    }
+
+    /// Which account was the live one at an instant; `None` before the first activation.
+    ///
+    /// It knows of switches that went through this program or were noticed by it. Of two
+    /// activations in one second the later line counts.
+    #[must_use]
+    pub fn active_at(&self, instant: DateTime<Utc>) -> Option<AccountKey> {
+        self.activations()
+            .filter(|(at, _)| at.instant() <= instant)
+            .max_by_key(|(at, _)| *at)
+            .map(|(_, account)| account.clone())
+    }
+
+    /// When an account's newest reading of some source was made.
+    #[must_use]
+    pub fn last_observed(&self, account: &AccountKey, source: Source) -> Option<Stamp> {
+        let of_source = |entry: &Entry| match entry {
+            Entry::Reading { reading, .. }
+                if reading.account == *account && reading.source == source =>
+            {
+                Some(reading.observed_at)
+            }
+            _ => None,
+        };
+        self.entries.iter().filter_map(of_source).max()
+    }
+
+    fn activations(&self) -> impl Iterator<Item = (Stamp, &AccountKey)> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Activation { at, account, .. } => Some((*at, account)),
+            _ => None,
+        })
+    }
+}
+
+/// Why a line gave no entry.
+enum Unread {
+    Newer,
+    Damaged(String),
+}
+
+fn parse_line(line: &[u8]) -> Result<Entry, Unread> {
+    let damaged = |reason: &str| Unread::Damaged(reason.to_owned());
+    let value: Value = serde_json::from_slice(line).map_err(|error| {
+        let column = error.column();
+        Unread::Damaged(if error.is_eof() {
+            "the line is torn".to_owned()
+        } else {
+            format!("not JSON at column {column}")
+        })
+    })?;
+    let object = value.as_object().ok_or_else(|| damaged("not an object"))?;
+    let version = object.get("schema_version").and_then(Value::as_u64);
+    let version = version.ok_or_else(|| damaged("no `schema_version`"))?;
+    let event = object.get("event").and_then(Value::as_str);
+    let known = match event.ok_or_else(|| damaged("no `event`"))? {
+        "reading" => "reading",
+        "activation" => "activation",
+        "cooldown" => "cooldown",
+        "cooldown-cleared" => "cooldown-cleared",
+        _ => return Err(Unread::Newer),
+    };
+    // A newer line is read if it can be; serde's own words could repeat what is in it.
+    serde_json::from_value(value).map_err(|_| match version {
+        ..=SCHEMA_VERSION => Unread::Damaged(format!("not a whole `{known}` entry")),
+        _ => Unread::Newer,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::window::Window;
+
+    fn key(name: &str) -> AccountKey {
+        format!("chatgpt:user-{name}/acct-{name}").parse().unwrap()
+    }
+
+    fn at(day: u32) -> Stamp {
+        format!("2026-04-{day:02}T12:00:00+02:00").parse().unwrap()
+    }
+
+    fn activation(day: u32, name: &str) -> Entry {
+        Entry::Activation { at: at(day), account: key(name), email: None }
+    }
+
+    fn cooldown(day: u32, until: u32) -> Entry {
+        Entry::Cooldown { at: at(day), account: key("a"), email: None, until: at(until) }
+    }
+
+    fn cleared(day: u32) -> Entry {
+        Entry::CooldownCleared { at: at(day), account: key("a") }
+    }
+
+    fn reading(day: u32) -> Entry {
+        let window =
+            Window { minutes: 10_080, used_percent: Some(45.5), resets_at: Some(at(day + 5)) };
+        let mut reading = Reading::new(key("a"), Source::AppServer, at(day), vec![window]);
+        reading.email = Some("ada@example.com".parse().unwrap());
+        Entry::Reading { at: at(day), reading }
+    }
+
+    fn ledger(entries: Vec<Entry>) -> Ledger {
+        Ledger { entries, ..Ledger::default() }
+    }
+
+    #[test]
+    fn every_entry_is_read_back_from_its_line() {
+        for entry in [reading(3), activation(4, "a"), cooldown(5, 9), cleared(6)] {
+            let line = entry.to_line().unwrap();
+            assert!(line.starts_with("{\"schema_version\":1,\"at\":\"2026-04-0"), "{line}");
+            assert_eq!(line.matches('\n').count(), 1, "{line}");
+            assert_eq!(parse(line.as_bytes()), ledger(vec![entry]));
+        }
+    }
+
+    #[test]
+    fn a_bad_line_and_a_newer_event_hide_nothing() {
+        let good = activation(4, "a").to_line().unwrap();
+        let newer = good.replace("activation", "teleport");
+        let newer_form =
+            good.replace("\"schema_version\":1", "\"schema_version\":2").replace("acc", "owner");
+        let newer_known = good.replace("\"schema_version\":1", "\"schema_version\":2");
+        let text = format!(
+            "{good}not json sk-secret\n\n[]\n{newer}{newer_form}{newer_known}\
+             {{\"schema_version\":1,\"event\":\"activation\",\"at\":\"sk-secret\"}}\n\
+             {{\"event\":\"activation\"}}\n{good}{}",
+            good.get(..30).unwrap()
+        );
+        let parsed = parse(text.as_bytes());
+        assert_eq!(parsed.entries, vec![activation(4, "a"); 3]);
+        assert_eq!(parsed.newer, [5, 6]);
+        let problems: Vec<_> = parsed.problems.iter().map(|(n, why)| (*n, why.as_str())).collect();
+        assert_eq!(
+            problems,
+            [
+                (2, "not JSON at column 2"),
+                (4, "not an object"),
+                (8, "not a whole `activation` entry"),
+                (9, "no `schema_version`"),
+                (11, "the line is torn"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_last_line_without_its_newline_counts_if_it_is_whole() {
+        let line = activation(4, "a").to_line().unwrap();
+        assert_eq!(parse(line.trim_end().as_bytes()).entries.len(), 1);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_cooldown_lasts_until_it_is_taken_back_or_set_anew() {
+        manual(&[cooldown(3, 20)],                             9, Some(20));
+        manual(&[cooldown(3, 20), cleared(5)],                 9, None);
+        manual(&[cooldown(3, 20), cleared(5)],                 4, Some(20)); // not yet taken back
+        manual(&[cleared(5), cooldown(3, 20)],                 9, None);     // joined ledgers
+        manual(&[cooldown(3, 20), cooldown(4, 12)],            9, Some(12)); // set anew
+        manual(&[cooldown(3, 20), cleared(3)],                 9, None);     // in one second
+        manual(&[cooldown(3, 20), cleared(4), cooldown(5, 8)], 9, Some(8));
+        manual(&[cooldown(3, 20)],                             2, None);     // not yet set
+    }
+
+    #[track_caller]
+    fn manual(entries: &[Entry], now: u32, expected: Option<u32>) {
+        let readings = ledger(entries.to_vec()).readings(&key("a"), at(now).instant());
+        let until: Vec<_> =
+            readings.iter().flat_map(|reading| &reading.windows).map(|w| w.resets_at).collect();
+        assert_eq!(until, expected.map(|day| Some(at(day))).into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn taking_a_cooldown_back_leaves_the_readings() {
+        let entries = vec![reading(2), cooldown(3, 20), cleared(4), activation(5, "b")];
+        let readings = ledger(entries).readings(&key("a"), at(9).instant());
+        assert_eq!(readings.iter().map(|r| r.source).collect::<Vec<_>>(), [Source::AppServer]);
+    }
+
+    #[test]
+    fn the_active_account_is_the_one_last_activated_by_then() {
+        let ledger = ledger(vec![
+            activation(8, "b"),
+            activation(4, "a"),
+            activation(6, "c"),
+            activation(8, "a"),
+            reading(2),
+        ]);
+        for (day, expected) in [(3, None), (4, Some("a")), (7, Some("c")), (8, Some("a"))] {
+            assert_eq!(ledger.active_at(at(day).instant()), expected.map(key), "{day}");
+        }
+        assert_eq!(ledger.last_activation(&key("a"), at(7).instant()), Some(at(4)));
+        assert_eq!(ledger.last_activation(&key("a"), at(9).instant()), Some(at(8)));
+        assert_eq!(ledger.last_activation(&key("d"), at(9).instant()), None);
+        assert_eq!(ledger.accounts(), [key("b"), key("a"), key("c")]);
+        assert_eq!(ledger.email(&key("a")).unwrap().as_str(), "ada@example.com");
+        assert_eq!(ledger.last_observed(&key("a"), Source::AppServer), Some(at(2)));
+        assert_eq!(ledger.last_observed(&key("a"), Source::Rollout), None);
+    }
+
+    proptest! {
+        #[test]
+        fn odd_bytes_never_hide_a_good_line(
+            before in proptest::collection::vec(any::<u8>(), 0..200),
+            after in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let mut bytes = before;
+            bytes.push(b'\n');
+            bytes.extend(activation(4, "a").to_line().unwrap().into_bytes());
+            bytes.extend(after);
+            prop_assert!(parse(&bytes).entries.contains(&activation(4, "a")));
+        }
+    }
+}

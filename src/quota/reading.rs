@@ -1,0 +1,304 @@
+//! What did some source say about an account's quota, and when?
+//!
+//! A [`Reading`] is kept as it was made; what it means at another instant is
+//! [`cooldown`](super::cooldown)'s question.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::account::{AccountKey, Email};
+use crate::time::Stamp;
+use crate::window::{WEEK, Window, weekly};
+
+/// Length of the weekly window in minutes.
+const WEEK_MINUTES: u32 = 10_080;
+
+/// What one source said about one account at one instant.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Reading {
+    /// Whom it is about.
+    pub account: AccountKey,
+    /// The account's label, if the source knew it.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
+    /// When the figures held. For a legacy file, when the quota was found to be at its end.
+    pub observed_at: Stamp,
+    /// Where it comes from.
+    pub source: Source,
+    /// The windows it names, in any order; a window it does not name is unknown to it.
+    #[serde(default)]
+    pub windows: Vec<Window>,
+    /// Whether the backend said that a limit is reached; `None` if it did not say.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub limit_reached: Option<bool>,
+    /// The plan as the backend calls it.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Whether its own evidence agrees with itself; `None` where there is nothing to compare.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// When the weekly session began, where the source knows better than the reset tells.
+    #[serde(
+        default,
+        rename = "session_start_at",
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub known_start: Option<Stamp>,
+}
+
+impl Reading {
+    /// A reading of a source that measured: the app server, a rollout or a status text.
+    #[must_use]
+    pub fn new(
+        account: AccountKey,
+        source: Source,
+        observed_at: Stamp,
+        windows: Vec<Window>,
+    ) -> Self {
+        Self {
+            account,
+            email: None,
+            observed_at,
+            source,
+            windows,
+            limit_reached: None,
+            plan: None,
+            validation: None,
+            known_start: None,
+        }
+    }
+
+    /// What a normalized file of the older tool says: its week began at `session_start_at`
+    /// and its quota was found to be at its end at `quota_end_detected_at`.
+    #[must_use]
+    pub fn legacy(
+        account: AccountKey,
+        quota_end_detected_at: Stamp,
+        session_start_at: Stamp,
+        validation: Option<Validation>,
+    ) -> Self {
+        Self {
+            validation,
+            known_start: Some(session_start_at),
+            ..Self::new(
+                account,
+                Source::Legacy,
+                quota_end_detected_at,
+                vec![week_until(session_start_at.instant() + WEEK)],
+            )
+        }
+    }
+
+    /// A cooldown that a person set at `set_at`, until `until`.
+    #[must_use]
+    pub fn manual(account: AccountKey, set_at: Stamp, until: Stamp) -> Self {
+        Self::new(account, Source::Manual, set_at, vec![week_until(until.instant())])
+    }
+
+    /// The guess for an account of which only the time of a capture is known: its week began
+    /// then and is used up.
+    #[must_use]
+    pub fn estimate(account: AccountKey, captured_at: Stamp) -> Self {
+        Self {
+            known_start: Some(captured_at),
+            ..Self::new(
+                account,
+                Source::Estimate,
+                captured_at,
+                vec![week_until(captured_at.instant() + WEEK)],
+            )
+        }
+    }
+
+    /// When the weekly session began: seven days (604,800 s) before the weekly reset, counted
+    /// in instants, so that a change of the clocks in between moves nothing.
+    ///
+    /// `None` if no weekly reset is known.
+    #[must_use]
+    pub fn session_start_at(&self) -> Option<Stamp> {
+        self.known_start.or_else(|| {
+            let reset = weekly(&self.windows)?.resets_at?.instant();
+            Stamp::from_epoch((reset - WEEK).timestamp())
+        })
+    }
+}
+
+/// Where a reading comes from.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Codex itself, asked over JSON-RPC.
+    AppServer,
+    /// The newest `token_count` event of the session files.
+    Rollout,
+    /// The text of `/status`.
+    StatusText,
+    /// A normalized file of the older tool.
+    Legacy,
+    /// A person.
+    Manual,
+    /// The time of a capture plus seven days.
+    Estimate,
+}
+
+impl Source {
+    /// How far down the list of sources it stands; 0 is the best.
+    ///
+    /// It decides only between readings of the same second.
+    #[must_use]
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::AppServer => 0,
+            Self::Rollout => 1,
+            Self::StatusText => 2,
+            Self::Legacy => 3,
+            Self::Manual => 4,
+            Self::Estimate => 5,
+        }
+    }
+
+    /// Whether its windows come with percentages, so that a missing one is unknown rather
+    /// than a sign of a used-up window.
+    #[must_use]
+    pub fn measures(self) -> bool {
+        matches!(self, Self::AppServer | Self::Rollout | Self::StatusText)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::AppServer => "app-server",
+            Self::Rollout => "rollout",
+            Self::StatusText => "status-text",
+            Self::Legacy => "legacy",
+            Self::Manual => "manual",
+            Self::Estimate => "estimate",
+        })
+    }
+}
+
+/// Whether the pieces of evidence for a time agree.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Validation {
+    /// They do.
+    Ok,
+    /// They do not: the time is kept, but trusted less.
+    Mismatch,
+}
+
+impl fmt::Display for Validation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Mismatch => "mismatch",
+        })
+    }
+}
+
+fn week_until(reset: DateTime<Utc>) -> Window {
+    Window { minutes: WEEK_MINUTES, used_percent: None, resets_at: Some(Stamp::from(reset)) }
+}
+
+/// Reads a fact that may be absent: an odd one costs itself, not the whole reading.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> AccountKey {
+        "email:ada@example.com".parse().unwrap()
+    }
+
+    fn stamp(text: &str) -> Stamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_session_began_604_800_seconds_before_its_reset_whatever_the_clocks_did() {
+        start("2026-04-21T15:55:00+02:00", "2026-04-14T15:55:00+02:00");
+        start("2026-04-01T10:00:00+02:00", "2026-03-25T09:00:00+01:00"); // spring in Berlin
+        start("2026-10-28T10:00:00+01:00", "2026-10-21T11:00:00+02:00"); // autumn in Berlin
+    }
+
+    #[track_caller]
+    fn start(reset: &str, expected: &str) {
+        let reading = Reading::manual(key(), stamp("2026-03-01T00:00:00Z"), stamp(reset));
+        assert_eq!(reading.session_start_at(), Some(stamp(expected)));
+    }
+
+    #[test]
+    fn a_start_is_unknown_where_no_weekly_reset_is() {
+        let five_hours = Window {
+            minutes: 300,
+            used_percent: Some(1.0),
+            resets_at: Some(stamp("2026-04-21T15:55:00Z")),
+        };
+        let no_reset = Window { minutes: WEEK_MINUTES, resets_at: None, ..five_hours };
+        for windows in [vec![], vec![five_hours], vec![no_reset]] {
+            let at = stamp("2026-04-21T15:00:00Z");
+            assert_eq!(Reading::new(key(), Source::Rollout, at, windows).session_start_at(), None);
+        }
+        let epoch =
+            Reading::manual(key(), stamp("1970-01-01T00:00:00Z"), stamp("1970-01-02T00:00:00Z"));
+        assert_eq!(epoch.session_start_at(), None, "before 1970");
+    }
+
+    #[test]
+    fn a_legacy_reading_lasts_seven_days_from_its_start() {
+        let reading = Reading::legacy(
+            key(),
+            stamp("2026-04-14T17:55:00+02:00"),
+            stamp("2026-04-14T15:55:00+02:00"),
+            Some(Validation::Ok),
+        );
+        assert_eq!(reading.observed_at, stamp("2026-04-14T17:55:00+02:00"));
+        assert_eq!(reading.session_start_at(), Some(stamp("2026-04-14T15:55:00+02:00")));
+        assert_eq!(
+            weekly(&reading.windows).unwrap().resets_at,
+            Some(stamp("2026-04-21T15:55:00+02:00"))
+        );
+    }
+
+    #[test]
+    fn an_odd_label_costs_itself_and_an_odd_time_the_reading() {
+        let mut value =
+            serde_json::to_value(Reading::estimate(key(), stamp("2026-04-14T17:55:00+02:00")))
+                .unwrap();
+        value["email"] = "not an address".into();
+        value["plan"] = 7.into();
+        value["limit_reached"] = serde_json::Value::Null;
+        let reading: Reading = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!((reading.email, reading.plan, reading.limit_reached), (None, None, None));
+        value["observed_at"] = "yesterday".into();
+        assert!(serde_json::from_value::<Reading>(value).is_err());
+    }
+
+    #[test]
+    fn a_source_has_one_spelling_and_a_rank_of_its_own() {
+        let all = [
+            Source::AppServer,
+            Source::Rollout,
+            Source::StatusText,
+            Source::Legacy,
+            Source::Manual,
+            Source::Estimate,
+        ];
+        for (rank, source) in (0..).zip(all) {
+            assert_eq!(serde_json::to_value(source).unwrap(), source.to_string());
+            assert_eq!(source.rank(), rank);
+        }
+    }
+}
