@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, Utc};
 use glob::Pattern;
 
-use crate::account::AccountKey;
+use crate::account::{AccountKey, Secret};
 use crate::codex::auth::{self, AuthError, AuthFile, Mode, Store as LoginStore};
 use crate::codex::home::{self, Class, CodexHome};
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits, Writer, Written};
@@ -371,6 +371,36 @@ pub fn plan(
         return Err(BackupError::NoRoom { path: store.root().to_owned(), free, needed });
     }
     Ok(plan)
+}
+
+/// Decides how a single login is stored: as an `auth` snapshot with these exact bytes.
+///
+/// `metadata` is what is known beside the login; a login that names nobody is an orphan, kept
+/// byte for byte all the same.
+#[must_use]
+pub fn plan_login(
+    bytes: &Secret,
+    modified: i64,
+    metadata: Metadata,
+    wanted: SnapshotName,
+    store: &Store,
+) -> Plan {
+    let mut gathered = Gathered::default();
+    let content = Content::Bytes(bytes.bytes().to_vec());
+    gathered.add(CodexHome::AUTH, 0o600, modified, content);
+    let mut metadata = metadata;
+    metadata.captured_files = vec![CodexHome::AUTH.to_owned()];
+    Plan {
+        name: store.free_name(wanted),
+        items: gathered.items,
+        metadata,
+        left_out: Vec::new(),
+        unreadable: Vec::new(),
+        sizes: gathered.sizes,
+        warnings: Vec::new(),
+        replaces: None,
+        force_damaged: false,
+    }
 }
 
 /// Private copies of the databases, and the archive at a quarter of the content: text shrinks

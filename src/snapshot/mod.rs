@@ -1,4 +1,17 @@
 //! What do we keep, and how does it come back?
+//!
+//! The store ([`store`]) holds archives and what they say about themselves ([`metadata`]) under
+//! their names ([`name`]). Snapshots are made ([`backup`]) and brought back ([`restore`]); a
+//! login alone changes place too ([`logins`], [`switch`]). What the older tool left is read
+//! ([`legacy`]) and taken over ([`normalize`], [`inventory`]).
 
+pub mod backup;
+pub mod inventory;
+pub mod legacy;
+pub mod logins;
 pub mod metadata;
 pub mod name;
+pub mod normalize;
+pub mod restore;
+pub mod store;
+pub mod switch;
