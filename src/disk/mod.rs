@@ -1,1 +1,3 @@
 //! disk
+
+pub mod archive;
