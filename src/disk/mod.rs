@@ -4,6 +4,7 @@
 //! for. Whoever keeps to these verbs cannot leave half a file behind, follow a link that was
 //! planted, or show a private file to others.
 
+pub mod archive;
 pub mod database;
 pub mod error;
 pub mod lock;

@@ -1,0 +1,204 @@
+//! What can go wrong with an archive, and whose fault is it?
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::{EntryName, InvalidName};
+
+/// Why an archive was not written, read or unpacked.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The archive itself could not be read or written.
+    #[error("cannot {doing} the archive: {source}")]
+    Io {
+        /// The verb: `read`, `write`, `open`.
+        doing: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// What should be stored could not be read.
+    #[error("cannot read {name}: {source}")]
+    Source {
+        /// The entry.
+        name: EntryName,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// What was unpacked could not be written.
+    #[error("cannot write {name}: {source}")]
+    Destination {
+        /// The name below the destination, empty for the destination itself.
+        name: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The path leads to a link, directory, device or pipe.
+    #[error("{} is not a regular file", path.display())]
+    NotRegular {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A name breaks the rules.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// Two entries have one name after normalization and case folding.
+    #[error("{name} and {other} are the same name on some file systems")]
+    SameName {
+        /// The later one.
+        name: String,
+        /// The earlier one.
+        other: String,
+    },
+    /// An entry would lie below a file or a link.
+    #[error("{name} lies below {file}, which is not a directory")]
+    BelowFile {
+        /// The entry.
+        name: String,
+        /// The file or link.
+        file: String,
+    },
+    /// An entry has the name of the table of contents.
+    #[error("{name} is reserved for the archive's own table of contents")]
+    Reserved {
+        /// The entry.
+        name: EntryName,
+    },
+    /// A link's target is empty, too long or has control characters.
+    #[error("the target of the link {name} cannot be stored")]
+    InvalidTarget {
+        /// The link.
+        name: EntryName,
+    },
+    /// A file did not deliver the size that was announced.
+    #[error("{name} changed while it was read: {expected} bytes were announced")]
+    ContentChanged {
+        /// The file.
+        name: EntryName,
+        /// Bytes announced.
+        expected: u64,
+    },
+    /// A caller's placement puts a file's name on two entries, or reading was asked of no file.
+    #[error("{name} is not a regular file of the archive")]
+    NotAFile {
+        /// The entry.
+        name: EntryName,
+    },
+    /// More than a limit allows.
+    #[error("{what}: {found}, the limit is {limit}")]
+    TooMuch {
+        /// What there is too much of, with its unit.
+        what: &'static str,
+        /// How much there is, at least.
+        found: u64,
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// Bytes that are damaged or were cut off.
+    #[error("the archive is damaged at byte {offset}: {what}")]
+    Corrupt {
+        /// Where: a byte of the file, or of the unpacked stream for plain archives.
+        offset: u64,
+        /// What does not fit.
+        what: String,
+    },
+    /// A file's content does not match its digest or its place.
+    #[error("{problem}")]
+    CorruptFile {
+        /// Which file, where and what.
+        problem: Box<Problem>,
+    },
+    /// Something no honest writer of these archives produces.
+    #[error("refused: {what}")]
+    Hostile {
+        /// What it is.
+        what: String,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl ArchiveError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Corrupt { .. } | Self::CorruptFile { .. } => {
+                "use another snapshot; `codex-manager verify` names everything that is damaged".to_owned()
+            }
+            Self::Name(_) | Self::SameName { .. } | Self::Reserved { .. } => {
+                "rename it, or leave it out with config `exclude`".to_owned()
+            }
+            Self::ContentChanged { .. } => "try again when nothing writes to it".to_owned(),
+            Self::TooMuch { .. } => "if you trust this archive, raise the limit".to_owned(),
+            Self::Io { source, .. } | Self::Destination { source, .. }
+                if source.kind() == io::ErrorKind::StorageFull =>
+            {
+                "make room on that disk and try again".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether the archive holds what no honest writer produces (refused for safety).
+    pub fn is_hostile(&self) -> bool {
+        matches!(
+            self,
+            Self::Name(_)
+                | Self::SameName { .. }
+                | Self::BelowFile { .. }
+                | Self::Reserved { .. }
+                | Self::InvalidTarget { .. }
+                | Self::TooMuch { .. }
+                | Self::Hostile { .. }
+                | Self::NotRegular { .. }
+        )
+    }
+
+    /// Whether the archive's bytes are not those that were written.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::CorruptFile { .. })
+    }
+
+    pub(super) fn corrupt(offset: u64, what: impl Into<String>) -> Self {
+        Self::Corrupt { offset, what: what.into() }
+    }
+
+    pub(super) fn hostile(what: impl Into<String>) -> Self {
+        Self::Hostile { what: what.into() }
+    }
+
+    pub(super) fn reading(source: io::Error) -> Self {
+        Self::Io { doing: "read", source }
+    }
+
+    pub(super) fn writing(source: io::Error) -> Self {
+        Self::Io { doing: "write", source }
+    }
+}
+
+/// One thing that is wrong with an archive.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The entry it concerns, where it is known.
+    pub name: Option<EntryName>,
+    /// Which chunk of the file, counted from 0; none if it is not about content.
+    pub chunk: Option<u64>,
+    /// Where: a byte of the file, or of the unpacked stream for plain archives.
+    pub offset: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "{name}: ")?;
+        }
+        if let Some(chunk) = self.chunk {
+            write!(f, "chunk {chunk}, ")?;
+        }
+        write!(f, "byte {}: {}", self.offset, self.what)
+    }
+}

@@ -1,0 +1,28 @@
+//! How does a tree of files become one verifiable archive, and come back?
+//!
+//! [`Writer`] lays out a seekable `tar.gz` (the public eStargz layout), [`Archive`] reads it and the
+//! plain `tar.gz` of the older tool, both strictly. What goes in and where it comes out is the caller's
+//! decision; this room knows names, bytes and digests only.
+
+mod entry;
+mod error;
+mod extract;
+mod gzip;
+mod name;
+mod open;
+mod plain;
+mod seekable;
+mod target;
+mod tarball;
+#[cfg(test)]
+mod tests;
+mod toc;
+mod write;
+
+pub use entry::{Entry, Limits, Node};
+pub use error::{ArchiveError, Problem};
+pub use extract::{Extracted, Extraction};
+pub use name::{EntryName, InvalidName, NameSet};
+pub use open::{Archive, Layout};
+pub use toc::Chunk;
+pub use write::{FileSummary, Writer, Written};

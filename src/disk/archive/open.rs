@@ -1,0 +1,243 @@
+//! Which layout does a file have, and what can be asked of either?
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::gzip::{FOOTER_BYTES, is_frame, read_footer};
+use super::plain::Plain;
+use super::seekable::Seekable;
+use super::toc::as_u64;
+use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
+
+/// An archive that was opened and whose table of contents, if it has one, is sound.
+///
+/// Whether its content is too is answered by [`Archive::verify`], and anew by every read.
+#[derive(Debug)]
+pub struct Archive {
+    inner: Inner,
+    bytes: u64,
+}
+
+/// How an archive is laid out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Layout {
+    /// Ours: many gzip members, a table of contents, every chunk with its digest.
+    Seekable,
+    /// One gzip stream, as the older tool wrote; only its own checksum vouches for it.
+    Plain,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Seekable(Seekable),
+    Plain(Plain),
+}
+
+impl Archive {
+    /// Opens a regular file, never through a link and without waiting for a pipe's other end.
+    ///
+    /// A file with our footer, or that starts as ours do, is read as ours and must be sound as such.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::NotRegular`], [`ArchiveError::Io`], and whatever is wrong with the footer or the
+    /// table of contents. The content of a plain archive is not looked at yet.
+    pub fn open(path: &Path, limits: &Limits) -> Result<Self, ArchiveError> {
+        let file = open_regular(path)?;
+        let bytes = file.metadata().map_err(ArchiveError::reading)?.len();
+        let mut start = Vec::new();
+        Section::new(&file, 0, bytes.min(16)).read_to_end(&mut start).map_err(ArchiveError::reading)?;
+        let mut end = Vec::new();
+        let footer_at = bytes.saturating_sub(FOOTER_BYTES);
+        Section::new(&file, footer_at, bytes).read_to_end(&mut end).map_err(ArchiveError::reading)?;
+
+        let inner = match read_footer(&end) {
+            Some(toc_offset) => Inner::Seekable(Seekable::open(file, toc_offset, footer_at, limits)?),
+            None if is_frame(&start) => {
+                return Err(ArchiveError::corrupt(footer_at, "the footer is damaged or cut off"));
+            }
+            None => Inner::Plain(Plain::new(file, bytes, limits.clone())),
+        };
+        Ok(Self { inner, bytes })
+    }
+
+    /// How it is laid out.
+    pub fn layout(&self) -> Layout {
+        match self.inner {
+            Inner::Seekable(_) => Layout::Seekable,
+            Inner::Plain(_) => Layout::Plain,
+        }
+    }
+
+    /// `sha256:` and the digest of the table of contents; none for a plain archive.
+    pub fn toc_digest(&self) -> Option<&str> {
+        match &self.inner {
+            Inner::Seekable(archive) => Some(archive.toc_digest()),
+            Inner::Plain(_) => None,
+        }
+    }
+
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Every entry in the archive's order. A plain archive is read whole for this, once.
+    ///
+    /// # Errors
+    ///
+    /// For a plain archive, whatever is wrong anywhere in it.
+    pub fn entries(&self) -> Result<&[Entry], ArchiveError> {
+        match &self.inner {
+            Inner::Seekable(archive) => Ok(archive.entries()),
+            Inner::Plain(archive) => archive.entries(),
+        }
+    }
+
+    /// Bytes of content of all its files; errors as [`Archive::entries`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::entries`].
+    pub fn content_bytes(&self) -> Result<u64, ArchiveError> {
+        Ok(self.entries()?.iter().map(Entry::size).fold(0, u64::saturating_add))
+    }
+
+    /// The chunks of a file; none in a plain archive, or if there is no such file. An empty file has none.
+    pub fn chunks(&self, name: &EntryName) -> Option<&[Chunk]> {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.chunks(name),
+            Inner::Plain(_) => None,
+        }
+    }
+
+    /// The verified content of one file; none if there is no entry of that name.
+    ///
+    /// A seekable archive is touched only where the file lies; a plain one is read to its end.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::NotAFile`]; [`ArchiveError::TooMuch`] beyond `cap` bytes; damage.
+    pub fn read(&self, name: &EntryName, cap: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
+        let Some((index, entry)) =
+            self.entries()?.iter().enumerate().find(|(_, entry)| entry.name == *name)
+        else {
+            return Ok(None);
+        };
+        let Node::File { size } = entry.node else {
+            return Err(ArchiveError::NotAFile { name: name.clone() });
+        };
+        if size > cap {
+            let what = "bytes of a file that is read whole";
+            return Err(ArchiveError::TooMuch { what, found: size, limit: cap });
+        }
+        match &self.inner {
+            Inner::Seekable(archive) => archive.read(index).map(Some),
+            Inner::Plain(archive) => archive.read(index).map(Some),
+        }
+    }
+
+    /// Checks every byte; `progress` gets the bytes of content as they are done.
+    ///
+    /// A problem in one place does not hide those in others, as far as the layout allows: a plain
+    /// archive has at most one.
+    ///
+    /// # Errors
+    ///
+    /// Only if the file cannot be read, or [`ArchiveError::Interrupted`]; damage is in the answer.
+    pub fn verify(
+        &self,
+        progress: &mut dyn FnMut(u64),
+        stop: &AtomicBool,
+    ) -> Result<Vec<Problem>, ArchiveError> {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.verify(progress, stop),
+            Inner::Plain(archive) => archive.verify(progress, stop),
+        }
+    }
+
+    /// Unpacks into `into`, an existing empty directory that nobody else uses.
+    ///
+    /// Files are 0600, or 0700 if their owner may execute them, directories 0700. When it returns, every
+    /// byte was verified and everything is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong. What was unpacked by then stays, for the caller to remove.
+    pub fn extract(
+        &self,
+        into: &Path,
+        how: &mut Extraction<'_>,
+    ) -> Result<Extracted, ArchiveError> {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.extract(into, how),
+            Inner::Plain(archive) => archive.extract(into, how),
+        }
+    }
+}
+
+/// A stretch of a file, read without moving the file's own position.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(file: &'a File, start: u64, end: u64) -> Self {
+        Self { file, at: start, end }
+    }
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let length = rest.min(buffer.len());
+        let read = read_at(self.file, buffer.get_mut(..length).unwrap_or_default(), self.at)?;
+        self.at += as_u64(read);
+        Ok(read)
+    }
+}
+
+/// Exactly the bytes from `start` to `end`.
+pub(super) fn bytes_of(file: &File, start: u64, end: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?];
+    Section::new(file, start, end).read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
+}
+
+#[cfg(unix)]
+fn open_regular(path: &Path) -> Result<File, ArchiveError> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let not_regular = || ArchiveError::NotRegular { path: path.to_owned() };
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::LOOP) => return Err(not_regular()),
+        Err(error) => return Err(ArchiveError::Io { doing: "open", source: error.into() }),
+    };
+    let about = file.metadata().map_err(ArchiveError::reading)?;
+    if about.is_file() { Ok(file) } else { Err(not_regular()) }
+}
+
+#[cfg(not(unix))]
+fn open_regular(path: &Path) -> Result<File, ArchiveError> {
+    let opening = |source| ArchiveError::Io { doing: "open", source };
+    if !std::fs::symlink_metadata(path).map_err(opening)?.is_file() {
+        return Err(ArchiveError::NotRegular { path: path.to_owned() });
+    }
+    File::open(path).map_err(opening)
+}

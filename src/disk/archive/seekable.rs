@@ -1,0 +1,342 @@
+//! Does a seekable archive hold exactly what its table of contents says, and what is in it?
+//!
+//! The chunks are where the table says; everything between them are frames, which must hold the tar
+//! headers that the table implies and nothing else. So members tile the file, and any tar sees the
+//! same tree.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use super::extract::{self, Plan, go_on, is_executable};
+use super::gzip::{FRAME_PREFIX, frame_bytes, open_chunk, open_frame};
+use super::open::bytes_of;
+use super::tarball::{Headers, Item, padding};
+use super::toc::{TOC_NAME, Toc, as_u64, digest_text, sha256};
+use super::write::FRAME;
+use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
+
+/// Most bytes a frame unpacks to: what gathers, and the headers of one more entry.
+const FRAME_CAP: u64 = 2 * (1 << 20);
+const _: () = assert!(FRAME < 2 * (1 << 20) - (64 << 10));
+
+/// An open seekable archive.
+#[derive(Debug)]
+pub(super) struct Seekable {
+    file: File,
+    toc: Toc,
+    toc_offset: u64,
+    toc_digest: String,
+    limits: Limits,
+}
+
+/// A stretch of the file between chunks.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    start: u64,
+    end: u64,
+    /// Zeros that fill the last block of the file before.
+    padding: u64,
+    /// The entries it announces.
+    first: usize,
+    count: usize,
+}
+
+impl Seekable {
+    /// Reads the table of contents that lies between `toc_offset` and the footer at `footer_at`.
+    pub(super) fn open(
+        file: File,
+        toc_offset: u64,
+        footer_at: u64,
+        limits: &Limits,
+    ) -> Result<Self, ArchiveError> {
+        if toc_offset >= footer_at {
+            return Err(ArchiveError::corrupt(footer_at, "the footer points behind itself"));
+        }
+        let packed = footer_at - toc_offset;
+        let too_much = |found| {
+            let what = "bytes of a table of contents";
+            Err(ArchiveError::TooMuch { what, found, limit: limits.toc })
+        };
+        if packed > limits.toc {
+            return too_much(packed);
+        }
+        let member = bytes_of(&file, toc_offset, footer_at).map_err(ArchiveError::reading)?;
+        // A small file must not cost much memory: tables of contents shrink to a fifth, hardly ever more.
+        let cap = packed.saturating_mul(100).max(4 << 20).min(limits.toc);
+        let damaged = |what| ArchiveError::corrupt(toc_offset, format!("its table of contents: {what}"));
+        let tail = open_frame(&member, cap).map_err(damaged)?;
+        drop(member);
+
+        let mut headers = Headers::new(tail.as_slice(), limits);
+        let size = match headers.next().map_err(|bad| bad.at(toc_offset))? {
+            Item::Entry(Entry { name, node: Node::File { size }, .. })
+                if name.as_str() == TOC_NAME =>
+            {
+                size
+            }
+            _ => return Err(damaged("it has another name")),
+        };
+        let split = usize::try_from(size).ok().and_then(|size| headers.input.split_at_checked(size));
+        let (json, rest) = split.ok_or_else(|| damaged("it is cut off"))?;
+        if as_u64(rest.len()) != padding(size) + 1024 || rest.iter().any(|byte| *byte != 0) {
+            return Err(damaged("something hides behind it"));
+        }
+        let toc = Toc::parse(json, toc_offset, limits)?;
+        let toc_digest = digest_text(&sha256(json));
+        Ok(Self { file, toc, toc_offset, toc_digest, limits: limits.clone() })
+    }
+
+    pub(super) fn toc_digest(&self) -> &str {
+        &self.toc_digest
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.toc.entries
+    }
+
+    pub(super) fn chunks(&self, name: &EntryName) -> Option<&[Chunk]> {
+        let mut all = self.toc.entries.iter().zip(&self.toc.chunks);
+        let is_it = |entry: &Entry| entry.name == *name && matches!(entry.node, Node::File { .. });
+        all.find(|(entry, _)| is_it(entry)).map(|(_, chunks)| chunks.as_slice())
+    }
+
+    /// The content of the file with this index, verified.
+    pub(super) fn read(&self, index: usize) -> Result<Vec<u8>, ArchiveError> {
+        let mut content = Vec::new();
+        for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
+            content.extend(self.chunk(index, number, chunk)?);
+        }
+        Ok(content)
+    }
+
+    pub(super) fn verify(
+        &self,
+        progress: &mut dyn FnMut(u64),
+        stop: &AtomicBool,
+    ) -> Result<Vec<Problem>, ArchiveError> {
+        let mut problems = Vec::new();
+        let mut note = |found: Result<(), ArchiveError>| match found {
+            Err(ArchiveError::CorruptFile { problem }) => {
+                problems.push(*problem);
+                Ok(())
+            }
+            other => other,
+        };
+        for gap in self.gaps() {
+            go_on(stop)?;
+            note(self.check_gap(gap))?;
+        }
+        self.on_all_threads(progress, stop, &mut note, |index, said| {
+            for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let _ = said.send(self.chunk(index, number, chunk).map(|_| chunk.size));
+            }
+        })?;
+        problems.sort_by_key(|problem| problem.offset);
+        Ok(problems)
+    }
+
+    pub(super) fn extract(
+        &self,
+        into: &Path,
+        how: &mut Extraction<'_>,
+    ) -> Result<Extracted, ArchiveError> {
+        for gap in self.gaps() {
+            go_on(how.stop)?;
+            self.check_gap(gap)?;
+        }
+        let plan = Plan::new(&self.toc.entries, how)?;
+        let failed = AtomicBool::new(false);
+        let stop = how.stop;
+        // The first error counts and ends the others' work.
+        let mut first = |result: Result<(), ArchiveError>| {
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            result
+        };
+        self.on_all_threads(how.progress, stop, &mut first, |index, said| {
+            let Some((entry, name)) =
+                self.toc.entries.get(index).zip(plan.files.get(index).and_then(Option::as_ref))
+            else {
+                return;
+            };
+            if failed.load(Ordering::Relaxed) {
+                return;
+            }
+            let done = self.extract_file(into, index, entry, name, stop);
+            failed.fetch_or(done.is_err(), Ordering::Relaxed);
+            let _ = said.send(done.map(|()| entry.size()));
+        })?;
+        plan.complete(into)
+    }
+
+    fn extract_file(
+        &self,
+        into: &Path,
+        index: usize,
+        entry: &Entry,
+        name: &EntryName,
+        stop: &AtomicBool,
+    ) -> Result<(), ArchiveError> {
+        let writing = |source| extract::writing(name, source);
+        let mut destination = extract::open(into)?;
+        let mut file = destination.file(name, is_executable(entry)).map_err(writing)?;
+        for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
+            go_on(stop)?;
+            file.write(&self.chunk(index, number, chunk)?).map_err(writing)?;
+        }
+        file.finish(entry.modified).map_err(writing)
+    }
+
+    /// Runs `work` once for every entry's index, on as many threads as there are processors, and hears
+    /// in this one what they said: bytes done, or an error for `judge`.
+    fn on_all_threads(
+        &self,
+        progress: &mut dyn FnMut(u64),
+        stop: &AtomicBool,
+        judge: &mut dyn FnMut(Result<(), ArchiveError>) -> Result<(), ArchiveError>,
+        work: impl Fn(usize, &Sender<Result<u64, ArchiveError>>) + Sync,
+    ) -> Result<(), ArchiveError> {
+        let count = self.toc.entries.len();
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(8).min(count);
+        let next = AtomicUsize::new(0);
+        let take = |said: &Sender<_>| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count || stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                work(index, said);
+            }
+        };
+        let (said, heard) = channel();
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                let said = said.clone();
+                let take = &take;
+                scope.spawn(move || take(&said));
+            }
+            drop(said);
+            let mut result = Ok(());
+            for done in heard {
+                match done {
+                    Ok(bytes) => progress(bytes),
+                    Err(error) if result.is_ok() => result = judge(Err(error)),
+                    Err(_) => {}
+                }
+            }
+            result
+        })?;
+        go_on(stop)
+    }
+
+    /// The verified content of one chunk.
+    fn chunk(&self, index: usize, number: usize, chunk: &Chunk) -> Result<Vec<u8>, ArchiveError> {
+        let damaged = |what: &str| {
+            let name = self.toc.entries.get(index).map(|entry| entry.name.clone());
+            let (chunk, offset) = (Some(as_u64(number)), chunk.offset);
+            let problem = Box::new(Problem { name, chunk, offset, what: what.to_owned() });
+            ArchiveError::CorruptFile { problem }
+        };
+        let end = chunk.offset.saturating_add(chunk.member_size);
+        let member = bytes_of(&self.file, chunk.offset, end).map_err(ArchiveError::reading)?;
+        if sha256(&member) != chunk.member_digest {
+            return Err(damaged("its compressed bytes do not match their digest"));
+        }
+        let content = open_chunk(&member, chunk.size).map_err(damaged)?;
+        if sha256(&content) != chunk.digest {
+            return Err(damaged("its content does not match its digest"));
+        }
+        Ok(content)
+    }
+
+    /// The stretches between chunks, from the first byte to the table of contents.
+    fn gaps(&self) -> Vec<Gap> {
+        let mut gaps = Vec::new();
+        let mut gap = Gap { start: 0, end: 0, padding: 0, first: 0, count: 0 };
+        for (entry, chunks) in self.toc.entries.iter().zip(&self.toc.chunks) {
+            gap.count += 1;
+            if let (Some(head), Some(last)) = (chunks.first(), chunks.last()) {
+                gaps.push(Gap { end: head.offset, ..gap });
+                gap.start = last.offset.saturating_add(last.member_size);
+                gap.padding = padding(entry.size());
+                gap.first += gap.count;
+                gap.count = 0;
+            }
+        }
+        gaps.push(Gap { end: self.toc_offset, ..gap });
+        gaps
+    }
+
+    /// Whether a gap holds whole frames with the headers of its entries, and nothing else.
+    fn check_gap(&self, gap: Gap) -> Result<(), ArchiveError> {
+        let entries = self.toc.entries.iter().skip(gap.first).take(gap.count);
+        let mut expected = entries.peekable();
+        let mut zeros = gap.padding;
+        let mut at = gap.start;
+        while at < gap.end {
+            let name = expected.peek().map(|entry| entry.name.clone());
+            let damaged = |what: &str| {
+                let (name, what) = (name.clone(), format!("a tar header: {what}"));
+                let problem = Box::new(Problem { name, chunk: None, offset: at, what });
+                ArchiveError::CorruptFile { problem }
+            };
+            let (frame, end) = self.frame(at, gap.end, &damaged)?;
+            let (filler, headers) = usize::try_from(zeros)
+                .ok()
+                .and_then(|zeros| frame.split_at_checked(zeros))
+                .ok_or_else(|| damaged("a file's padding is cut off"))?;
+            if filler.iter().any(|byte| *byte != 0) {
+                return Err(damaged("a file's padding is not zeros"));
+            }
+            zeros = 0;
+            let mut headers = Headers::new(headers, &self.limits);
+            loop {
+                match headers.next() {
+                    Ok(Item::Entry(found)) if expected.next() == Some(&found) => {}
+                    Ok(Item::EndOfInput) => break,
+                    Ok(_) => return Err(damaged("it does not agree with the table of contents")),
+                    Err(bad) => return Err(damaged(&bad.at(at).to_string())),
+                }
+            }
+            at = end;
+        }
+        if zeros > 0 || expected.peek().is_some() {
+            let name = expected.peek().map(|entry| entry.name.clone());
+            let what = "a tar header is missing".to_owned();
+            let problem = Box::new(Problem { name, chunk: None, offset: gap.end, what });
+            return Err(ArchiveError::CorruptFile { problem });
+        }
+        Ok(())
+    }
+
+    /// The content of the frame at `at` and where it ends, which is at `end` or before.
+    fn frame(
+        &self,
+        at: u64,
+        end: u64,
+        damaged: &dyn Fn(&str) -> ArchiveError,
+    ) -> Result<(Vec<u8>, u64), ArchiveError> {
+        let prefix_end = at.saturating_add(as_u64(FRAME_PREFIX));
+        if prefix_end > end {
+            return Err(damaged("the gzip member is cut off"));
+        }
+        let prefix = bytes_of(&self.file, at, prefix_end).map_err(ArchiveError::reading)?;
+        let prefix = prefix.first_chunk().ok_or_else(|| damaged("the gzip member is cut off"))?;
+        let length = frame_bytes(prefix).map_err(damaged)?;
+        let frame_end = at.saturating_add(length);
+        if frame_end > end || length > FRAME_CAP {
+            return Err(damaged("the gzip member is longer than its place"));
+        }
+        let member = bytes_of(&self.file, at, frame_end).map_err(ArchiveError::reading)?;
+        let content = open_frame(&member, FRAME_CAP).map_err(damaged)?;
+        if content.is_empty() {
+            return Err(damaged("an empty gzip member"));
+        }
+        Ok((content, frame_end))
+    }
+}
