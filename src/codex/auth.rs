@@ -4,6 +4,9 @@
 //! and only Codex knows them. Claims are read, never verified. Which of two logins is the
 //! newer is decided in `account::login`; who may replace the file, in the rooms above.
 
+mod claims;
+mod store;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
+pub use self::store::{Store, StoreError};
+
+use self::claims::{Claims, text};
 use crate::account::{AccountKey, Email, Fingerprint, Login, Secret};
-use crate::time::Stamp;
 
 /// The largest `auth.json` that is read, in bytes.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -27,9 +30,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// How often to wait before giving up: two seconds in all.
 const PAUSES: usize = 100;
-
-const OPENAI: &str = "https://api.openai.com/auth";
-const PROFILE: &str = "https://api.openai.com/profile";
 
 /// What an `auth.json` says, beside its exact bytes.
 ///
@@ -268,11 +268,6 @@ fn mixed(beside: Option<&str>, id: Option<&Claims>) -> Option<Mixed> {
     })
 }
 
-/// A member that is a text and not empty.
-fn text<'a>(object: Option<&'a Map<String, Value>>, name: &str) -> Option<&'a str> {
-    object?.get(name)?.as_str().filter(|text| !text.is_empty())
-}
-
 /// A parsed `auth.json`, whose texts are wiped when it is dropped.
 struct Document(Value);
 
@@ -297,39 +292,6 @@ fn wipe(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(wipe),
         Value::Object(members) => members.values_mut().for_each(wipe),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// The payload of a JWT. Its signature is not looked at.
-struct Claims(Map<String, Value>);
-
-impl Claims {
-    fn of(token: &str) -> Option<Self> {
-        let mut parts = token.split('.');
-        let (Some(_), Some(payload), Some(_), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return None;
-        };
-        let json = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?);
-        serde_json::from_slice(&json).ok().map(Self)
-    }
-
-    fn openai(&self, name: &str) -> Option<&str> {
-        text(self.0.get(OPENAI).and_then(Value::as_object), name)
-    }
-
-    fn email(&self) -> Option<Email> {
-        let profile = self.0.get(PROFILE).and_then(Value::as_object);
-        [text(Some(&self.0), "email"), text(profile, "email")]
-            .into_iter()
-            .flatten()
-            .find_map(|address| address.parse().ok())
-    }
-
-    /// A claim in whole seconds since 1970; anything odd is absent.
-    fn time(&self, name: &str) -> Option<Stamp> {
-        Stamp::from_epoch(self.0.get(name)?.as_i64()?)
     }
 }
 
@@ -409,73 +371,6 @@ fn open(path: &Path) -> io::Result<File> {
 #[cfg(not(unix))]
 fn open(path: &Path) -> io::Result<File> {
     File::open(path)
-}
-
-/// Where a Codex keeps its login (`cli_auth_credentials_store`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Store {
-    /// In `auth.json`; the default.
-    File,
-    /// In the system's keyring: exchanging the file would do nothing.
-    Keyring,
-    /// In the keyring if there is one, else in the file.
-    Auto,
-    /// Nowhere; it ends with the process.
-    Ephemeral,
-}
-
-impl Store {
-    /// The store a `config.toml` asks for; its profiles and overrides on the command line of
-    /// Codex are not seen.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] when the text is no TOML, or the key holds something else than the four
-    /// known words.
-    pub fn of_config(config_toml: &str) -> Result<Self, StoreError> {
-        let config: toml_edit::DocumentMut =
-            config_toml.parse().map_err(|error: toml_edit::TomlError| {
-                // The parser's own message quotes the line, which may hold a secret.
-                let before = error.span().and_then(|at| config_toml.get(..at.start));
-                let line = before.map_or(0, |text| text.split('\n').count());
-                StoreError::NotToml { line }
-            })?;
-        match config.get("cli_auth_credentials_store") {
-            None => Ok(Self::File),
-            Some(item) => match item.as_str() {
-                Some("file") => Ok(Self::File),
-                Some("keyring") => Ok(Self::Keyring),
-                Some("auto") => Ok(Self::Auto),
-                Some("ephemeral") => Ok(Self::Ephemeral),
-                _ => Err(StoreError::Unknown),
-            },
-        }
-    }
-}
-
-impl fmt::Display for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::File => "file",
-            Self::Keyring => "keyring",
-            Self::Auto => "auto",
-            Self::Ephemeral => "ephemeral",
-        })
-    }
-}
-
-/// Why a `config.toml` does not tell where the login is kept.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum StoreError {
-    /// It is no TOML.
-    #[error("config.toml of Codex is not TOML (line {line})")]
-    NotToml {
-        /// Line of the first fault, from 1; 0 if the parser does not tell.
-        line: usize,
-    },
-    /// The key holds something unknown.
-    #[error("cli_auth_credentials_store is none of file, keyring, auto, ephemeral")]
-    Unknown,
 }
 
 #[cfg(test)]
@@ -642,28 +537,6 @@ mod tests {
             use rustix::fs::{CWD, FileType, Mode, mknodat};
             mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
             assert!(matches!(read(&at("pipe")), Err(AuthError::NotAFile { .. })));
-        }
-    }
-
-    #[test]
-    #[rustfmt::skip]
-    fn the_configuration_of_codex_tells_where_its_login_is() {
-        for (config, expected) in [
-            ("",                                                      "file"),
-            ("model = \"x\"\n[tui]\na = 1\n",                         "file"),
-            ("cli_auth_credentials_store = \"file\"",                 "file"),
-            ("cli_auth_credentials_store = 'keyring' # why not",      "keyring"),
-            ("cli_auth_credentials_store = \"auto\"",                 "auto"),
-            ("cli_auth_credentials_store = \"ephemeral\"",            "ephemeral"),
-            ("[tui]\ncli_auth_credentials_store = \"keyring\"",       "file"), // another table's key
-            ("cli_auth_credentials_store = \"vault-secret\"",         "cli_auth_credentials_store is none of file, keyring, auto, ephemeral"),
-            ("cli_auth_credentials_store = true",                     "cli_auth_credentials_store is none of file, keyring, auto, ephemeral"),
-            ("a = 1\nkey = sk-secret",                                "config.toml of Codex is not TOML (line 2)"),
-            ("a = \"sk-secret",                                       "config.toml of Codex is not TOML (line 1)"),
-        ] {
-            let found = Store::of_config(config);
-            let found = found.map_or_else(|error| error.to_string(), |store| store.to_string());
-            assert_eq!(found, expected, "{config:?}");
         }
     }
 }
