@@ -299,6 +299,8 @@ mod tests {
         check("Email: ada@example.com\nQuota: 5% left\nEmail: bob@example.com\nQuota: 7% left", "bob@example.com | 10080: 93 @ ?");
         check("Account: ada@example.com\nWeekly limit: 5% left\nWeekly limit: 7% left",  "ada@example.com | 10080: 93 @ ?");
         check("Account: ada@example.com\nX limit:\nWeekly limit: 7% left",               "ada@example.com");
+        check("Account: ada@example.com\n5h limit: 1% left\nX: y limit:\n5h limit: 7% left", "ada@example.com | 300: 99 @ ?");
+        check("/status\nAccount: ada@example.com\n5h limit: 1% left\nX lim\n5h limit: 7% left\nWeekly limit: 8% left", "ada@example.com | 300: 99 @ ?");
         check("Account: ada@example.com\nSpend limit: none\nWeekly limit: 7% left",      "ada@example.com | 10080: 93 @ ?");
         check("Account: ada@example.com\nX Weekly limit: 1% left\nWeekly limit: 7% left", "ada@example.com | 10080: 93 @ ?");
         // What people and models say is not what Codex says.
@@ -323,6 +325,7 @@ mod tests {
         check("│ Account:  ada@example. │",              "the status panel is cut off");
         check("Account: ada@example.",                   "?");
         check("Account: ada@exam…",                      "the status panel is cut off");
+        check("Account:\u{a0}ada@example.com\u{3000}(Plus)",  "ada@example.com (Plus)");
         check("Account: a/b@example.com",                "?");
         check("  Account:  averylongname@exam\n            ple.com\n            (Pro\n            200)", "averylongname@example.com (Pro 200)");
         check("  Account:\n     ada@example.com\n     (Plus)", "ada@example.com (Plus)");
