@@ -132,6 +132,8 @@ pub enum NoSuchDay {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -203,5 +205,22 @@ mod tests {
         let found = name.unwrap().unwrap().date_near(near.parse().unwrap(), reference_year);
         let found = found.map_or_else(|reason| reason.to_string(), |date| date.to_string());
         assert_eq!(found, expected, "{token} near {near}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_breaks_the_reader(name in "\\PC{0,20}(_auth.json)?", year in any::<i32>()) {
+            if let Ok(Some(name)) = LegacyName::parse(&name) {
+                let _ = name.date_near(NaiveDate::MAX, Some(year));
+            }
+        }
+
+        #[test]
+        fn the_nearest_year_is_never_more_than_half_a_year_away(day in 1_u32..29, days in 0_i64..20_000) {
+            let near = NaiveDate::default() + TimeDelta::days(days);
+            let name = LegacyName::parse(&format!("{day}jun_ada@example.com_auth.json"));
+            let found = name.unwrap().unwrap().date_near(near, None).unwrap();
+            prop_assert!((found - near).abs() <= TimeDelta::days(183));
+        }
     }
 }

@@ -298,8 +298,8 @@ mod tests {
             format!("sha256:{}", hex.to_uppercase()),
             format!("sha256:{hex}0"),
             format!("sha256:{hex}00"),
-            format!("sha256:{}", &hex[2..]),
-            format!("sha256:{}é", &hex[2..]),
+            format!("sha256:{}", hex.split_at(2).1),
+            format!("sha256:{}é", hex.split_at(2).1),
         ] {
             assert_eq!(odd.parse::<Fingerprint>(), Err(InvalidFingerprint), "{odd}");
         }

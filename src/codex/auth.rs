@@ -4,6 +4,9 @@
 //! and only Codex knows them. Claims are read, never verified. Which of two logins is the
 //! newer is decided in `account::login`; who may replace the file, in the rooms above.
 
+mod claims;
+mod store;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
+pub use self::store::{Store, StoreError};
+
+use self::claims::{Claims, text};
 use crate::account::{AccountKey, Email, Fingerprint, Login, Secret};
-use crate::time::Stamp;
 
 /// The largest `auth.json` that is read, in bytes.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -27,9 +30,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// How often to wait before giving up: two seconds in all.
 const PAUSES: usize = 100;
-
-const OPENAI: &str = "https://api.openai.com/auth";
-const PROFILE: &str = "https://api.openai.com/profile";
 
 /// What an `auth.json` says, beside its exact bytes.
 ///
@@ -268,11 +268,6 @@ fn mixed(beside: Option<&str>, id: Option<&Claims>) -> Option<Mixed> {
     })
 }
 
-/// A member that is a text and not empty.
-fn text<'a>(object: Option<&'a Map<String, Value>>, name: &str) -> Option<&'a str> {
-    object?.get(name)?.as_str().filter(|text| !text.is_empty())
-}
-
 /// A parsed `auth.json`, whose texts are wiped when it is dropped.
 struct Document(Value);
 
@@ -297,39 +292,6 @@ fn wipe(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(wipe),
         Value::Object(members) => members.values_mut().for_each(wipe),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// The payload of a JWT. Its signature is not looked at.
-struct Claims(Map<String, Value>);
-
-impl Claims {
-    fn of(token: &str) -> Option<Self> {
-        let mut parts = token.split('.');
-        let (Some(_), Some(payload), Some(_), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return None;
-        };
-        let json = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?);
-        serde_json::from_slice(&json).ok().map(Self)
-    }
-
-    fn openai(&self, name: &str) -> Option<&str> {
-        text(self.0.get(OPENAI).and_then(Value::as_object), name)
-    }
-
-    fn email(&self) -> Option<Email> {
-        let profile = self.0.get(PROFILE).and_then(Value::as_object);
-        [text(Some(&self.0), "email"), text(profile, "email")]
-            .into_iter()
-            .flatten()
-            .find_map(|address| address.parse().ok())
-    }
-
-    /// A claim in whole seconds since 1970; anything odd is absent.
-    fn time(&self, name: &str) -> Option<Stamp> {
-        Stamp::from_epoch(self.0.get(name)?.as_i64()?)
     }
 }
 
@@ -411,69 +373,170 @@ fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Where a Codex keeps its login (`cli_auth_credentials_store`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Store {
-    /// In `auth.json`; the default.
-    File,
-    /// In the system's keyring: exchanging the file would do nothing.
-    Keyring,
-    /// In the keyring if there is one, else in the file.
-    Auto,
-    /// Nowhere; it ends with the process.
-    Ephemeral,
-}
+#[cfg(test)]
+mod tests {
+    use std::fs;
 
-impl Store {
-    /// The store a `config.toml` asks for; its profiles and overrides on the command line of
-    /// Codex are not seen.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] when the text is no TOML, or the key holds something else than the four
-    /// known words.
-    pub fn of_config(config_toml: &str) -> Result<Self, StoreError> {
-        let config: toml_edit::DocumentMut =
-            config_toml.parse().map_err(|error: toml_edit::TomlError| {
-                // The parser's own message quotes the line, which may hold a secret.
-                let before = error.span().and_then(|at| config_toml.get(..at.start));
-                let line = before.map_or(0, |text| text.split('\n').count());
-                StoreError::NotToml { line }
-            })?;
-        match config.get("cli_auth_credentials_store") {
-            None => Ok(Self::File),
-            Some(item) => match item.as_str() {
-                Some("file") => Ok(Self::File),
-                Some("keyring") => Ok(Self::Keyring),
-                Some("auto") => Ok(Self::Auto),
-                Some("ephemeral") => Ok(Self::Ephemeral),
-                _ => Err(StoreError::Unknown),
-            },
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_file_tells_whose_login_it_is_and_an_odd_fact_costs_only_itself() {
+        check("chatgpt",                    "chatgpt chatgpt:user-ada/acct-1 ada@example.com plus");
+        check("chatgpt-team-seat",          "chatgpt chatgpt:user-ada/acct-2 ada@example.com team");
+        check("chatgpt-old-form",           "chatgpt chatgpt:user-ada/acct-1 ada@example.com plus");
+        check("workspace-beside-the-token", "chatgpt chatgpt:user-ada/acct-1 ada@example.com plus");
+        check("unheard-of-mode",            "agentIdentity chatgpt:user-ada/acct-1 ada@example.com plus");
+        check("odd-facts",                  "chatgpt chatgpt:user-ada/acct-1 - plus");
+        check("api-key",                    &format!("apikey apikey:{} - -", Fingerprint::of(b"sk-made-up-0000").hex()));
+        check("api-key-old-form",           &format!("apikey apikey:{} - -", Fingerprint::of(b"sk-made-up-0000").hex()));
+        check("mixed",                      "chatgpt (it mixes the logins of two accounts) ada@example.com plus");
+        check("id-token-is-no-jwt",         "chatgpt (its id token cannot be decoded) ada@example.com plus");
+        check("hostile-claims",             "chatgpt (its id token names no user and workspace) ada@example.com plus");
+        check("logged-out",                 "chatgpt (it holds no tokens) - -");
+    }
+
+    #[track_caller]
+    fn check(file: &str, expected: &str) {
+        let AuthFile { mode, key, email, plan, problem, .. } = fixture(file);
+        let whose = match (key, problem) {
+            (Some(key), None) => key.to_string(),
+            (None, Some(problem)) => format!("({problem})"),
+            both => panic!("{file}: {both:?}"),
+        };
+        let email = email.map_or("-".to_owned(), |email| email.to_string());
+        assert_eq!(format!("{mode} {whose} {email} {}", plan.as_deref().unwrap_or("-")), expected);
+    }
+
+    fn bytes(file: &str) -> Vec<u8> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/auth");
+        fs::read(folder.join(format!("{file}.json"))).unwrap()
+    }
+
+    fn fixture(file: &str) -> AuthFile {
+        parse(bytes(file)).unwrap()
+    }
+
+    #[test]
+    fn the_facts_of_a_login_are_kept_to_the_nanosecond_and_the_bytes_to_the_byte() {
+        let found = fixture("chatgpt");
+        assert_eq!(found.bytes.bytes(), bytes("chatgpt"));
+        assert_eq!(
+            serde_json::to_value(&found.login).unwrap(),
+            serde_json::json!({
+                "fingerprint": Fingerprint::of(b"rt_made_up_1").to_string(),
+                "issued_at": "2026-11-21T10:45:58+00:00",
+                "expires_at": "2026-12-01T10:45:58+00:00",
+                "last_refresh": "2026-11-21T10:45:57.719401935Z",
+            })
+        );
+        assert_eq!(fixture("odd-facts").login, Login::default());
+    }
+
+    #[test]
+    fn a_mixed_file_names_both_workspaces_and_belongs_to_neither() {
+        let found = fixture("mixed");
+        let mixed = found.mixed.unwrap();
+        assert_eq!(mixed.tokens_account_id, "acct-2");
+        assert_eq!(mixed.id_token_account_id, "acct-1");
+        assert_eq!(found.key, None);
+        assert_eq!(fixture("chatgpt").mixed, None);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn bytes_that_are_no_object_are_refused_by_place_and_not_by_content() {
+        for (bytes, expected) in [
+            ("",                             "not JSON (line 1, column 0)"),
+            ("{\n  \"tokens\": rt_secret",   "not JSON (line 2, column 13)"),
+            ("{} rt_secret",                 "not JSON (line 1, column 4)"),
+            ("[\"rt_secret\"]",              "not a JSON object"),
+            ("\"rt_secret\"",                "not a JSON object"),
+            ("null",                         "not a JSON object"),
+        ] {
+            let error = parse(bytes.as_bytes().to_vec()).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{bytes:?}");
+        }
+        assert!(parse(vec![b'['; 100_000]).is_err());
+        assert!(parse(vec![0xff, 0xfe]).is_err());
+    }
+
+    #[test]
+    fn no_output_shows_a_token() {
+        for file in ["chatgpt", "mixed", "api-key", "odd-facts"] {
+            let shown = format!("{:#?}", fixture(file));
+            assert!(!shown.contains("made"), "{shown}");
+            assert!(!shown.contains("eyJ"), "{shown}");
         }
     }
-}
 
-impl fmt::Display for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::File => "file",
-            Self::Keyring => "keyring",
-            Self::Auto => "auto",
-            Self::Ephemeral => "ephemeral",
-        })
+    /// What `settle` makes of a file that reads like this, one after the other, and the last
+    /// for ever; and how often it waited.
+    fn settled(reads: &[Option<&str>]) -> (String, usize) {
+        let mut reads = reads.iter();
+        let mut last = None;
+        let mut pauses = 0;
+        let read = || {
+            last = reads.next().copied().or(last);
+            Ok(last.flatten().map(|text| Secret::from(text.to_owned())))
+        };
+        let found = settle(Path::new("auth.json"), read, || pauses += 1);
+        let told = match found {
+            Ok(Some(login)) => String::from_utf8(login.bytes.bytes().to_vec()).unwrap(),
+            Ok(None) => "absent".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        (told, pauses)
     }
-}
 
-/// Why a `config.toml` does not tell where the login is kept.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum StoreError {
-    /// It is no TOML.
-    #[error("config.toml of Codex is not TOML (line {line})")]
-    NotToml {
-        /// Line of the first fault, from 1; 0 if the parser does not tell.
-        line: usize,
-    },
-    /// The key holds something unknown.
-    #[error("cli_auth_credentials_store is none of file, keyring, auto, ephemeral")]
-    Unknown,
+    #[test]
+    #[rustfmt::skip]
+    fn a_file_is_taken_once_two_reads_agree_on_an_object() {
+        let (a, b) = (Some("{\"a\":1}"), Some("{\"b\":2}"));
+        for (reads, expected, pauses) in [
+            (vec![a],                            "{\"a\":1}",                                1),
+            (vec![a, b],                         "{\"b\":2}",                                2),
+            (vec![Some(""), Some(""), b],        "{\"b\":2}",                                3), // truncated first
+            (vec![Some("{\"a\""), a],            "{\"a\":1}",                                2),
+            (vec![None],                         "absent",                                   0),
+            (vec![a, None],                      "absent",                                   1),
+            (vec![Some("")],                     "auth.json is not JSON (line 1, column 0)", 100),
+            (vec![Some("[]")],                   "auth.json is not a JSON object",           100),
+            ([a, b].repeat(60),                  "auth.json kept changing while it was read", 100),
+        ] {
+            assert_eq!(settled(&reads), (expected.to_owned(), pauses), "{reads:?}");
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_a_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert!(read(&at("auth.json")).unwrap().is_none());
+        assert!(matches!(read(folder.path()), Err(AuthError::NotAFile { .. })));
+
+        fs::write(at("auth.json"), bytes("chatgpt")).unwrap();
+        let key = read(&at("auth.json")).unwrap().unwrap().key.unwrap();
+        assert_eq!(key.to_string(), "chatgpt:user-ada/acct-1");
+
+        let large = File::create(at("large")).unwrap();
+        large.set_len(MAX_BYTES + 1).unwrap();
+        assert!(matches!(read(&at("large")), Err(AuthError::TooLarge { .. })));
+
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("auth.json", at("link")).unwrap();
+            assert_eq!(read(&at("link")).unwrap().unwrap().key, Some(key));
+            std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+            assert!(read(&at("dangling")).unwrap().is_none());
+            let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+            assert!(matches!(read(&at("socket")), Err(AuthError::NotAFile { .. })));
+        }
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{CWD, FileType, Mode, mknodat};
+            mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+            assert!(matches!(read(&at("pipe")), Err(AuthError::NotAFile { .. })));
+        }
+    }
 }

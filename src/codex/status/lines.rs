@@ -32,7 +32,10 @@ fn line(raw: &str) -> Option<Line> {
     let whole = indented.trim_end_matches(is_border);
     let text = whole.trim_matches(|c: char| c.is_whitespace() || is_border(c));
     let blanks_before_border = whole.len() - whole.trim_end().len();
-    let reaches_border = whole.len() < indented.len() && blanks_before_border <= 1;
+    // Codex draws with U+2502; pipes belong to people's own tables, which cut nothing off.
+    let border = indented.get(whole.len()..).filter(|border| !border.contains('|'));
+    let reaches_border =
+        border.is_some_and(|border| !border.is_empty()) && blanks_before_border <= 1;
     (!text.is_empty()).then(|| Line {
         text: text.to_owned(),
         indent: indented.chars().take_while(|c| c.is_whitespace()).count(),
@@ -164,6 +167,7 @@ mod tests {
             ("│  A │",   2, true),
             ("│ A│",     1, true),
             (" │ A  │",  1, false),
+            ("| A |",    1, false),
             ("A…",       0, true),
         ] {
             let [line] = &lines(raw)[..] else { panic!("{raw}") };

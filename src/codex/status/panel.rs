@@ -128,6 +128,12 @@ fn panels(lines: &[Line]) -> Vec<Panel> {
 
 /// The label of a line, its value and the column that begins in.
 fn labelled(line: &Line) -> Option<(Label, &str, Option<usize>)> {
+    // The name of a further limit may be of any length and hold colons itself.
+    if let Some(name) = line.text.strip_suffix(" limit:")
+        && Label::of(&format!("{name} limit")) == Label::Further
+    {
+        return Some((Label::Further, "", None));
+    }
     let found = LABEL.as_ref()?.captures(&line.text)?;
     let (name, value) = (found.name("label")?.as_str(), found.name("value")?);
     if name.to_lowercase().starts_with("resets") {
@@ -229,6 +235,7 @@ impl Panel {
     pub(super) fn read(&self, sight: &Sight<'_>) -> StatusText {
         let mut status = StatusText { text: self.text.join("\n"), ..StatusText::default() };
         let mut further = false;
+        let mut met = Vec::new();
         for entry in &self.entries {
             match entry.label {
                 Label::Account => (status.email, status.plan) = account(entry),
@@ -236,7 +243,10 @@ impl Panel {
                     let whole = !entry.cut && !entry.value.is_empty();
                     status.workspace = whole.then(|| entry.value.clone());
                 }
+                // Codex never repeats a label but under a heading, even one that got lost.
+                Label::Window(minutes) if self.headed && met.contains(&minutes) => further = true,
                 Label::Window(minutes) if !further => {
+                    met.push(minutes);
                     status.windows.retain(|window| window.minutes != minutes);
                     status.windows.extend(window(minutes, entry, sight));
                 }
@@ -257,7 +267,7 @@ fn is_open(value: &str) -> bool {
 fn account(entry: &Entry) -> (Option<Email>, Option<String>) {
     let Some(at) = entry.value.find('@') else { return (None, None) };
     let (before, after) = entry.value.split_at(at);
-    let start = before.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
+    let start = at - before.rsplit(char::is_whitespace).next().map_or(0, str::len);
     let end = after.find(char::is_whitespace).map_or(entry.value.len(), |blank| at + blank);
     let word = entry.value.get(start..end).unwrap_or_default();
     let rest = entry.value.get(end..).unwrap_or_default().trim();
