@@ -12,8 +12,8 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::account::LegacyName;
-use crate::disk::tree::{self, Kind, Visit};
 use crate::disk::DiskError;
+use crate::disk::tree::{self, Kind, Visit};
 use crate::quota::Validation;
 use crate::snapshot::inventory::{self, Inventory, InventoryError, Record};
 use crate::snapshot::name::{SnapshotName, Who};
@@ -85,11 +85,7 @@ pub struct Plan {
 ///
 /// When it does not exist or cannot be listed.
 pub fn observe(folder: &Path) -> Result<Facts, DiskError> {
-    let place = |source: io::Error| DiskError {
-        action: "list",
-        path: folder.to_owned(),
-        source,
-    };
+    let place = |source: io::Error| DiskError { action: "list", path: folder.to_owned(), source };
     let real = std::fs::canonicalize(folder).map_err(place)?;
     let walk = tree::walk(&real, &mut |node| {
         let ours = node.kind != Kind::Dir && is_login_name(node.path.as_os_str());
@@ -117,12 +113,7 @@ pub fn observe(folder: &Path) -> Result<Facts, DiskError> {
 /// The same facts, rules and knowledge give the same plan; planned again upon its own inventory
 /// it changes nothing. `now` becomes the inventory's `generated_at` if a record changed.
 #[must_use]
-pub fn plan(
-    facts: &Facts,
-    rules: &Rules,
-    known: Option<Inventory>,
-    now: DateTime<Utc>,
-) -> Plan {
+pub fn plan(facts: &Facts, rules: &Rules, known: Option<Inventory>, now: DateTime<Utc>) -> Plan {
     let mut records = Vec::new();
     let mut skipped = Vec::new();
     for entry in &facts.entries {
@@ -182,12 +173,12 @@ fn infer(entry: &Entry, folder: &Path, rules: &Rules) -> Result<Option<Record>, 
     }
 
     let day = rules.zone.wall(next).date();
-    let (validation_status, validation_details) = match legacy
-        .date_near(day, rules.reference_year)
+    let (validation_status, validation_details) = match legacy.date_near(day, rules.reference_year)
     {
-        Ok(meant) if meant == day => {
-            (Validation::Ok, format!("`{}` is the day of next_available_at, {day}", legacy.day_token))
-        }
+        Ok(meant) if meant == day => (
+            Validation::Ok,
+            format!("`{}` is the day of next_available_at, {day}", legacy.day_token),
+        ),
         Ok(meant) => (
             Validation::Mismatch,
             format!("`{}` means {meant}, but next_available_at is on {day}", legacy.day_token),
