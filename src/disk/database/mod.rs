@@ -2,7 +2,8 @@
 //!
 //! It knows SQLite and nothing of who uses it. [`copy()`] takes a consistent copy while others
 //! write and leaves the source as it was; [`check`] asks a copy whether it is sound;
-//! [`replace_prefix`] rewrites paths in a copy of ours.
+//! [`replace_prefix`] rewrites paths in a copy of ours; [`settle()`] makes one file of a database
+//! and its log.
 //!
 //! SQLite's locks on a file belong to the process and fall when *any* descriptor of that file
 //! is closed: no database that this process has open elsewhere may be given to this room.
@@ -10,6 +11,7 @@
 mod copy;
 mod error;
 mod rewrite;
+mod settle;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;
@@ -22,6 +24,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use copy::{Copied, copy};
 pub use error::DatabaseError;
 pub use rewrite::{Rewrite, replace_prefix};
+pub use settle::{Settled, settle};
 
 use super::error::At;
 use super::read;

@@ -1,0 +1,345 @@
+//! Which of the older tool's login files are known, and what was inferred from each?
+//!
+//! `inventory.json` keeps what [`normalize`](super::normalize) found out. The list that the
+//! older tool itself wrote is read as it is. Format: SPEC, "Inventory".
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::account::Email;
+use crate::disk::{DiskError, read, replace};
+use crate::quota::Validation;
+use crate::snapshot::metadata::{MetadataError, strict_json};
+use crate::time::Stamp;
+
+/// What the `schema` field says; the older tool's list has none.
+pub const SCHEMA: &str = "codex-manager/inventory";
+/// The newest `schema_version` this program understands completely.
+pub const VERSION: u32 = 1;
+/// A larger inventory is not read, in bytes; one record takes less than a thousand.
+pub const MAX_BYTES: u64 = 64 << 20;
+
+/// What one legacy login file says about its account's week.
+///
+/// Field order is the order in the file, which is the older tool's.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Record {
+    /// The address in the file's name, in lower case.
+    pub email: Email,
+    /// The file's name, as it is.
+    pub legacy_auth_filename: String,
+    /// The day in that name, such as `21apr`.
+    pub legacy_quota_day_token: String,
+    /// When the quota was found to be at its end: the file's mtime.
+    pub quota_end_detected_at: Stamp,
+    /// When the weekly session began, as inferred.
+    pub session_start_at: Stamp,
+    /// Seven days after that.
+    pub next_available_at: Stamp,
+    /// The length of a session that was assumed.
+    pub inferred_session_duration_seconds: u64,
+    /// File name of the archive that a snapshot of it would get.
+    pub proposed_archive_name: String,
+    /// Whether the day in the name agrees with `next_available_at`.
+    pub validation_status: Validation,
+    /// The same for people, with both days.
+    pub validation_details: String,
+    /// Where the file was, absolute; relative in what the older tool wrote.
+    pub source_path: String,
+    /// Keys this program does not know, kept as they are.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}
+
+impl Record {
+    /// Whether both tell of one file: equal names and addresses, and besides the same place
+    /// (it was looked at again) or the same mtime (it was moved, or the older tool wrote the
+    /// place down in another way).
+    #[must_use]
+    pub fn is_about_the_same_file(&self, other: &Self) -> bool {
+        self.legacy_auth_filename == other.legacy_auth_filename
+            && self.email == other.email
+            && (self.source_path == other.source_path
+                || self.quota_end_detected_at == other.quota_end_detected_at)
+    }
+}
+
+/// An entry of the list that is no record as we know them; it is kept and written back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Odd {
+    /// Its place in the list it was read from, counted from 1.
+    pub position: usize,
+    /// What does not fit, without a word of the content.
+    pub reason: String,
+    /// The entry itself.
+    pub raw: Value,
+}
+
+/// All records, also those whose files are gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inventory {
+    /// 0 for the older tool's list, which carries no version.
+    pub schema_version: u32,
+    /// When the records last changed.
+    pub generated_at: Option<Stamp>,
+    /// In the order of the file: oldest knowledge first.
+    pub records: Vec<Record>,
+    /// What could not be understood; written after the records.
+    pub odd: Vec<Odd>,
+    /// Keys this program does not know, kept as they are.
+    pub more: Map<String, Value>,
+}
+
+/// Why an inventory cannot be used. No variant repeats what the file says.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// It could not be read or written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// It is no list of records.
+    #[error("{} {reason}", path.display())]
+    Unreadable {
+        /// The inventory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: Unreadable,
+    },
+    /// A later version wrote it: read, but never written over.
+    #[error("{} comes from a newer codex-manager (format {version})", path.display())]
+    Newer {
+        /// The inventory.
+        path: PathBuf,
+        /// Its `schema_version`.
+        version: u32,
+    },
+}
+
+impl InventoryError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Disk(error) => error.hint(),
+            Self::Unreadable { .. } => Some(
+                "move it aside and run `codex-manager normalize` again: it is rebuilt from the files"
+                    .to_owned(),
+            ),
+            Self::Newer { .. } => Some("update codex-manager to change this inventory".to_owned()),
+        }
+    }
+}
+
+/// What keeps bytes from being an inventory.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unreadable {
+    /// Not JSON, or a key stands twice.
+    #[error(transparent)]
+    Json(#[from] MetadataError),
+    /// JSON of another kind.
+    #[error("is not an inventory")]
+    OtherSchema,
+    /// `records` is missing or no list.
+    #[error("has no list of records")]
+    NoRecords,
+    /// Written by a later version in a way this one cannot read.
+    #[error("comes from a newer codex-manager (format {0}) and cannot be read")]
+    Newer(u32),
+}
+
+impl Inventory {
+    /// One without records, as a first run finds it.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            schema_version: VERSION,
+            generated_at: None,
+            records: Vec::new(),
+            odd: Vec::new(),
+            more: Map::new(),
+        }
+    }
+
+    /// Reads an inventory of ours or of codex-manager 1.0.0 (Python).
+    ///
+    /// A record that does not fit never hides the others: it is in [`Inventory::odd`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] if there is no list of records.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let Value::Object(mut object) = strict_json(bytes)? else {
+            return Err(Unreadable::OtherSchema);
+        };
+        let schema_version = match (object.remove("schema"), object.remove("schema_version")) {
+            (Some(Value::String(schema)), Some(version)) if schema == SCHEMA => {
+                version.as_u64().and_then(|version| u32::try_from(version).ok())
+            }
+            (None, None) => Some(0),
+            _ => None,
+        }
+        .ok_or(Unreadable::OtherSchema)?;
+        let entries = match object.remove("records") {
+            Some(Value::Array(entries)) => entries,
+            _ if VERSION < schema_version => return Err(Unreadable::Newer(schema_version)),
+            _ => return Err(Unreadable::NoRecords),
+        };
+        // A count that is written down can be wrong; the list knows it by itself.
+        object.remove("record_count");
+        let generated_at = object.remove("generated_at");
+
+        let mut records = Vec::new();
+        let mut odd = Vec::new();
+        for (position, raw) in (1..).zip(entries) {
+            match Record::deserialize(&raw) {
+                Ok(record) => records.push(record),
+                Err(error) => odd.push(Odd { position, reason: blunt(&raw, &error), raw }),
+            }
+        }
+        let generated_at = generated_at.and_then(|at| at.as_str()?.parse().ok());
+        Ok(Self { schema_version, generated_at, records, odd, more: object })
+    }
+
+    /// The bytes of the file: two-space indent and a final newline.
+    ///
+    /// The older tool's list becomes one of ours; its entries stay.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let entries = self.records.iter().map(|record| serde_json::to_value(record));
+        // Plain values under text keys cannot fail to serialize.
+        let mut entries: Vec<Value> = entries.map(Result::unwrap_or_default).collect();
+        entries.extend(self.odd.iter().map(|odd| odd.raw.clone()));
+
+        let mut object = Map::new();
+        object.insert("schema".to_owned(), SCHEMA.into());
+        object.insert("schema_version".to_owned(), self.schema_version.max(VERSION).into());
+        let generated_at = self.generated_at.map(|at| at.to_string());
+        object.insert("generated_at".to_owned(), generated_at.into());
+        object.insert("records".to_owned(), entries.into());
+        object.extend(self.more.clone());
+        let mut bytes = serde_json::to_vec_pretty(&object).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Whether a later version wrote it, so that this one may not.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        VERSION < self.schema_version
+    }
+}
+
+/// Brings what was found into what is known.
+///
+/// A record about a file that is known takes its place, with the unknown keys of the old one;
+/// every other is added at the end. Nothing is dropped: two records of one address are for
+/// `quota` to judge. `generated_at` becomes `now` only if a record changed, so merging the same
+/// records again changes nothing.
+#[must_use]
+pub fn merge(old: Inventory, new: Vec<Record>, now: Stamp) -> Inventory {
+    let mut merged = old;
+    let mut changed = false;
+    for mut record in new {
+        let known = &merged.records;
+        let place = known
+            .iter()
+            .position(|known| {
+                record.is_about_the_same_file(known) && record.source_path == known.source_path
+            })
+            .or_else(|| known.iter().position(|known| record.is_about_the_same_file(known)));
+        match place.and_then(|at| merged.records.get_mut(at)) {
+            Some(known) => {
+                for (key, value) in &known.more {
+                    record.more.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+                changed |= *known != record;
+                *known = record;
+            }
+            None => {
+                changed = true;
+                merged.records.push(record);
+            }
+        }
+    }
+    if changed {
+        merged.generated_at = Some(now);
+        merged.schema_version = merged.schema_version.max(VERSION);
+    }
+    merged
+}
+
+/// Reads the inventory at `path`; `None` if there is none.
+///
+/// # Errors
+///
+/// When it cannot be read or is no inventory; see [`set_aside`] for the latter.
+pub fn load(path: &Path) -> Result<Option<Inventory>, InventoryError> {
+    let Some(bytes) = read::optional(path, MAX_BYTES)? else {
+        return Ok(None);
+    };
+    Inventory::parse(&bytes)
+        .map(Some)
+        .map_err(|reason| InventoryError::Unreadable { path: path.to_owned(), reason })
+}
+
+/// Writes the inventory at `path`, atomically. The caller holds the lock since [`load`].
+///
+/// # Errors
+///
+/// [`InventoryError::Newer`] for one that a later version wrote, and when the disk fails; the
+/// file is as it was then.
+pub fn store(path: &Path, inventory: &Inventory) -> Result<(), InventoryError> {
+    if inventory.is_newer() {
+        let version = inventory.schema_version;
+        return Err(InventoryError::Newer { path: path.to_owned(), version });
+    }
+    Ok(replace::write(path, &inventory.to_bytes())?)
+}
+
+/// Moves an inventory that cannot be read out of the way, to `inventory.json.unreadable` or,
+/// if that is taken, `….unreadable-2`, and answers where it is now.
+///
+/// # Errors
+///
+/// When it cannot be renamed.
+pub fn set_aside(path: &Path) -> Result<PathBuf, InventoryError> {
+    let mut number = 1_u32;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".unreadable");
+        if number > 1 {
+            name.push(format!("-{number}"));
+        }
+        let aside = PathBuf::from(name);
+        match replace::rename_new(path, &aside) {
+            Ok(()) => return Ok(aside),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                number = number.saturating_add(1);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// What is wrong with an entry, by the name of its first field that does not fit.
+fn blunt(raw: &Value, error: &serde_json::Error) -> String {
+    let Some(object) = raw.as_object() else {
+        return "it is not an object".to_owned();
+    };
+    let text = error.to_string();
+    if text.starts_with("missing field") {
+        return text;
+    }
+    // Left alone with one field of the entry, the reader misses others unless that one is wrong.
+    let wrong = object.iter().find(|(key, value)| {
+        let alone = Value::Object(Map::from_iter([((*key).clone(), (*value).clone())]));
+        Record::deserialize(&alone)
+            .is_err_and(|error| !error.to_string().starts_with("missing field"))
+    });
+    match wrong {
+        Some((key, _)) => format!("`{key}` has a value that does not fit"),
+        None => "a value does not fit".to_owned(),
+    }
+}

@@ -1,0 +1,185 @@
+//! Which archives of the older tool lie in a store?
+//!
+//! Flat ones (`*-codex.tar.gz`) lie among ours; those of 23.0.0 have folders of their own,
+//! `auth/EMAIL/` and `sessions/EMAIL/`. Links, such as `EMAIL-latest-codex.tar.gz`, are
+//! passed over: they only name what is found anyway.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use crate::account::Email;
+use crate::disk::tree::{self, Kind as NodeKind, Node, Visit};
+use crate::disk::{DiskError, read};
+use crate::snapshot::metadata::{self, Kind, strict_json};
+use crate::snapshot::name::{ARCHIVE, SIDECAR};
+
+/// How the name of a flat archive ends.
+const FLAT: &str = "-codex.tar.gz";
+
+/// The footer of a seekable archive: its length, and the word in it.
+const FOOTER: (u64, &[u8]) = (51, b"STARGZ");
+
+/// An e-mail address with slashes makes folders in folders, but not more than this.
+const MAX_DEPTH: usize = 8;
+
+/// One archive of the older tool.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// What a person calls it: its path in the store without the ending, such as
+    /// `2026-04-14-155500-ada@example.com-codex` or `auth/ada@example.com/latest`.
+    pub title: String,
+    /// The archive.
+    pub archive: PathBuf,
+    /// The file with its metadata; if it is lost, a member of the archive says the same.
+    pub sidecar: Option<PathBuf>,
+    /// What its place says it holds. Of a flat one only the metadata knows.
+    pub kind: Option<Kind>,
+    /// What its place or name says about whose it is; the archived login knows better.
+    pub email: Option<Email>,
+}
+
+/// What a store holds of the older tool.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The archives, in bytewise order of their paths.
+    pub archives: Vec<Found>,
+    /// Sidecars without an archive: 23.0.0 noted a cooldown so, and a crash may leave one.
+    pub metadata_only: Vec<PathBuf>,
+    /// What could not be looked at, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
+/// Lists what the older tool left in the folder `backups`; nothing if there is no such folder.
+///
+/// A flat archive is ours if its sidecar has our schema or, where there is no sidecar that can
+/// be read, if it ends as a seekable archive does. Only names, sidecars and footers are looked
+/// at: whether an archive can be read is found out later.
+///
+/// # Errors
+///
+/// When the folder cannot be listed. What fails below it is in [`Listing::unreadable`].
+pub fn find(backups: &Path) -> Result<Listing, DiskError> {
+    let walked = read::absent_is_none(tree::walk(backups, &mut |node| {
+        if belongs(node) { Visit::Take } else { Visit::Skip }
+    }))?;
+    let Some(walk) = walked else {
+        return Ok(Listing::default());
+    };
+    let mut listing = Listing::default();
+    for (path, why) in walk.unreadable {
+        listing.unreadable.push((backups.join(path), why));
+    }
+
+    let files = walk.nodes.iter().filter(|node| node.kind == NodeKind::File);
+    let files: BTreeSet<&Path> = files.map(|node| node.path.as_path()).collect();
+    for file in &files {
+        let looked = if let Some(base) = without(file, ARCHIVE) {
+            let sidecar = with(&base, SIDECAR);
+            let sidecar = files.contains(sidecar.as_path()).then(|| backups.join(sidecar));
+            archive(file, &base, backups, sidecar).map(|found| listing.archives.extend(found))
+        } else {
+            let lone = without(file, SIDECAR)
+                .filter(|base| !files.contains(with(base, ARCHIVE).as_path()));
+            let path = backups.join(file);
+            lone.map_or(Ok(()), |_| {
+                is_theirs(&path)
+                    .map(|theirs| listing.metadata_only.extend(theirs.then(|| path.clone())))
+            })
+        };
+        if let Err(error) = looked {
+            listing.unreadable.push((backups.join(file), error.to_string()));
+        }
+    }
+    Ok(listing)
+}
+
+/// Whether an entry can matter: it lies where the older tool puts things, and is named so.
+fn belongs(node: &Node) -> bool {
+    let mut parts = node.path.iter();
+    let top = parts.next().and_then(|part| part.to_str());
+    let is_nested = parts.next().is_some();
+    let name = node.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let fits = |stem: fn(&str) -> bool| {
+        [ARCHIVE, SIDECAR].iter().any(|end| name.strip_suffix(end).is_some_and(stem))
+    };
+    match (node.kind, top) {
+        (NodeKind::Dir, Some("auth" | "sessions")) => node.path.iter().count() <= MAX_DEPTH,
+        (NodeKind::File, Some("auth")) if is_nested => fits(|stem| stem == "latest"),
+        (NodeKind::File, Some("sessions")) if is_nested => fits(|stem| stem.starts_with("backup-")),
+        (NodeKind::File, _) if !is_nested => fits(|stem| stem.ends_with("-codex")),
+        _ => false,
+    }
+}
+
+/// The archive at `file`, unless it is one of ours.
+fn archive(
+    file: &Path,
+    base: &Path,
+    backups: &Path,
+    sidecar: Option<PathBuf>,
+) -> Result<Option<Found>, DiskError> {
+    let archive = backups.join(file);
+    let holder = file.parent().unwrap_or(Path::new(""));
+    let (kind, email) = if let Ok(folder) = holder.strip_prefix("auth") {
+        (Some(Kind::Auth), folder.to_str().and_then(|folder| folder.parse().ok()))
+    } else if let Ok(folder) = holder.strip_prefix("sessions") {
+        (Some(Kind::State), folder.to_str().and_then(|folder| folder.parse().ok()))
+    } else {
+        let said = sidecar.as_deref().and_then(schema_says_ours);
+        if said.map_or_else(|| ends_as_ours(&archive), Ok)? {
+            return Ok(None);
+        }
+        (None, file.to_str().and_then(owner))
+    };
+    let title = base.to_string_lossy().into_owned();
+    Ok(Some(Found { title, archive, sidecar, kind, email }))
+}
+
+/// The address in the name of a flat archive, after the stamp and without a label.
+fn owner(name: &str) -> Option<Email> {
+    let (_, rest) = name.strip_suffix(FLAT)?.split_at_checked(18)?;
+    let labels = ["-expired", "-blocked", "-error"];
+    labels.iter().find_map(|label| rest.strip_suffix(label)).unwrap_or(rest).parse().ok()
+}
+
+/// Whether a sidecar has our schema; `None` if it says nothing that can be read.
+fn schema_says_ours(sidecar: &Path) -> Option<bool> {
+    let bytes = read::bounded(sidecar, metadata::MAX_BYTES).ok()?;
+    let value = strict_json(&bytes).ok()?;
+    let schema = value.get("schema").and_then(|schema| schema.as_str());
+    let ours = schema == Some(metadata::SCHEMA);
+    (ours || super::sidecar(&bytes).is_ok()).then_some(ours)
+}
+
+/// Whether a file is a sidecar of the older tool.
+fn is_theirs(sidecar: &Path) -> Result<bool, DiskError> {
+    Ok(super::sidecar(&read::bounded(sidecar, metadata::MAX_BYTES)?).is_ok())
+}
+
+/// Whether a file ends in the footer of a seekable archive.
+fn ends_as_ours(archive: &Path) -> Result<bool, DiskError> {
+    let mut file = read::open_regular(archive)?;
+    let failed = |source: io::Error| DiskError { action: "read", path: archive.to_owned(), source };
+    let size = file.metadata().map_err(failed)?.len();
+    let (length, word) = FOOTER;
+    let Some(start) = size.checked_sub(length) else {
+        return Ok(false);
+    };
+    file.seek(SeekFrom::Start(start)).map_err(failed)?;
+    let mut footer = Vec::new();
+    file.take(length).read_to_end(&mut footer).map_err(failed)?;
+    Ok(footer.windows(word.len()).any(|part| part == word))
+}
+
+/// A path without an ending of its name; `None` if it does not end so.
+fn without(path: &Path, ending: &str) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    Some(path.with_file_name(name.strip_suffix(ending)?))
+}
+
+fn with(base: &Path, ending: &str) -> PathBuf {
+    let mut path = base.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
