@@ -171,7 +171,7 @@ impl Config {
                 }
                 // A dot within quotes is part of a name, not a way into a group.
                 None if name.contains('.') => {
-                    config.unknown.push(UnknownKey { asked: name.to_owned(), nearest: None })
+                    config.unknown.push(UnknownKey { asked: name.to_owned(), nearest: None });
                 }
                 None => config.take(text, name, item)?,
             }
