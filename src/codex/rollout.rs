@@ -6,15 +6,18 @@
 //!
 //! Everything is opened read-only, and no link is followed.
 
+mod backwards;
+mod line;
+
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
-use serde_json::Value;
+use chrono::{DateTime, Utc};
 
+use self::backwards::Backwards;
+use self::line::{Event, Line, meta};
 use crate::account::AccountKey;
 use crate::time::Stamp;
 use crate::window::Window;
@@ -301,49 +304,6 @@ fn first_line(path: &Path) -> io::Result<Vec<u8>> {
     Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is too long"))
 }
 
-/// What the first line of a rollout says.
-struct Meta {
-    at: Stamp,
-    user_id: Option<String>,
-    account_id: Option<String>,
-    cli_version: Option<String>,
-}
-
-impl Meta {
-    fn creator(&self) -> Option<AccountKey> {
-        // The key's own parser decides which ids can be one.
-        let (user, account) = (self.user_id.as_deref()?, self.account_id.as_deref()?);
-        format!("chatgpt:{user}/{account}").parse().ok()
-    }
-}
-
-fn meta(line: &[u8]) -> Option<Meta> {
-    let line: Value = serde_json::from_slice(line).ok()?;
-    if line.get("type")?.as_str()? != "session_meta" {
-        return None;
-    }
-    let payload = line.get("payload")?;
-    let text = |name: &str| payload.get(name).and_then(Value::as_str).map(str::to_owned);
-    let stamp = |value: &Value| value.as_str()?.parse().ok();
-    Some(Meta {
-        at: payload
-            .get("timestamp")
-            .and_then(stamp)
-            .or_else(|| line.get("timestamp").and_then(stamp))?,
-        user_id: text("creator_user_id"),
-        account_id: text("creator_account_id"),
-        cli_version: text("cli_version"),
-    })
-}
-
-/// A `token_count` event about the general limit.
-struct Event {
-    observed_at: Stamp,
-    windows: Vec<Window>,
-    limit_reached: Option<bool>,
-    plan: Option<String>,
-}
-
 /// The newest event of a file that is newer than `newer_than` and not after `until`.
 fn newest_event(
     path: &Path,
@@ -367,153 +327,9 @@ fn newest_event(
     Ok(None)
 }
 
-/// The parts of a line that matter here; serde passes over the rest without keeping it.
-#[derive(Deserialize)]
-struct Line {
-    timestamp: Stamp,
-    #[serde(default)]
-    payload: Option<Payload>,
-}
-
-#[derive(Deserialize)]
-struct Payload {
-    #[serde(default, rename = "type")]
-    kind: Option<String>,
-    #[serde(default)]
-    rate_limits: Option<Value>,
-}
-
-impl Line {
-    fn parse(line: &[u8]) -> Option<Self> {
-        serde_json::from_slice(line).ok()
-    }
-
-    fn event(self) -> Option<Event> {
-        let payload = self.payload.filter(|p| p.kind.as_deref() == Some("token_count"))?;
-        let limits = payload.rate_limits?;
-        let text = |name: &str| limits.get(name).and_then(Value::as_str);
-        // Other limits (of a special model) have ids of their own and their own figures.
-        let is_general = match limits.get("limit_id") {
-            None | Some(Value::Null) => true,
-            Some(id) => id.as_str() == Some("codex"),
-        };
-        let windows: Vec<Window> = ["primary", "secondary"]
-            .iter()
-            .filter_map(|slot| window(limits.get(slot)?, self.timestamp))
-            .collect();
-        let limit_reached = text("rate_limit_reached_type").map(|_| true);
-        let says_something = !windows.is_empty() || limit_reached.is_some();
-        (is_general && says_something).then(|| Event {
-            observed_at: self.timestamp,
-            windows,
-            limit_reached,
-            plan: text("plan_type").map(str::to_owned),
-        })
-    }
-}
-
-fn window(slot: &Value, at: Stamp) -> Option<Window> {
-    let used_percent = slot.get("used_percent").and_then(Value::as_f64);
-    let resets_at = slot.get("resets_at").and_then(Value::as_i64).and_then(Stamp::from_epoch);
-    // Very old rollouts tell the distance from the event instead.
-    let resets_at = resets_at.or_else(|| {
-        let distance = slot.get("resets_in_seconds")?.as_i64()?;
-        let reset = at.instant().checked_add_signed(TimeDelta::try_seconds(distance)?)?;
-        Stamp::from_epoch(reset.timestamp())
-    });
-    if used_percent.is_none() && resets_at.is_none() {
-        return None;
-    }
-    let minutes = slot.get("window_minutes").and_then(Value::as_u64);
-    let minutes = minutes.and_then(|minutes| u32::try_from(minutes).ok()).unwrap_or(0);
-    Some(Window { minutes, used_percent, resets_at })
-}
-
-/// The lines of a file, last first, in bounded memory.
-struct Backwards<F> {
-    file: F,
-    /// Everything before this is still unread.
-    unread: u64,
-    /// What was read and not yet handed out.
-    block: Vec<u8>,
-    /// The rest of the line that `block` ends in the middle of, last piece first.
-    pieces: Vec<Vec<u8>>,
-    pieces_len: usize,
-    /// The line is longer than is looked at: its pieces were dropped.
-    is_too_long: bool,
-    is_done: bool,
-}
-
-impl<F: Read + Seek> Backwards<F> {
-    fn new(mut file: F) -> io::Result<Self> {
-        // What is appended from now on is not looked at.
-        let unread = file.seek(SeekFrom::End(0))?;
-        Ok(Self {
-            file,
-            unread,
-            block: Vec::new(),
-            pieces: Vec::new(),
-            pieces_len: 0,
-            is_too_long: false,
-            is_done: false,
-        })
-    }
-
-    /// The next line towards the start of the file, without its end; one that is too long
-    /// comes as an empty one.
-    fn next_line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        loop {
-            if let Some(end) = self.block.iter().rposition(|byte| *byte == b'\n') {
-                let piece = self.block.split_off(end + 1);
-                self.block.truncate(end);
-                self.keep(piece);
-                return Ok(Some(self.line()));
-            }
-            let piece = std::mem::take(&mut self.block);
-            self.keep(piece);
-            if self.unread == 0 {
-                let was_done = std::mem::replace(&mut self.is_done, true);
-                return Ok((!was_done).then(|| self.line()));
-            }
-            self.read_block()?;
-        }
-    }
-
-    fn read_block(&mut self) -> io::Result<()> {
-        let length = self.unread.min(BLOCK);
-        self.unread -= length;
-        self.file.seek(SeekFrom::Start(self.unread))?;
-        self.file.by_ref().take(length).read_to_end(&mut self.block)?;
-        Ok(())
-    }
-
-    fn keep(&mut self, piece: Vec<u8>) {
-        self.pieces_len = self.pieces_len.saturating_add(piece.len());
-        if MAX_LINE < self.pieces_len {
-            self.is_too_long = true;
-            self.pieces.clear();
-        } else if !piece.is_empty() {
-            self.pieces.push(piece);
-        }
-    }
-
-    fn line(&mut self) -> Vec<u8> {
-        let mut line = Vec::new();
-        for piece in self.pieces.drain(..).rev() {
-            line.extend(piece);
-        }
-        self.pieces_len = 0;
-        if std::mem::take(&mut self.is_too_long) {
-            line.clear();
-        }
-        line
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -614,38 +430,6 @@ mod tests {
         assert_eq!(found.windows[0].minutes, 10_080);
         assert_eq!(found.windows[0].resets_at, Stamp::from_epoch(1_777_000_000));
         assert_eq!((found.limit_reached, found.plan), (None, None));
-    }
-
-    #[test]
-    #[rustfmt::skip]
-    fn only_the_general_limit_is_taken_and_windows_are_told_by_length() {
-        event(&json!(null),                                                     None);
-        event(&json!({}),                                                       None);
-        event(&json!({"primary": null, "secondary": null}),                     None);
-        event(&json!({"limit_id": "codex_other", "primary": week(9.0)}),        None);
-        event(&json!({"limit_id": 7, "primary": week(9.0)}),                    None);
-        event(&json!({"limit_id": null, "primary": week(9.0)}),                 Some("10080:9:2026-04-24T03:06:40+00:00"));
-        event(&json!({"primary": week(9.25)}),                                  Some("10080:9.25:2026-04-24T03:06:40+00:00"));
-        event(&json!({"primary": {"used_percent": 100, "window_minutes": 300, "resets_in_seconds": 60}}), Some("300:100:2026-04-21T12:01:00+00:00"));
-        event(&json!({"primary": {"used_percent": 1.0, "window_minutes": null, "resets_at": null}}),      Some("0:1:-"));
-        event(&json!({"primary": {"used_percent": "1", "resets_at": -5}}),      None);
-        event(&json!({"primary": {"used_percent": 1.0, "window_minutes": -300, "resets_at": 9e300, "resets_in_seconds": i64::MAX}}), Some("0:1:-"));
-        event(&json!({"rate_limit_reached_type": "rate_limit_reached"}),        Some("reached"));
-        event(&json!({"rate_limit_reached_type": null, "primary": week(9.0), "plan_type": "plus"}), Some("10080:9:2026-04-24T03:06:40+00:00 plus"));
-    }
-
-    #[track_caller]
-    fn event(rate_limits: &Value, expected: Option<&str>) {
-        let found = Line::parse(limits("12:00:00", rate_limits).as_bytes()).unwrap().event();
-        let found = found.map(|event| {
-            let windows = event.windows.iter().map(|w| {
-                let reset = w.resets_at.map_or("-".to_owned(), |at| at.to_string());
-                format!("{}:{}:{reset}", w.minutes, w.used_percent.unwrap())
-            });
-            let reached = event.limit_reached.map(|_| "reached".to_owned());
-            windows.chain(reached).chain(event.plan).collect::<Vec<_>>().join(" ")
-        });
-        assert_eq!(found.as_deref(), expected, "{rate_limits}");
     }
 
     #[test]
@@ -771,43 +555,5 @@ mod tests {
             name => Attribution::Certain(key(name).unwrap()),
         };
         assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn a_line_beyond_the_limit_is_passed_over_and_its_neighbours_are_not() {
-        let mut bytes = b"first\n".to_vec();
-        bytes.resize(bytes.len() + MAX_LINE + 1, b'x');
-        bytes.extend(b"\nlast");
-        assert_eq!(backwards(bytes), [b"last".to_vec(), vec![], b"first".to_vec()]);
-    }
-
-    fn backwards(bytes: Vec<u8>) -> Vec<Vec<u8>> {
-        let mut lines = Backwards::new(io::Cursor::new(bytes)).unwrap();
-        std::iter::from_fn(|| lines.next_line().unwrap()).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn lines_read_backwards_are_the_lines(
-            lines in proptest::collection::vec((any::<u8>(), 0_usize..90_000), 0..6),
-        ) {
-            let mut bytes = Vec::new();
-            for (byte, count) in lines {
-                bytes.resize(bytes.len() + count, byte);
-                bytes.push(b'\n');
-            }
-            let mut expected: Vec<Vec<u8>> =
-                bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-            expected.reverse();
-            prop_assert_eq!(backwards(bytes), expected);
-        }
-
-        #[test]
-        fn an_odd_line_is_no_event_and_no_panic(text in "\\PC{0,80}", value in any::<f64>()) {
-            prop_assert!(Line::parse(text.as_bytes()).is_none());
-            prop_assert!(meta(text.as_bytes()).is_none());
-            let odd = json!({"used_percent": value, "resets_in_seconds": value, "window_minutes": value});
-            window(&odd, stamp("12:00:00"));
-        }
     }
 }

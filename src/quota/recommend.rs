@@ -283,22 +283,22 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn the_order_is_readiness_then_agreement_then_rest_then_name() {
-        check(vec![],                                                                   "");
-        check(vec![used("a", "15 10:00"), used("b", "14 10:00")],                       "b a");
-        check(vec![used("a", "14 10:00"), ready("b")],                                  "b a"); // never used first
-        check(vec![mismatch(ready("a")), used("b", "15 11:59")],                        "b a");
-        check(vec![mismatch(used("a", "14 10:00")), mismatch(ready("b"))],              "b a");
-        check(vec![ready("b"), ready("a")],                                             "a b");
-        check(vec![cooling("a", Some("15 13:00")), mismatch(used("b", "15 11:59"))],    "b a");
-        check(vec![cooling("a", Some("16 13:00")), cooling("b", Some("15 13:00"))],     "b a");
-        check(vec![cooling("a", None), cooling("b", Some("25 13:00"))],                 "b a");
-        check(vec![cooling("b", Some("16 13:00")), cooling("a", Some("16 13:00"))],     "a b");
-        check(vec![mismatch(cooling("a", Some("15 13:00"))), cooling("b", Some("16 13:00"))], "a b");
+        check(&[],                                                                   "");
+        check(&[used("a", "15 10:00"), used("b", "14 10:00")],                       "b a");
+        check(&[used("a", "14 10:00"), ready("b")],                                  "b a"); // never used first
+        check(&[mismatch(ready("a")), used("b", "15 11:59")],                        "b a");
+        check(&[mismatch(used("a", "14 10:00")), mismatch(ready("b"))],              "b a");
+        check(&[ready("b"), ready("a")],                                             "a b");
+        check(&[cooling("a", Some("15 13:00")), mismatch(used("b", "15 11:59"))],    "b a");
+        check(&[cooling("a", Some("16 13:00")), cooling("b", Some("15 13:00"))],     "b a");
+        check(&[cooling("a", None), cooling("b", Some("25 13:00"))],                 "b a");
+        check(&[cooling("b", Some("16 13:00")), cooling("a", Some("16 13:00"))],     "a b");
+        check(&[mismatch(cooling("a", Some("15 13:00"))), cooling("b", Some("16 13:00"))], "a b");
     }
 
     #[track_caller]
-    fn check(candidates: Vec<Candidate>, expected: &str) {
-        assert_eq!(names(&candidates, &recommend(&candidates, &berlin(), now())), expected);
+    fn check(candidates: &[Candidate], expected: &str) {
+        assert_eq!(names(candidates, &recommend(candidates, &berlin(), now())), expected);
     }
 
     fn names(candidates: &[Candidate], found: &Recommendation) -> String {
