@@ -1,7 +1,6 @@
 //! codex-manager
 
 pub mod account;
-pub mod cli;
 pub mod codex;
 pub mod config;
 pub mod disk;

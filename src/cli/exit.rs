@@ -2,6 +2,18 @@
 
 use std::process::ExitCode;
 
+use crate::codex::status::StatusError;
+use crate::config::ConfigError;
+use crate::disk::DiskError;
+use crate::disk::archive::ArchiveError;
+use crate::disk::lock::LockError;
+use crate::snapshot::backup::BackupError;
+use crate::snapshot::inventory::InventoryError;
+use crate::snapshot::logins::{LiveError, LoginError};
+use crate::snapshot::restore::RestoreError;
+use crate::snapshot::store::StoreError;
+use crate::snapshot::switch::SwitchError;
+
 /// The documented exit codes (SPEC, "Exit codes").
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Exit {
@@ -92,4 +104,58 @@ impl Failure {
     pub(crate) fn hinted(self, hint: Option<String>) -> Self {
         Self { hint: hint.or(self.hint), ..self }
     }
+}
+
+/// Room errors become failures: the message is theirs, the code is decided here.
+macro_rules! failure_from {
+    ($($error:ty => $exit:expr;)*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let exit: fn(&$error) -> Exit = $exit;
+                Self::new(exit(&error), error.to_string()).hinted(error.hint())
+            }
+        }
+    )*};
+}
+
+failure_from! {
+    DiskError => |_| Exit::Failed;
+    StoreError => |error| match error {
+        StoreError::Lock(LockError::Held { .. }) => Exit::Locked,
+        _ => Exit::Failed,
+    };
+    ConfigError => |_| Exit::Usage;
+    InventoryError => |error| match error {
+        InventoryError::Disk(_) => Exit::Failed,
+        _ => Exit::Usage,
+    };
+    LiveError => |error| match error {
+        LiveError::Auth(_) => Exit::Usage,
+        LiveError::Disk(_) => Exit::Failed,
+    };
+    LoginError => |error| if error.is_refusal() { Exit::Refused } else { Exit::Failed };
+    StatusError => |_| Exit::Usage;
+    BackupError => |error| match error {
+        BackupError::NoHome { .. }
+        | BackupError::NoLogin { .. }
+        | BackupError::LoginElsewhere { .. }
+        | BackupError::Auth(_)
+        | BackupError::Nobody(_)
+        | BackupError::OtherAccount { .. } => Exit::Usage,
+        BackupError::Mixed { .. } => Exit::Refused,
+        BackupError::Interrupted => Exit::Interrupted,
+        _ => Exit::Failed,
+    };
+    RestoreError => |error| match error {
+        RestoreError::Archive { source: ArchiveError::Interrupted, .. } => Exit::Interrupted,
+        RestoreError::NotEmpty { .. } | RestoreError::OnlyALogin { .. } => Exit::Usage,
+        _ if error.is_refusal() => Exit::Refused,
+        _ => Exit::Failed,
+    };
+    SwitchError => |error| match error {
+        SwitchError::NoHome { .. } | SwitchError::NotStored { .. } => Exit::Usage,
+        SwitchError::LoginElsewhere { .. } => Exit::Refused,
+        SwitchError::Login(error) if error.is_refusal() => Exit::Refused,
+        _ => Exit::Failed,
+    };
 }

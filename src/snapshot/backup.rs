@@ -804,7 +804,7 @@ fn build(
     }
     let (file, written) = writer.finish()?;
     let file = file.into_inner().map_err(|error| ArchiveError::from(error.into_error()))?;
-    check(file.path(), &written)?;
+    check(file.path(), &written, stop)?;
     build.stopped()?;
     let mut metadata = metadata;
     metadata.archive = Some(ArchiveFacts {
@@ -842,10 +842,10 @@ fn own_items(metadata: &Metadata) -> Result<Vec<Item>, BackupError> {
 }
 
 /// Reads a finished archive as any later run would, before it may have a name.
-fn check(path: &Path, written: &Written) -> Result<(), BackupError> {
-    let mut archive = Archive::open(path, &Limits::default())?;
-    let agrees = archive.toc_digest().as_deref() == Some(written.toc_digest.as_str());
-    let mut problems = archive.verify()?;
+fn check(path: &Path, written: &Written, stop: &AtomicBool) -> Result<(), BackupError> {
+    let archive = Archive::open(path, &Limits::default())?;
+    let agrees = archive.toc_digest() == Some(written.toc_digest.as_str());
+    let mut problems = archive.verify(&mut |_| {}, stop)?;
     match (agrees, problems.pop()) {
         (true, None) => Ok(()),
         (_, problem) => {

@@ -14,6 +14,7 @@ use crate::codex::home::{self, CodexHome, LeftOut};
 use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout};
 use crate::disk::database::{self, DatabaseError, Rewrite};
 use crate::disk::swap::{self, How};
+use crate::disk::tree::{Kind as NodeKind, Visit};
 use crate::disk::{DiskError, read, replace, space, tree};
 use crate::snapshot::backup::{OURS, OUTSIDE};
 use crate::snapshot::legacy;
@@ -545,7 +546,7 @@ fn build(
         warnings: Vec::new(),
     };
     if is_plain {
-        legacy::settle(staging, &mut restored.left_out)?;
+        settle(staging, &mut restored.left_out)?;
     }
     rebase(staging, plan.destination.path(), &mut restored)?;
     if let Some(bytes) = &plan.login {
@@ -564,7 +565,7 @@ fn build(
 fn place_of(entry: &Entry, is_plain: bool) -> Option<EntryName> {
     let name = entry.name.as_str();
     if is_plain {
-        return legacy::place(entry);
+        return legacy::place(name, entry.is_dir(), entry.size())?.parse().ok();
     }
     if let Some(database) = name.strip_prefix(OUTSIDE).and_then(|rest| rest.strip_prefix('/')) {
         return database.parse().ok();
@@ -573,6 +574,34 @@ fn place_of(entry: &Entry, is_plain: bool) -> Option<EntryName> {
         return None;
     }
     Some(entry.name.clone())
+}
+
+/// Makes single files of the databases that the older tool copied with their logs. One that was
+/// torn in the copying is left out: Codex builds its index anew, a damaged one misleads it.
+fn settle(
+    staging: &Path,
+    left_out: &mut Vec<(String, String)>,
+) -> Result<(), RestoreError> {
+    for node in tree::walk(staging, &mut |_| Visit::Take)?.nodes {
+        let path = staging.join(&node.path);
+        if node.kind != NodeKind::File || !database::looks_like_database(&path)? {
+            continue;
+        }
+        match database::settle(&path) {
+            Ok(_) => {}
+            Err(DatabaseError::Disk(error)) => return Err(error.into()),
+            Err(error) => {
+                replace::remove_file(&path)?;
+                for tail in ["-wal", "-shm", "-journal"] {
+                    let mut beside = path.clone().into_os_string();
+                    beside.push(tail);
+                    replace::remove_file(Path::new(&beside))?;
+                }
+                left_out.push((node.path.to_string_lossy().into_owned(), error.to_string()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes the session index name the session files where they will be. Left as it is, Codex

@@ -10,7 +10,7 @@ use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
 use crate::quota::{Entry, Ledger, ledger};
 use crate::snapshot::legacy;
-use crate::snapshot::metadata::{MAX_BYTES, MEMBER, Metadata, MetadataError};
+use crate::snapshot::metadata::{Kind, MAX_BYTES, MEMBER, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
 use crate::time::Zone;
 
@@ -294,91 +294,128 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
 fn scan(backups: &Path, zone: &Zone) -> Result<Scan, StoreError> {
     let mut scan = Scan::default();
     let Some(names) = read::absent_is_none(list(backups))? else { return Ok(scan) };
-    let mut foreign = Vec::new();
+    let older = legacy::find(backups)?;
+    let theirs: BTreeSet<&Path> = older
+        .archives
+        .iter()
+        .map(|found| found.archive.as_path())
+        .chain(older.metadata_only.iter().map(PathBuf::as_path))
+        .collect();
     for name in &names {
-        if let Some(base) = name.strip_suffix(ARCHIVE) {
-            match base.parse() {
-                Ok(title) => take(backups, &title, &names, &mut scan, &mut foreign),
-                Err(_) => foreign.push(name.clone()),
-            }
+        let path = backups.join(name);
+        if theirs.contains(path.as_path()) {
+            continue;
+        }
+        if let Some(Ok(title)) = name.strip_suffix(ARCHIVE).map(str::parse) {
+            take(backups, &title, &names, &mut scan);
         } else if let Some(base) = name.strip_suffix(SIDECAR)
             && !names.contains(&format!("{base}{ARCHIVE}"))
         {
-            lone_sidecar(&backups.join(name), &mut scan);
+            lone_sidecar(path, &mut scan);
         }
     }
-    legacy::scan(backups, &foreign, zone, &mut scan)?;
+    for (path, what) in older.unreadable {
+        scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
+    }
+    for found in older.archives {
+        take_older(found, zone, &mut scan);
+    }
     scan.snapshots.sort_by(|a, b| {
         (b.metadata.created_at, &b.title).cmp(&(a.metadata.created_at, &a.title))
     });
     Ok(scan)
 }
 
-/// One archive whose name could be ours: with its sidecar, or with the copy inside it.
-fn take(
-    backups: &Path,
-    name: &SnapshotName,
-    names: &BTreeSet<String>,
-    scan: &mut Scan,
-    foreign: &mut Vec<String>,
-) {
+/// One archive of ours: with its sidecar, or with the copy inside it.
+fn take(backups: &Path, name: &SnapshotName, names: &BTreeSet<String>, scan: &mut Scan) {
     let archive = backups.join(name.archive());
     let sidecar = backups.join(name.sidecar());
-    let has_sidecar = names.contains(&name.sidecar());
-    let told = if has_sidecar { read_sidecar(&sidecar) } else { Err(Untold::Absent) };
-    let problem = match told {
-        Ok(metadata) => {
-            if let Some(what) = disagreement(&archive, name, &metadata) {
-                scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive });
-                return;
-            }
-            scan.snapshots.push(Stored {
-                title: name.to_string(),
-                archive,
-                sidecar: Some(sidecar),
-                metadata,
-                origin: Origin::Ours,
-            });
-            return;
-        }
-        Err(Untold::Foreign) => return foreign.push(name.archive()),
-        Err(Untold::Absent) => {
-            let what = "has no sidecar; the copy inside it is used".to_owned();
-            Odd { path: archive.clone(), what, kind: OddKind::NoSidecar }
-        }
-        Err(Untold::Bad(what)) => Odd { path: sidecar, what, kind: OddKind::BadSidecar },
+    let told = if names.contains(&name.sidecar()) {
+        read_sidecar(&sidecar)
+    } else {
+        Err("has no sidecar; the copy inside it is used".to_owned())
     };
-    match inside(&archive) {
-        Ok(metadata) => {
-            scan.snapshots.push(Stored {
-                title: name.to_string(),
-                archive,
-                sidecar: None,
-                metadata,
-                origin: Origin::Ours,
-            });
-            scan.problems.push(problem);
+    let found = |sidecar, metadata| Stored {
+        title: name.to_string(),
+        archive: archive.clone(),
+        sidecar,
+        metadata,
+        origin: Origin::Ours,
+    };
+    match told {
+        Ok(metadata) => match disagreement(&archive, name, &metadata) {
+            None => scan.snapshots.push(found(Some(sidecar), metadata)),
+            Some(what) => {
+                scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive });
+            }
+        },
+        Err(what) => {
+            let (path, kind) = if names.contains(&name.sidecar()) {
+                (sidecar, OddKind::BadSidecar)
+            } else {
+                (archive.clone(), OddKind::NoSidecar)
+            };
+            match inside(&archive) {
+                Ok(metadata) => {
+                    scan.snapshots.push(found(None, metadata));
+                    scan.problems.push(Odd { path, what, kind });
+                }
+                Err(inner) if kind == OddKind::NoSidecar => {
+                    let what = format!("has no sidecar, and {inner}");
+                    scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
+                }
+                Err(_) => scan.problems.push(Odd { path, what, kind }),
+            }
         }
-        // Without a sidecar of ours and without our metadata inside, it may be the older tool's.
-        Err(_) if problem.kind == OddKind::NoSidecar => foreign.push(name.archive()),
-        Err(_) => scan.problems.push(problem),
     }
 }
 
-/// Why a sidecar tells nothing.
-enum Untold {
-    Absent,
-    /// It is JSON, but the older tool's.
-    Foreign,
-    Bad(String),
+/// One archive of the older tool: what its sidecar says, else the member of that name, else
+/// what its place says.
+fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
+    let told = match &found.sidecar {
+        Some(sidecar) => read::bounded(sidecar, MAX_BYTES).map_err(|error| error.to_string()),
+        None => inside_older(&found.archive),
+    };
+    let metadata = told.and_then(|bytes| {
+        legacy::metadata(&bytes, zone).map_err(|error| format!("its metadata {error}"))
+    });
+    let mut metadata = match metadata {
+        Ok(metadata) => metadata,
+        Err(what) => {
+            let path = found.sidecar.clone().unwrap_or_else(|| found.archive.clone());
+            scan.problems.push(Odd { path, what, kind: OddKind::BadSidecar });
+            if !found.archive.is_file() || Archive::open(&found.archive, &Limits::default()).is_err() {
+                return;
+            }
+            Metadata::empty(found.kind.unwrap_or(Kind::Full))
+        }
+    };
+    metadata.kind = found.kind.unwrap_or(metadata.kind);
+    metadata.email = metadata.email.or(found.email);
+    scan.snapshots.push(Stored {
+        title: found.title,
+        archive: found.archive,
+        sidecar: found.sidecar,
+        metadata,
+        origin: Origin::Python,
+    });
 }
 
-fn read_sidecar(path: &Path) -> Result<Metadata, Untold> {
-    let bytes = read::bounded(path, MAX_BYTES).map_err(|error| Untold::Bad(error.to_string()))?;
-    Metadata::parse(&bytes).map_err(|error| match error {
-        MetadataError::OtherSchema => Untold::Foreign,
-        other => Untold::Bad(other.to_string()),
-    })
+/// The metadata member of an archive of the older tool.
+fn inside_older(archive: &Path) -> Result<Vec<u8>, String> {
+    let words = |error: crate::disk::archive::ArchiveError| error.to_string();
+    let opened = Archive::open(archive, &Limits::default()).map_err(words)?;
+    let entries = opened.entries().map_err(words)?;
+    let member = entries.iter().rev().find(|entry| legacy::is_metadata_member(entry.name.as_str()));
+    let member = member.ok_or_else(|| "it holds no metadata".to_owned())?;
+    let bytes = opened.read(&member.name, MAX_BYTES).map_err(words)?;
+    bytes.ok_or_else(|| "it holds no metadata".to_owned())
+}
+
+fn read_sidecar(path: &Path) -> Result<Metadata, String> {
+    let bytes = read::bounded(path, MAX_BYTES).map_err(|error| error.to_string())?;
+    Metadata::parse(&bytes).map_err(|error| error.to_string())
 }
 
 /// Reads the copy of the metadata inside one of our archives.
@@ -387,7 +424,7 @@ fn read_sidecar(path: &Path) -> Result<Metadata, Untold> {
 ///
 /// What is wrong with it, in words.
 pub fn inside(archive: &Path) -> Result<Metadata, String> {
-    let mut opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
+    let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
     let member: EntryName =
         MEMBER.parse().map_err(|_| "its metadata has no usable name".to_owned())?;
     let bytes = opened.read(&member, MAX_BYTES).map_err(|error| error.to_string())?;
@@ -409,14 +446,12 @@ fn disagreement(archive: &Path, name: &SnapshotName, metadata: &Metadata) -> Opt
         .then(|| format!("has {} bytes, its sidecar says {}", found.len(), facts.bytes))
 }
 
-fn lone_sidecar(path: &Path, scan: &mut Scan) {
-    let what = match read_sidecar(path) {
-        // The older tool keeps such records for accounts it never archived.
-        Err(Untold::Foreign | Untold::Absent) => return,
+fn lone_sidecar(path: PathBuf, scan: &mut Scan) {
+    let what = match read_sidecar(&path) {
         Ok(_) => "its archive is gone".to_owned(),
-        Err(Untold::Bad(what)) => format!("its archive is gone, and it {what}"),
+        Err(what) => format!("its archive is gone, and it {what}"),
     };
-    scan.problems.push(Odd { path: path.to_owned(), what, kind: OddKind::NoArchive });
+    scan.problems.push(Odd { path, what, kind: OddKind::NoArchive });
 }
 
 /// The UTF-8 names in a folder; others are not ours.

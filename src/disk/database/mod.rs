@@ -23,7 +23,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use copy::{Copied, copy};
 pub use error::DatabaseError;
-pub use rewrite::{Rewrite, replace_prefix};
+pub use rewrite::{Rewrite, rebase, replace_prefix};
 pub use settle::{Settled, settle};
 
 use super::error::At;

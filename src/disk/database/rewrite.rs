@@ -3,6 +3,7 @@
 //! In a private copy only, in one transaction, and only in a table and a column that are exactly
 //! there: what we do not know we do not touch.
 
+use std::collections::BTreeSet;
 use std::path::{MAIN_SEPARATOR, MAIN_SEPARATOR_STR, Path};
 
 use rusqlite::config::DbConfig;
@@ -53,6 +54,39 @@ pub fn replace_prefix(
     Ok(rewrite)
 }
 
+/// Makes the paths in one column lead below `place`: whatever stands before the last of the
+/// `markers` (such as `/sessions/`) in a path is the old place.
+///
+/// # Errors
+///
+/// As [`replace_prefix`].
+pub fn rebase(
+    db: &Path,
+    table: &str,
+    column: &str,
+    markers: &[String],
+    place: &Path,
+) -> Result<Rewrite, DatabaseError> {
+    let failed = |source| DatabaseError::sqlite("read paths in", db, source);
+    let old = {
+        let connection = open_alone(db).map_err(failed)?;
+        let column = Column { table, name: column };
+        if !column.exists(&connection).map_err(failed)? {
+            return Ok(Rewrite::UnknownSchema);
+        }
+        column.prefixes(&connection, markers).map_err(failed)?
+    };
+    let place = place.to_string_lossy();
+    let mut total = 0;
+    for prefix in old.iter().filter(|prefix| **prefix != place) {
+        match replace_prefix(db, table, column, prefix, &place)? {
+            Rewrite::Rewritten { rows } => total += rows,
+            Rewrite::UnknownSchema => return Ok(Rewrite::UnknownSchema),
+        }
+    }
+    Ok(Rewrite::Rewritten { rows: total })
+}
+
 struct Column<'a> {
     table: &'a str,
     name: &'a str,
@@ -66,6 +100,24 @@ impl Column<'_> {
             [self.table, self.name],
             |row| row.get(0),
         )
+    }
+
+    /// What stands before the last marker, once each.
+    fn prefixes(&self, db: &Connection, markers: &[String]) -> rusqlite::Result<BTreeSet<String>> {
+        let mut prefixes = BTreeSet::new();
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let (column, table) = (quoted(self.name), quoted(self.table));
+        let question =
+            format!("SELECT {column} FROM {table} WHERE typeof({column}) = 'text'");
+        let mut statement = db.prepare(&question)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            // A text that is no UTF-8 is no path of Codex's.
+            let Ok(path) = row.get_ref(0)?.as_str() else { continue };
+            let found = markers.iter().filter_map(|marker| path.rfind(marker.as_str())).max();
+            prefixes.extend(found.and_then(|at| path.get(..at)).map(str::to_owned));
+        }
+        Ok(prefixes)
     }
 }
 

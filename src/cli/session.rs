@@ -1,0 +1,186 @@
+//! What does one run work with?
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::{Color, Global};
+use crate::cli::exit::Failure;
+use crate::codex::home::CodexHome;
+use crate::config::{Config, Key, Settings};
+use crate::disk::read;
+use crate::snapshot::store::{MAX_RECORDS, Opened, Store};
+use crate::time::Zone;
+use crate::world::World;
+
+/// One run: the world, the options that every command takes, and what is worth a warning.
+pub(crate) struct Session {
+    pub(crate) world: World,
+    pub(crate) global: Global,
+    warnings: Vec<String>,
+}
+
+/// Where everything is, and what the user prefers.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub(crate) store: Store,
+    pub(crate) home: CodexHome,
+    pub(crate) settings: Settings,
+    pub(crate) config: Config,
+    pub(crate) zone: Zone,
+}
+
+impl Session {
+    pub(crate) fn new(global: Global, world: World) -> Self {
+        Self { world, global, warnings: Vec::new() }
+    }
+
+    /// Tells something that did not stop the command.
+    pub(crate) fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// A path for people: `~` for the user's own folder.
+    pub(crate) fn show(&self, path: &Path) -> String {
+        crate::cli::picture::path(path, self.world.user_home.as_deref())
+    }
+
+    /// The manager home: `--home`, else `CODEX_MANAGER_HOME`, else `~/.codex-manager`.
+    pub(crate) fn store(&self) -> Result<Store, Failure> {
+        let named = self.global.home.as_deref().or_else(|| {
+            self.world.variable("CODEX_MANAGER_HOME").map(Path::new)
+        });
+        let root = match (named, &self.world.user_home) {
+            (Some(named), _) => self.world.absolute(named),
+            (None, Some(user)) => user.join(".codex-manager"),
+            (None, None) => return Err(no_home("--home")),
+        };
+        Ok(Store::at(resolved(root)))
+    }
+
+    /// Reads the configuration of a store; an odd one is an error for every command but those
+    /// that mend it.
+    pub(crate) fn config(&mut self, store: &Store) -> Result<Config, Failure> {
+        let bytes = read::optional(&store.config(), MAX_RECORDS)?;
+        let text = String::from_utf8(bytes.unwrap_or_default())
+            .map_err(|_| Failure::usage(format!("{} is not UTF-8", self.show(&store.config()))))?;
+        let config = Config::parse(&text)?;
+        for unknown in &config.unknown {
+            self.warnings.push(format!("config.toml: {unknown}"));
+        }
+        Ok(config)
+    }
+
+    /// The flags and variables that stand above the configuration.
+    pub(crate) fn overrides(&self) -> (BTreeMap<Key, String>, BTreeMap<String, String>) {
+        let mut flags = BTreeMap::new();
+        let color = self.global.color.map(|color| match color {
+            Color::Auto => "auto",
+            Color::Always => "always",
+            Color::Never => "never",
+        });
+        let given = [
+            (Key::CodexHome, self.global.codex_home.as_ref().and_then(|path| path.to_str())),
+            (Key::Timezone, self.global.tz.as_deref()),
+            (Key::Color, color),
+        ];
+        for (key, value) in given {
+            flags.extend(value.map(|value| (key, value.to_owned())));
+        }
+        flags.extend(self.global.lock_timeout.map(|wait| (Key::LockTimeout, wait.to_string())));
+        let variables = self
+            .world
+            .environment
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())))
+            .filter(|(name, _)| name.starts_with("CODEX_MANAGER_"))
+            .collect();
+        (flags, variables)
+    }
+
+    /// Finds everything.
+    pub(crate) fn places(&mut self) -> Result<Places, Failure> {
+        let store = self.store()?;
+        let config = self.config(&store)?;
+        let (flags, variables) = self.overrides();
+        let settings = Settings::gather(&flags, &variables, &config)?;
+        let zone = self.zone(&settings);
+        let home = CodexHome::at(self.codex_home(&settings)?);
+        if store.root().starts_with(home.root()) {
+            return Err(Failure::usage(format!(
+                "the manager home {} lies inside the Codex home {}",
+                self.show(store.root()),
+                self.show(home.root())
+            ))
+            .hint("name another folder with --home DIR or CODEX_MANAGER_HOME"));
+        }
+        Ok(Places { store, home, settings, config, zone })
+    }
+
+    /// `--codex-home`, else `CODEX_HOME`, else the configured one, else `~/.codex`; a link is
+    /// followed to the folder it leads to.
+    fn codex_home(&self, settings: &Settings) -> Result<PathBuf, Failure> {
+        let flag = self.global.codex_home.clone();
+        let named = flag
+            .or_else(|| self.world.variable("CODEX_HOME").map(PathBuf::from))
+            .or_else(|| settings.codex_home.as_ref().map(PathBuf::from));
+        match (named, &self.world.user_home) {
+            (Some(named), _) => Ok(resolved(self.world.absolute(&named))),
+            (None, Some(user)) => Ok(resolved(user.join(".codex"))),
+            (None, None) => Err(no_home("--codex-home")),
+        }
+    }
+
+    /// `--tz`, else the configuration, else `TZ`, else the system's, else UTC.
+    fn zone(&mut self, settings: &Settings) -> Zone {
+        if let Some(zone) = settings.timezone {
+            return zone;
+        }
+        let variable = self.world.variable("TZ").and_then(|name| name.to_str()).map(str::to_owned);
+        let named = variable.or_else(|| self.world.system_zone.clone());
+        match named.as_deref().map(str::parse) {
+            Some(Ok(zone)) => zone,
+            Some(Err(error)) => {
+                self.warn(format!("{error}; times are in UTC. Set one with --tz or `codex-manager config set timezone ZONE`"));
+                Zone::UTC
+            }
+            None => Zone::UTC,
+        }
+    }
+
+    /// Takes the lock for changes.
+    pub(crate) fn open(&mut self, places: &Places, doing: &str) -> Result<Opened, Failure> {
+        let opened = places.store.open(places.settings.lock_timeout, doing)?;
+        if let Some(mode) = opened.narrowed {
+            let root = self.show(places.store.root());
+            self.warn(format!("{root} was open to others (mode {mode:04o}); it is 0700 now"));
+        }
+        Ok(opened)
+    }
+}
+
+/// The path with its links resolved as far as it exists, so that a link in front of a home is
+/// never mistaken for the home.
+fn resolved(path: PathBuf) -> PathBuf {
+    let mut missing = Vec::new();
+    let mut known = path.as_path();
+    loop {
+        if let Ok(found) = known.canonicalize() {
+            return missing.iter().rev().fold(found, |path, part| path.join(part));
+        }
+        match (known.parent(), known.file_name()) {
+            (Some(parent), Some(leaf)) => {
+                missing.push(leaf.to_owned());
+                known = parent;
+            }
+            _ => return path,
+        }
+    }
+}
+
+fn no_home(flag: &str) -> Failure {
+    Failure::usage("this user has no home folder").hint(format!("name the folder with {flag} DIR"))
+}
