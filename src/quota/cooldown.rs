@@ -19,6 +19,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::reading::week_before;
 use super::{Reading, Source, Validation};
 use crate::time::{Stamp, Zone, span};
 use crate::window::{Kind, WEEK, Window};
@@ -112,6 +113,25 @@ impl Availability {
         match self.state {
             State::Ready => Some(TimeDelta::zero()),
             State::Cooldown => self.next_available_at.map(|end| end.instant() - now),
+        }
+    }
+
+    /// The same answer with its times written in `zone`.
+    #[must_use]
+    pub fn in_zone(&self, zone: &Zone) -> Self {
+        let local = |at: Option<Stamp>| at.map(|at| at.in_zone(zone));
+        let window = |now: &WindowNow| WindowNow {
+            window: now.window.in_zone(zone),
+            observed_at: now.observed_at.in_zone(zone),
+            ..*now
+        };
+        Self {
+            next_available_at: local(self.next_available_at),
+            session_start_at: local(self.session_start_at),
+            quota_end_detected_at: local(self.quota_end_detected_at),
+            observed_at: local(self.observed_at),
+            windows: self.windows.iter().map(window).collect(),
+            ..self.clone()
         }
     }
 
@@ -277,10 +297,7 @@ impl<'a> Fact<'a> {
     }
 
     fn session_start_at(&self) -> Option<Stamp> {
-        self.reading.known_start.or_else(|| {
-            let reset = self.window.resets_at?.instant();
-            Stamp::from_epoch((reset - WEEK).timestamp())
-        })
+        self.reading.known_start.or_else(|| week_before(self.window.resets_at?))
     }
 }
 
@@ -468,6 +485,18 @@ mod tests {
 
     #[test]
     #[rustfmt::skip]
+    fn two_records_of_one_account_are_one_account() {
+        let record = legacy("14 17:55", "14 15:55", Validation::Ok); // blocks until 21 15:55
+        check("16 12:00", &[record.clone(), read("15 12:00", &[week(45.0, "18 09:00")])], "ready, 55");
+        check("16 12:00", &[read("14 12:00", &[week(45.0, "18 09:00")]), record.clone()], "until 21 15:55");
+        // By instants, not by text: 15:56 UTC is 17:56 in Berlin.
+        let mut later = read("14 12:00", &[week(45.0, "18 09:00")]);
+        later.observed_at = "2026-04-14T15:56:00Z".parse().unwrap();
+        check("16 12:00", &[later, record],                                               "ready, 55");
+    }
+
+    #[test]
+    #[rustfmt::skip]
     fn a_cooldown_set_by_hand_holds_beside_later_readings() {
         let by_hand = manual("15 10:00", "17 10:00");
         let good = read("15 12:00", &[week(10.0, "22 12:00")]);
@@ -531,6 +560,32 @@ mod tests {
         let newer = read("22 10:00", &[week(1.0, "29 09:00")]);
         let found = availability(&[record, newer], at("23 12:00").instant());
         assert_eq!((found.validation, found.quota_end_detected_at), (None, None));
+    }
+
+    #[test]
+    fn an_answer_is_written_with_the_offset_of_a_zone() {
+        let utc = |text| Stamp::from(at(text).instant());
+        let windows = [Window { resets_at: Some(utc("18 09:00")), ..week(100.0, "18 09:00") }];
+        let mut reading = read("15 11:00", &windows);
+        reading.observed_at = utc("15 11:00");
+        let found = availability(&[reading], at("16 12:00").instant());
+        let local = found.in_zone(&"Europe/Berlin".parse().unwrap());
+        assert_eq!(local, found);
+        let json = serde_json::to_value(local).unwrap();
+        assert_eq!(json["state"], "cooldown");
+        assert_eq!(json["next_available_at"], "2026-04-18T09:00:00+02:00");
+        assert_eq!(json["session_start_at"], "2026-04-11T09:00:00+02:00");
+        assert_eq!(json["quota_end_detected_at"], "2026-04-15T11:00:00+02:00");
+        assert_eq!(json["observed_at"], "2026-04-15T11:00:00+02:00");
+        assert_eq!(json["left_percent"], 0.0);
+        assert_eq!(
+            json["windows"][0],
+            serde_json::json!({
+                "minutes": 10_080, "used_percent": 100.0,
+                "resets_at": "2026-04-18T09:00:00+02:00", "predicted_full": false,
+                "source": "app-server", "observed_at": "2026-04-15T11:00:00+02:00",
+            })
+        );
     }
 
     #[test]
