@@ -93,23 +93,28 @@ pub enum Attribution {
     Unknown,
 }
 
-/// Finds the newest limits in the session files of a Codex home, at or before `until` if given.
+/// Finds the newest limits in the session files of a Codex home: later than `since` and not
+/// later than `until`, where given.
 ///
 /// Each file is read backwards, block by block, until its newest event is found; memory does not
 /// grow with the files. Files are visited by modification time, newest first, and those more
-/// than two days older than the best event are left alone. A torn last line is passed over, a
+/// than two days older than the best event (or `since`) are left alone. A torn last line is passed over, a
 /// file that cannot be read or is compressed (`.jsonl.zst`) is named in [`Found::skipped`].
 ///
 /// # Errors
 ///
 /// Only when `codex_home` itself is no folder that can be looked at.
-pub fn newest_limits(codex_home: &Path, until: Option<DateTime<Utc>>) -> io::Result<Found> {
+pub fn newest_limits(
+    codex_home: &Path,
+    since: Option<Stamp>,
+    until: Option<DateTime<Utc>>,
+) -> io::Result<Found> {
     let Listing { mut files, mut skipped } = list(codex_home)?;
     files.sort_by(|a, b| b.changed.cmp(&a.changed).then_with(|| b.path.cmp(&a.path)));
 
     let mut best: Option<(Event, PathBuf)> = None;
     for file in files {
-        let newest = best.as_ref().map(|(event, _)| event.observed_at);
+        let newest = best.as_ref().map(|(event, _)| event.observed_at).or(since);
         if newest.is_some_and(|newest| is_too_old(file.changed, newest)) {
             break;
         }
@@ -362,7 +367,7 @@ mod tests {
 
         fn newest_until(&self, until: Option<&str>) -> (Option<String>, Vec<String>) {
             let until = until.map(|time| stamp(time).instant());
-            let found = newest_limits(self.0.path(), until).unwrap();
+            let found = newest_limits(self.0.path(), None, until).unwrap();
             let limits = found.limits.map(|limits| {
                 let used = limits.windows.iter().map(|w| w.used_percent.unwrap().to_string());
                 let time = limits.observed_at.wall().format("%H:%M:%S").to_string();
@@ -424,8 +429,11 @@ mod tests {
         assert_eq!(before("10:59:59"), Some("10:00:01 20".to_owned()));
         assert_eq!(before("09:59:59"), Some("09:30:00 15".to_owned()));
         assert_eq!(before("08:00:00"), None);
+        let after = |time| newest_limits(home.0.path(), Some(stamp(time)), None).unwrap().limits;
+        assert_eq!(after("10:59:59").map(|limits| limits.observed_at), Some(stamp("11:00:00")));
+        assert_eq!(after("11:00:00"), None);
 
-        let found = newest_limits(home.0.path(), None).unwrap().limits.unwrap();
+        let found = newest_limits(home.0.path(), None, None).unwrap().limits.unwrap();
         assert_eq!(found.creator, Some("chatgpt:user-a/acct-a".parse().unwrap()));
         assert_eq!(found.windows[0].minutes, 10_080);
         assert_eq!(found.windows[0].resets_at, Stamp::from_epoch(1_777_000_000));
@@ -496,7 +504,7 @@ mod tests {
         let home = Home::new();
         assert_eq!(home.newest(), (None, vec![]));
         assert_eq!(starts(home.0.path()).unwrap(), Starts::default());
-        assert!(newest_limits(&home.0.path().join("absent"), None).is_err());
+        assert!(newest_limits(&home.0.path().join("absent"), None, None).is_err());
     }
 
     #[test]

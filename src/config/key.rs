@@ -360,7 +360,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn a_value_is_checked_against_its_setting() {
-        check("codex_home",             "~/work/.codex",    Some("~/work/.codex"));
+        check("codex_home",             "~/mine/.codex",    Some("~/mine/.codex"));
         check("codex_home",             " ",                None);
         check("timezone",               "Europe/Berlin",    Some("Europe/Berlin"));
         check("timezone",               "Europe/Nowhere",   None);

@@ -19,12 +19,10 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::weigh::{Fact, detected_at, merge, nameless};
 use super::{Reading, Source, Validation};
 use crate::time::{Stamp, Zone, span};
-use crate::window::{Kind, WEEK, Window};
-
-/// Resets this close to each other are one reset: sources round them differently.
-const SAME_RESET: TimeDelta = TimeDelta::minutes(10);
+use crate::window::{Kind, Window};
 
 /// Whether an account may work.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -112,6 +110,25 @@ impl Availability {
         match self.state {
             State::Ready => Some(TimeDelta::zero()),
             State::Cooldown => self.next_available_at.map(|end| end.instant() - now),
+        }
+    }
+
+    /// The same answer with its times written in `zone`.
+    #[must_use]
+    pub fn in_zone(&self, zone: &Zone) -> Self {
+        let local = |at: Option<Stamp>| at.map(|at| at.in_zone(zone));
+        let window = |now: &WindowNow| WindowNow {
+            window: now.window.in_zone(zone),
+            observed_at: now.observed_at.in_zone(zone),
+            ..*now
+        };
+        Self {
+            next_available_at: local(self.next_available_at),
+            session_start_at: local(self.session_start_at),
+            quota_end_detected_at: local(self.quota_end_detected_at),
+            observed_at: local(self.observed_at),
+            windows: self.windows.iter().map(window).collect(),
+            ..self.clone()
         }
     }
 
@@ -220,120 +237,6 @@ pub fn availability(readings: &[Reading], now: DateTime<Utc>) -> Availability {
             })
             .collect(),
     }
-}
-
-/// One window of one reading.
-#[derive(Clone, Copy)]
-struct Fact<'a> {
-    window: Window,
-    exhausted: bool,
-    reading: &'a Reading,
-}
-
-impl<'a> Fact<'a> {
-    fn all(reading: &'a Reading) -> Vec<Self> {
-        let used_up = |window: &Window| {
-            window.is_used_up() || (window.used_percent.is_none() && !reading.source.measures())
-        };
-        // A limit is reached, and no window owns up to it: the fullest is meant, for a rounded
-        // 99.6 % of five hours must not cost the week. An unknown percentage may be the full one.
-        let unexplained =
-            reading.limit_reached == Some(true) && !reading.windows.iter().any(used_up);
-        let fullness = |window: &Window| window.used_percent.unwrap_or(f64::INFINITY);
-        let fullest = reading
-            .windows
-            .iter()
-            .max_by(|a, b| fullness(a).total_cmp(&fullness(b)).then(a.resets_at.cmp(&b.resets_at)));
-        reading
-            .windows
-            .iter()
-            .map(|window| Fact {
-                window: *window,
-                exhausted: used_up(window) || (unexplained && fullest == Some(window)),
-                reading,
-            })
-            .collect()
-    }
-
-    /// When the window is full again; at the latest, if the source gave no reset.
-    fn end(&self) -> DateTime<Utc> {
-        match self.window.resets_at {
-            Some(reset) => reset.instant(),
-            None => {
-                self.reading.observed_at.instant()
-                    + TimeDelta::minutes(i64::from(self.window.minutes))
-            }
-        }
-    }
-
-    fn is_over(&self, now: DateTime<Utc>) -> bool {
-        self.end() <= now
-    }
-
-    /// Whether it tells of the same window: of the same kind, or exactly as long.
-    fn is_about(&self, window: &Window) -> bool {
-        let kind = self.window.kind();
-        kind == window.kind() && (kind != Kind::Other || self.window.minutes == window.minutes)
-    }
-
-    fn session_start_at(&self) -> Option<Stamp> {
-        self.reading.known_start.or_else(|| {
-            let reset = self.window.resets_at?.instant();
-            Stamp::from_epoch((reset - WEEK).timestamp())
-        })
-    }
-}
-
-/// The newest fact about each window; the readings come oldest first.
-fn merge<'a>(readings: &[&'a Reading]) -> Vec<Fact<'a>> {
-    let mut facts: Vec<Fact<'a>> = Vec::new();
-    for reading in readings {
-        for fact in Fact::all(reading) {
-            match facts.iter_mut().find(|older| older.is_about(&fact.window)) {
-                Some(older) if is_outweighed(&fact, older) => {}
-                Some(older) => *older = fact,
-                None => facts.push(fact),
-            }
-        }
-    }
-    facts
-}
-
-/// Whether a guess meets a window that was reported and still ran when the guess was made.
-fn is_outweighed(guess: &Fact<'_>, older: &Fact<'_>) -> bool {
-    guess.reading.source == Source::Estimate
-        && older.reading.source != Source::Estimate
-        && !older.is_over(guess.reading.observed_at.instant())
-}
-
-/// The newest reading may say that a limit is reached and name no window at all. The account
-/// waits then, for a week at most; any newer reading is better informed.
-fn nameless<'a>(readings: &[&'a Reading]) -> Option<Fact<'a>> {
-    let reading = readings.last().copied()?;
-    let window = Window {
-        minutes: u32::try_from(WEEK.num_minutes()).ok()?,
-        used_percent: None,
-        resets_at: None,
-    };
-    let speaks = reading.limit_reached == Some(true) && reading.windows.is_empty();
-    speaks.then_some(Fact { window, exhausted: true, reading })
-}
-
-/// When the end of a used-up window was first noticed; `None` if nobody noticed but assumed.
-fn detected_at(fact: &Fact<'_>, readings: &[&Reading]) -> Option<Stamp> {
-    if !fact.exhausted || matches!(fact.reading.source, Source::Manual | Source::Estimate) {
-        return None;
-    }
-    let saw_it = |other: &Fact<'_>| {
-        let apart = (other.end() - fact.end()).abs();
-        other.exhausted && other.is_about(&fact.window) && apart <= SAME_RESET
-    };
-    readings
-        .iter()
-        .filter(|reading| reading.source != Source::Estimate)
-        .find(|reading| Fact::all(reading).iter().any(saw_it))
-        .map(|reading| reading.observed_at)
-        .or(Some(fact.reading.observed_at))
 }
 
 fn window_name(kind: Kind) -> &'static str {
@@ -468,6 +371,18 @@ mod tests {
 
     #[test]
     #[rustfmt::skip]
+    fn two_records_of_one_account_are_one_account() {
+        let record = legacy("14 17:55", "14 15:55", Validation::Ok); // blocks until 21 15:55
+        check("16 12:00", &[record.clone(), read("15 12:00", &[week(45.0, "18 09:00")])], "ready, 55");
+        check("16 12:00", &[read("14 12:00", &[week(45.0, "18 09:00")]), record.clone()], "until 21 15:55");
+        // By instants, not by text: 15:56 UTC is 17:56 in Berlin.
+        let mut later = read("14 12:00", &[week(45.0, "18 09:00")]);
+        later.observed_at = "2026-04-14T15:56:00Z".parse().unwrap();
+        check("16 12:00", &[later, record],                                               "ready, 55");
+    }
+
+    #[test]
+    #[rustfmt::skip]
     fn a_cooldown_set_by_hand_holds_beside_later_readings() {
         let by_hand = manual("15 10:00", "17 10:00");
         let good = read("15 12:00", &[week(10.0, "22 12:00")]);
@@ -531,6 +446,32 @@ mod tests {
         let newer = read("22 10:00", &[week(1.0, "29 09:00")]);
         let found = availability(&[record, newer], at("23 12:00").instant());
         assert_eq!((found.validation, found.quota_end_detected_at), (None, None));
+    }
+
+    #[test]
+    fn an_answer_is_written_with_the_offset_of_a_zone() {
+        let utc = |text| Stamp::from(at(text).instant());
+        let windows = [Window { resets_at: Some(utc("18 09:00")), ..week(100.0, "18 09:00") }];
+        let mut reading = read("15 11:00", &windows);
+        reading.observed_at = utc("15 11:00");
+        let found = availability(&[reading], at("16 12:00").instant());
+        let local = found.in_zone(&"Europe/Berlin".parse().unwrap());
+        assert_eq!(local, found);
+        let json = serde_json::to_value(local).unwrap();
+        assert_eq!(json["state"], "cooldown");
+        assert_eq!(json["next_available_at"], "2026-04-18T09:00:00+02:00");
+        assert_eq!(json["session_start_at"], "2026-04-11T09:00:00+02:00");
+        assert_eq!(json["quota_end_detected_at"], "2026-04-15T11:00:00+02:00");
+        assert_eq!(json["observed_at"], "2026-04-15T11:00:00+02:00");
+        assert_eq!(json["left_percent"], 0.0);
+        assert_eq!(
+            json["windows"][0],
+            serde_json::json!({
+                "minutes": 10_080, "used_percent": 100.0,
+                "resets_at": "2026-04-18T09:00:00+02:00", "predicted_full": false,
+                "source": "app-server", "observed_at": "2026-04-15T11:00:00+02:00",
+            })
+        );
     }
 
     #[test]

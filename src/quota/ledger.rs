@@ -110,6 +110,8 @@ pub struct Ledger {
     pub problems: Vec<(usize, String)>,
     /// Lines (counted from 1) that a newer version wrote and this one does not understand.
     pub newer: Vec<usize>,
+    /// Where a torn last line begins, in bytes: whoever appends cuts the file off there.
+    pub torn_from: Option<usize>,
 }
 
 /// Reads the bytes of a ledger.
@@ -128,6 +130,11 @@ pub fn parse(bytes: &[u8]) -> Ledger {
             Err(Unread::Newer) => ledger.newer.push(number),
             Err(Unread::Damaged(reason)) => ledger.problems.push((number, reason)),
         }
+    }
+    // A line that lacks its newline and is whole only wants the newline.
+    let tail = bytes.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    if !tail.trim_ascii().is_empty() && matches!(parse_line(tail), Err(Unread::Damaged(_))) {
+        ledger.torn_from = bytes.len().checked_sub(tail.len());
     }
     ledger
 }
@@ -211,15 +218,12 @@ impl Ledger {
             .map(|(_, account)| account.clone())
     }
 
-    /// When an account's newest reading of some source was made.
+    /// When the newest reading of some source was made, of whichever account: what that source
+    /// said up to then need not be looked for again.
     #[must_use]
-    pub fn last_observed(&self, account: &AccountKey, source: Source) -> Option<Stamp> {
+    pub fn last_observed(&self, source: Source) -> Option<Stamp> {
         let of_source = |entry: &Entry| match entry {
-            Entry::Reading { reading, .. }
-                if reading.account == *account && reading.source == source =>
-            {
-                Some(reading.observed_at)
-            }
+            Entry::Reading { reading, .. } if reading.source == source => Some(reading.observed_at),
             _ => None,
         };
         self.entries.iter().filter_map(of_source).max()
@@ -332,6 +336,7 @@ mod tests {
         let parsed = parse(text.as_bytes());
         assert_eq!(parsed.entries, vec![activation(4, "a"); 3]);
         assert_eq!(parsed.newer, [5, 6]);
+        assert_eq!(parsed.torn_from, Some(text.len() - 30));
         let problems: Vec<_> = parsed.problems.iter().map(|(n, why)| (*n, why.as_str())).collect();
         assert_eq!(
             problems,
@@ -348,7 +353,9 @@ mod tests {
     #[test]
     fn a_last_line_without_its_newline_counts_if_it_is_whole() {
         let line = activation(4, "a").to_line().unwrap();
-        assert_eq!(parse(line.trim_end().as_bytes()).entries.len(), 1);
+        let parsed = parse(line.trim_end().as_bytes());
+        assert_eq!((parsed.entries.len(), parsed.torn_from), (1, None));
+        assert_eq!(parse(format!("{line}x\n").as_bytes()).torn_from, None, "damaged, not torn");
     }
 
     #[test]
@@ -396,8 +403,8 @@ mod tests {
         assert_eq!(ledger.last_activation(&key("d"), at(9).instant()), None);
         assert_eq!(ledger.accounts(), [key("b"), key("a"), key("c")]);
         assert_eq!(ledger.email(&key("a")).unwrap().as_str(), "ada@example.com");
-        assert_eq!(ledger.last_observed(&key("a"), Source::AppServer), Some(at(2)));
-        assert_eq!(ledger.last_observed(&key("a"), Source::Rollout), None);
+        assert_eq!(ledger.last_observed(Source::AppServer), Some(at(2)));
+        assert_eq!(ledger.last_observed(Source::Rollout), None);
     }
 
     proptest! {

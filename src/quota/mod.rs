@@ -8,6 +8,7 @@ pub mod cooldown;
 pub mod ledger;
 pub mod reading;
 pub mod recommend;
+mod weigh;
 
 pub use self::cooldown::{Availability, State, WindowNow, availability};
 pub use self::ledger::{Entry, Ledger, parse};

@@ -120,10 +120,7 @@ impl Reading {
     /// `None` if no weekly reset is known.
     #[must_use]
     pub fn session_start_at(&self) -> Option<Stamp> {
-        self.known_start.or_else(|| {
-            let reset = weekly(&self.windows)?.resets_at?.instant();
-            Stamp::from_epoch((reset - WEEK).timestamp())
-        })
+        self.known_start.or_else(|| week_before(weekly(&self.windows)?.resets_at?))
     }
 }
 
@@ -199,6 +196,11 @@ impl fmt::Display for Validation {
             Self::Mismatch => "mismatch",
         })
     }
+}
+
+/// Seven days before a weekly reset; `None` before 1970.
+pub(super) fn week_before(reset: Stamp) -> Option<Stamp> {
+    Stamp::from_epoch((reset.instant() - WEEK).timestamp())
 }
 
 fn week_until(reset: DateTime<Utc>) -> Window {
