@@ -3,6 +3,7 @@
 //! Everything is opened without following a link and without blocking, found to be a regular
 //! file after it is open, and read up to a limit. What the bytes mean is the caller's business.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;

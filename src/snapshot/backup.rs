@@ -803,7 +803,7 @@ fn build(
         build.write(&mut writer, item)?;
     }
     let (file, written) = writer.finish()?;
-    let file = file.into_inner().map_err(|error| ArchiveError::from(error.into_error()))?;
+    let file = file.into_inner().map_err(|error| writing(error.into_error()))?;
     check(file.path(), &written, stop)?;
     build.stopped()?;
     let mut metadata = metadata;
@@ -854,9 +854,13 @@ fn check(path: &Path, written: &Written, stop: &AtomicBool) -> Result<(), Backup
                 |problem| problem.to_string(),
             );
             let error = io::Error::other(format!("the new archive reads back wrong: {what}"));
-            Err(ArchiveError::from(error).into())
+            Err(writing(error).into())
         }
     }
+}
+
+fn writing(source: io::Error) -> ArchiveError {
+    ArchiveError::Io { doing: "write", source }
 }
 
 /// Moves a snapshot to `trash/`: its archive first, which is what makes it one.
