@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::{At, Result};
 use super::replace::{STAGING_SUFFIX, parent, reserved_name, sync, sync_dir};
 use super::sys;
-use imp::{descend, list, open_root};
+use imp::{Folder, descend, list, open_root};
 
 /// What sort of thing an entry is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,12 +87,10 @@ pub fn walk(root: &Path, enter: &mut dyn FnMut(&Node) -> Visit) -> Result<Walk> 
     let mut pending = Vec::new();
     let first = list(&top, Path::new("")).at("list", root)?;
     take(first, &mut walk, &mut pending, enter);
+    // The folder listed last: the next one is mostly in it, which spares the way from the top.
+    let mut last = None;
     while let Some(path) = pending.pop() {
-        let found = descend(&top, &path).and_then(|dir| match dir {
-            Some(dir) => list(&dir, &path),
-            None => Ok(Found::default()),
-        });
-        match found {
+        match look_into(&top, &mut last, &path) {
             Ok(found) => take(found, &mut walk, &mut pending, enter),
             Err(error) => walk.unreadable.push((path, error.to_string())),
         }
@@ -154,6 +152,26 @@ struct Found {
     unreadable: Vec<(PathBuf, String)>,
 }
 
+/// Lists the folder at `path` below `top`; nothing if it has vanished or is one no more.
+fn look_into(
+    top: &Folder,
+    last: &mut Option<(PathBuf, Folder)>,
+    path: &Path,
+) -> std::io::Result<Found> {
+    let dir = match (&*last, path.file_name()) {
+        (Some((above, dir)), Some(name)) if path.parent() == Some(above) => {
+            descend(dir, Path::new(name))?
+        }
+        _ => descend(top, path)?,
+    };
+    let Some(dir) = dir else {
+        return Ok(Found::default());
+    };
+    let found = list(&dir, path)?;
+    *last = Some((path.to_owned(), dir));
+    Ok(found)
+}
+
 fn take(
     found: Found,
     walk: &mut Walk,
@@ -186,12 +204,15 @@ mod imp {
     use super::super::sys;
     use super::{Found, Kind, Node};
 
+    /// An open folder.
+    pub(super) type Folder = File;
+
     pub(super) fn open_root(root: &Path) -> io::Result<File> {
         sys::open_dir(root)
     }
 
     /// Opens a folder below `top` name by name; `None` if it has vanished or is one no more.
-    pub(super) fn descend(top: &File, path: &Path) -> io::Result<Option<File>> {
+    pub(super) fn descend(top: &Folder, path: &Path) -> io::Result<Option<File>> {
         let mut dir = top.try_clone()?;
         for name in path {
             match sys::open_dir_in(&dir, name) {
@@ -207,7 +228,7 @@ mod imp {
         Ok(Some(dir))
     }
 
-    pub(super) fn list(dir: &File, path: &Path) -> io::Result<Found> {
+    pub(super) fn list(dir: &Folder, path: &Path) -> io::Result<Found> {
         let mut found = Found::default();
         for entry in Dir::read_from(dir)? {
             let entry = entry?;
@@ -269,6 +290,9 @@ mod imp {
     use super::super::sys;
     use super::{Found, Kind, Node};
 
+    /// A folder's path.
+    pub(super) type Folder = PathBuf;
+
     pub(super) fn open_root(root: &Path) -> io::Result<PathBuf> {
         sys::open_read(root).map(drop).or_else(|error| match std::fs::symlink_metadata(root) {
             Ok(meta) if meta.is_dir() => Ok(()),
@@ -277,13 +301,13 @@ mod imp {
         Ok(root.to_owned())
     }
 
-    pub(super) fn descend(top: &PathBuf, path: &Path) -> io::Result<Option<PathBuf>> {
+    pub(super) fn descend(top: &Folder, path: &Path) -> io::Result<Option<PathBuf>> {
         let path = top.join(path);
         let is_dir = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
         Ok(is_dir.then_some(path))
     }
 
-    pub(super) fn list(dir: &PathBuf, path: &Path) -> io::Result<Found> {
+    pub(super) fn list(dir: &Folder, path: &Path) -> io::Result<Found> {
         let mut found = Found::default();
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
@@ -477,7 +501,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let staged = staging_dir(&dir.path().join("home")).unwrap();
         assert_eq!(staged.parent(), Some(dir.path()));
-        assert_eq!(super::super::replace::litter(dir.path()).unwrap(), [staged.clone()]);
+        assert_eq!(
+            super::super::replace::litter(dir.path()).unwrap(),
+            std::slice::from_ref(&staged)
+        );
         fs::write(staged.join("a"), "").unwrap();
         sync_tree(&staged).unwrap();
         assert!(staging_dir(&dir.path().join("none/home")).is_err());

@@ -57,7 +57,8 @@ pub enum Copied {
 /// `dest` lies in a private folder, which may hold a second copy for a while. Nothing is
 /// created, changed or removed beside `source`, nor in it. The same content gives the same
 /// bytes. The copy is one file that has been checked; no log or journal belongs to it. Memory
-/// does not grow with the database.
+/// does not grow with the database. (Run by root, SQLite gives a log or journal that it opens
+/// to the database's owner, which touches that file's time of change and nothing else.)
 ///
 /// # Errors
 ///

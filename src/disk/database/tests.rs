@@ -334,7 +334,8 @@ fn check_foreign(content: &[u8], expected: &str) {
 
 #[test]
 fn damage_is_named_and_nothing_is_kept_of_the_copy() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 3] = [
         ("a page of zeros", |bytes| bytes[8192..12_288].fill(0)),
         ("a cut", |bytes| bytes.truncate(20_480)),
         ("noise", |bytes| bytes[12_288..16_384].fill(0x5A)),
