@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::account::AccountKey;
-use crate::disk::archive::{Archive, EntryName, Limits};
+use crate::disk::archive::{Archive, EntryName, Layout, Limits};
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
 use crate::quota::{Entry, Ledger, ledger};
@@ -219,10 +219,9 @@ impl Store {
     ///
     /// When the disk refuses; what was appended before stays.
     pub fn record(&self, entries: &[Entry], _lock: &Lock) -> Result<(), StoreError> {
-        let lines: Result<String, _> = entries.iter().map(Entry::to_line).collect();
-        let lines = lines.map_err(|_| StoreError::Unwritable)?;
-        if !lines.is_empty() {
-            replace::append(&self.ledger(), lines.as_bytes())?;
+        for entry in entries {
+            let line = entry.to_line().map_err(|_| StoreError::Unwritable)?;
+            replace::append(&self.ledger(), line.trim_end().as_bytes())?;
         }
         Ok(())
     }
@@ -239,6 +238,34 @@ impl Store {
         }
         name
     }
+}
+
+/// An archive outside the store, with its sidecar beside it or the copy inside it.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
+    let title = archive.file_name().unwrap_or_default().to_string_lossy();
+    let title = title.strip_suffix(ARCHIVE).unwrap_or(&title).to_owned();
+    let sidecar = archive.with_file_name(format!("{title}{SIDECAR}"));
+    let found = |sidecar, metadata, origin| Stored {
+        title: title.clone(),
+        archive: archive.to_owned(),
+        sidecar,
+        metadata,
+        origin,
+    };
+    if let Ok(metadata) = read_sidecar(&sidecar) {
+        return Ok(found(Some(sidecar), metadata, Origin::Ours));
+    }
+    let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
+    if opened.layout() == Layout::Seekable {
+        return inside(archive).map(|metadata| found(None, metadata, Origin::Ours));
+    }
+    let told = read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok());
+    let metadata = told.and_then(|bytes| legacy::metadata(&bytes, zone).ok());
+    Ok(found(None, metadata.unwrap_or_else(|| Metadata::empty(Kind::Full)), Origin::Python))
 }
 
 /// A manager home that is open for changes.

@@ -1,0 +1,144 @@
+//! Which account, which snapshot does a person mean, and how is one shown?
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::account::{self, Account, AccountKey, Email, NotNamed};
+use crate::cli::Exit;
+use crate::cli::exit::Failure;
+use crate::overview::{KnownAccount, Overview, label};
+use crate::quota::{Availability, Source, State, Validation, WindowNow};
+use crate::snapshot::store::{self, Stored};
+use crate::time::{Stamp, Zone};
+use crate::world::World;
+
+/// An account as `cooldown` and `recommend` tell it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct AccountRow {
+    pub(crate) account: AccountKey,
+    pub(crate) email: Option<Email>,
+    pub(crate) alias: Option<String>,
+    pub(crate) active: bool,
+    pub(crate) state: State,
+    pub(crate) next_available_at: Option<Stamp>,
+    pub(crate) session_start_at: Option<Stamp>,
+    pub(crate) quota_end_detected_at: Option<Stamp>,
+    pub(crate) remaining_seconds: Option<i64>,
+    pub(crate) left_percent: Option<f64>,
+    pub(crate) windows: Vec<WindowNow>,
+    pub(crate) source: Option<Source>,
+    pub(crate) observed_at: Option<Stamp>,
+    pub(crate) validation_status: Option<Validation>,
+    /// Whether a login of it is stored or live.
+    pub(crate) has_login: bool,
+}
+
+impl AccountRow {
+    pub(crate) fn new(known: &KnownAccount, availability: Availability, now: DateTime<Utc>) -> Self {
+        Self {
+            account: known.account.key.clone(),
+            email: known.account.email.clone(),
+            alias: known.account.alias.clone(),
+            active: known.active,
+            remaining_seconds: availability.remaining(now).map(|left| left.num_seconds()),
+            state: availability.state,
+            next_available_at: availability.next_available_at,
+            session_start_at: availability.session_start_at,
+            quota_end_detected_at: availability.quota_end_detected_at,
+            left_percent: availability.left_percent,
+            windows: availability.windows,
+            source: availability.source,
+            observed_at: availability.observed_at,
+            validation_status: availability.validation,
+            has_login: known.has_login || known.active,
+        }
+    }
+
+    /// The account's name for people.
+    pub(crate) fn label(&self) -> String {
+        label(&Account {
+            key: self.account.clone(),
+            email: self.email.clone(),
+            alias: self.alias.clone(),
+        })
+    }
+}
+
+/// Finds the account that is meant.
+pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAccount, Failure> {
+    let all: Vec<Account> =
+        known.accounts.iter().map(|account| account.account.clone()).collect();
+    let key = account::name(asked, &all).map_err(unnamed)?.key.clone();
+    known
+        .accounts
+        .iter()
+        .find(|account| account.account.key == key)
+        .ok_or_else(|| Failure::usage(format!("no account is called {asked:?}")))
+}
+
+pub(crate) fn unnamed(error: NotNamed) -> Failure {
+    let (exit, hint) = match error {
+        NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager cooldown` lists the accounts"),
+        NotNamed::Several { .. } => (Exit::Conflict, "name one of them in full"),
+    };
+    Failure::new(exit, error.to_string()).hint(hint)
+}
+
+/// Finds the snapshot that is meant by its base name, a path, a label or a unique part of its
+/// name; without any of these the newest one that fits.
+pub(crate) fn snapshot(
+    asked: Option<&str>,
+    fits: impl Fn(&Stored) -> bool,
+    known: &Overview,
+    zone: &Zone,
+    world: &World,
+) -> Result<Stored, Failure> {
+    let fitting: Vec<&Stored> = known.snapshots.iter().filter(|stored| fits(stored)).collect();
+    let Some(asked) = asked else {
+        return fitting.first().map(|stored| (*stored).clone()).ok_or_else(|| {
+            Failure::usage("there is no such snapshot").hint("`codex-manager list` shows what there is")
+        });
+    };
+    let path = world.absolute(asked.as_ref());
+    if (asked.contains('/') || asked.ends_with(store_archive_ending())) && path.is_file() {
+        return store::stored_at(&path, zone).map_err(|what| {
+            Failure::new(Exit::Refused, format!("{}: {what}", path.display()))
+                .hint("it may be no snapshot, or a damaged one")
+        });
+    }
+    let base = asked.strip_suffix(store_archive_ending()).unwrap_or(asked);
+    let tests: [&dyn Fn(&Stored) -> bool; 3] = [
+        &|stored| stored.title == base,
+        &|stored| stored.metadata.label.as_deref() == Some(asked),
+        &|stored| !base.is_empty() && stored.title.contains(base),
+    ];
+    for test in tests {
+        let found: Vec<&Stored> =
+            known.snapshots.iter().filter(|stored| test(stored)).collect();
+        match found.as_slice() {
+            [] => {}
+            [one] => return Ok((*one).clone()),
+            several => {
+                let names: Vec<&str> = several.iter().map(|stored| stored.title.as_str()).collect();
+                return Err(Failure::new(
+                    Exit::Conflict,
+                    format!("{asked:?} fits {} snapshots: {}", several.len(), names.join(", ")),
+                )
+                .hint("name one of them in full"));
+            }
+        }
+    }
+    if let Some(odd) = known.odd.iter().find(|odd| odd.path.to_string_lossy().contains(base)) {
+        return Err(Failure::new(
+            Exit::Refused,
+            format!("{} cannot be used: {}", odd.path.display(), odd.what),
+        )
+        .hint("`codex-manager doctor` tells what is wrong; use another snapshot"));
+    }
+    Err(Failure::usage(format!("no snapshot is called {asked:?}"))
+        .hint("`codex-manager list` shows what there is"))
+}
+
+fn store_archive_ending() -> &'static str {
+    crate::snapshot::name::ARCHIVE
+}

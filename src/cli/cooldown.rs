@@ -1,0 +1,219 @@
+//! `cooldown`: when may each account work again?
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::account::{AccountKey, Email};
+use crate::cli::accounts::{AccountRow, named};
+use crate::cli::exit::Failure;
+use crate::cli::picture::{CARE, GOOD, Table, or_dash, percent};
+use crate::cli::session::{Places, Session};
+use crate::cli::Report;
+use crate::overview::{self, Overview};
+use crate::quota::{Entry, State};
+use crate::time::{Stamp, Zone, parse_moment, span};
+
+/// Show when each account may work again
+#[derive(clap::Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    /// Evaluate another instant, such as 18:00, +3h or 2026-04-21
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    #[command(subcommand)]
+    change: Option<Change>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Change {
+    /// Set an account aside until some time, whatever its quota says
+    Set(Set),
+    /// Take back what `cooldown set` did
+    Clear(Clear),
+}
+
+#[derive(clap::Args, Debug)]
+struct Set {
+    /// Alias, e-mail, a unique part of either, or short id
+    account: String,
+    /// Until when, such as "2026-04-21 15:55", 18:00 or +3d
+    #[arg(long, value_name = "TIME")]
+    until: String,
+    /// Say what would happen, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(clap::Args, Debug)]
+struct Clear {
+    /// Alias, e-mail, a unique part of either, or short id
+    account: String,
+    /// Say what would happen, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Cooldowns {
+    now: Stamp,
+    accounts: Vec<AccountRow>,
+}
+
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    let places = session.places()?;
+    match &args.change {
+        None => show(args.at.as_deref(), &places, session),
+        Some(Change::Set(set)) => {
+            let until = moment(&set.until, &places.zone, session.world.now)?;
+            if until <= session.world.now {
+                return Err(Failure::usage(format!("{:?} has passed already", set.until))
+                    .hint("`codex-manager cooldown clear ACCOUNT` ends a cooldown"));
+            }
+            change(&set.account, Some(until), set.dry_run, &places, session)
+        }
+        Some(Change::Clear(clear)) => {
+            change(&clear.account, None, clear.dry_run, &places, session)
+        }
+    }
+}
+
+/// Reads `--at` and `--until`.
+pub(crate) fn moment(
+    text: &str,
+    zone: &Zone,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, Failure> {
+    parse_moment(text, zone, now)
+        .map_err(|error| Failure::usage(error.to_string()).hint(error.hint()))
+}
+
+fn show(at: Option<&str>, places: &Places, session: &mut Session) -> Result<Report, Failure> {
+    let now = match at {
+        Some(text) => moment(text, &places.zone, session.world.now)?,
+        None => session.world.now,
+    };
+    let known = look(places, now, session)?;
+    let mut rows: Vec<AccountRow> = known
+        .accounts
+        .iter()
+        .map(|account| AccountRow::new(account, account.availability(now, &places.zone), now))
+        .collect();
+    // Ready first, then by the end of the wait (unknown last), then by address.
+    rows.sort_by_key(|row| {
+        let end = row.next_available_at.map_or((1, None), |at| (0, Some(at)));
+        (row.state, end, row.email.clone(), row.account.clone())
+    });
+    let text = draw(&rows, now, &places.zone, session);
+    Ok(Report::new(&Cooldowns { now: places.zone.stamp(now), accounts: rows }, text))
+}
+
+/// Looks at everything, and warns of what could not be read.
+pub(crate) fn look(
+    places: &Places,
+    now: DateTime<Utc>,
+    session: &mut Session,
+) -> Result<Overview, Failure> {
+    let known = overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
+    for warning in &known.warnings {
+        session.warn(warning.clone());
+    }
+    Ok(known)
+}
+
+fn draw(rows: &[AccountRow], now: DateTime<Utc>, zone: &Zone, session: &Session) -> String {
+    if rows.is_empty() {
+        return "no account is known yet: `codex-manager backup` stores the current one\n".to_owned();
+    }
+    let mut table =
+        Table::new(&[("", 0), ("ACCOUNT", 0), ("STATE", 0), ("LEFT", 2), ("AVAILABLE", 0), ("IN", 1), ("SOURCE", 3), ("AGE", 4)]);
+    for row in rows {
+        let waits = row.state == State::Cooldown;
+        let available = match row.next_available_at {
+            _ if !waits => "now".to_owned(),
+            Some(at) => zone.wall(at.instant()).format("%a %d %b %H:%M").to_string(),
+            None => "unknown".to_owned(),
+        };
+        let remaining = row.next_available_at.filter(|_| waits);
+        let mark = if row.active { "*" } else { "" };
+        table.row([
+            mark.to_owned(),
+            row.label(),
+            row.state.to_string(),
+            percent(row.left_percent),
+            available,
+            or_dash(remaining.map(|at| span(at.instant() - now))),
+            or_dash(row.source),
+            or_dash(row.observed_at.map(|at| span(now - at.instant()))),
+        ]);
+        table.accent(&format!("  {}", row.state), if waits { CARE } else { GOOD });
+    }
+    table.draw(session.world.width)
+}
+
+fn change(
+    asked: &str,
+    until: Option<DateTime<Utc>>,
+    dry_run: bool,
+    places: &Places,
+    session: &mut Session,
+) -> Result<Report, Failure> {
+    let now = session.world.now;
+    // A dry run takes no lock and creates nothing.
+    let opened = if dry_run { None } else { Some(session.open(places, "cooldown")?) };
+    let known = look(places, now, session)?;
+    let (account, email, label) = subject(asked, &known)?;
+    let at = places.zone.stamp(now);
+    let (entry, done) = match until {
+        Some(until) => {
+            let until = places.zone.stamp(until);
+            let wall = places.zone.wall(until.instant()).format("%a %d %b %Y %H:%M");
+            let entry =
+                Entry::Cooldown { at, account: account.clone(), email: email.clone(), until };
+            (Some(entry), format!("{label} rests until {wall}"))
+        }
+        None => {
+            let is_set = known.accounts.iter().any(|candidate| {
+                candidate.account.key == account
+                    && candidate.readings.iter().any(|reading| {
+                        reading.source == crate::quota::Source::Manual
+                            && reading.windows.iter().any(|window| {
+                                window.resets_at.is_some_and(|reset| now < reset.instant())
+                            })
+                    })
+            });
+            let entry = is_set.then(|| Entry::CooldownCleared { at, account: account.clone() });
+            let done = if is_set {
+                format!("{label} counts by its quota again")
+            } else {
+                format!("{label} was not set aside; nothing to clear")
+            };
+            (entry, done)
+        }
+    };
+    if let (Some(opened), Some(entry)) = (&opened, &entry) {
+        places.store.record(std::slice::from_ref(entry), &opened.lock)?;
+    }
+    let data = json!({
+        "account": account,
+        "email": email,
+        "until": until.map(|until| places.zone.stamp(until)),
+        "changed": entry.is_some(),
+        "dry_run": dry_run,
+    });
+    let text = if dry_run { format!("would: {done}\n") } else { format!("{done}\n") };
+    Ok(Report::new(&data, text))
+}
+
+/// The account that is meant; a whole address may be that of an account nobody has seen yet.
+fn subject(asked: &str, known: &Overview) -> Result<(AccountKey, Option<Email>, String), Failure> {
+    match (named(asked, known), asked.parse::<Email>()) {
+        (Ok(found), _) => {
+            Ok((found.account.key.clone(), found.account.email.clone(), found.label()))
+        }
+        (Err(failure), Ok(email)) if failure.exit == crate::cli::Exit::Usage => {
+            Ok((AccountKey::Email(email.clone()), Some(email.clone()), email.to_string()))
+        }
+        (Err(failure), _) => Err(failure),
+    }
+}

@@ -1,0 +1,197 @@
+//! What says the quota, and whose is it?
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use crate::account::{AccountKey, Email};
+use crate::cli::exit::Failure;
+use crate::cli::session::{Places, Session};
+use crate::codex::status::{self, MAX_BYTES, StatusText};
+use crate::disk::read;
+use crate::overview::{self, Overview};
+use crate::quota::{Reading, Source};
+use crate::snapshot::logins::Live;
+use crate::window::Window;
+
+/// How long a status command may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the quota is read from.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct Sources {
+    /// Read the text of /status from a file, or from standard input (-)
+    #[arg(long, value_name = "FILE", group = "evidence", help_heading = "Quota")]
+    status_file: Option<PathBuf>,
+    /// Read the text of /status from what a shell command prints
+    #[arg(long, value_name = "COMMAND", group = "evidence", help_heading = "Quota")]
+    status_command: Option<String>,
+    /// The year of dates in the text, if it is not the nearest one
+    #[arg(long, value_name = "YEAR", requires = "evidence", help_heading = "Quota")]
+    #[arg(value_parser = clap::value_parser!(i32).range(1970..=9999))]
+    reference_year: Option<i32>,
+}
+
+/// What a source said.
+#[derive(Clone, Debug)]
+pub(crate) struct Evidence {
+    pub(crate) windows: Vec<Window>,
+    pub(crate) limit_reached: Option<bool>,
+    pub(crate) plan: Option<String>,
+    pub(crate) source: Source,
+    pub(crate) observed_at: DateTime<Utc>,
+    /// The account the text names.
+    pub(crate) email: Option<Email>,
+    /// Whose it is, where the source tells.
+    pub(crate) owner: Option<AccountKey>,
+    /// The text.
+    pub(crate) text: Option<String>,
+}
+
+impl Evidence {
+    /// The figures as a reading of `account`; `None` if the source had none.
+    pub(crate) fn reading(&self, account: AccountKey, email: Option<Email>) -> Option<Reading> {
+        if self.windows.is_empty() && self.limit_reached.is_none() {
+            return None;
+        }
+        Some(Reading {
+            email,
+            limit_reached: self.limit_reached,
+            plan: self.plan.clone(),
+            ..Reading::new(account, self.source, self.observed_at.into(), self.windows.clone())
+        })
+    }
+}
+
+impl Sources {
+    /// Whether a text was named.
+    pub(crate) fn is_text(&self) -> bool {
+        self.status_file.is_some() || self.status_command.is_some()
+    }
+
+    /// Asks the source that was named, else the newest session file; `None` if that says nothing
+    /// that is surely about one account.
+    pub(crate) fn read(
+        &self,
+        session: &mut Session,
+        places: &Places,
+        known: &Overview,
+        live: &Live,
+    ) -> Result<Option<Evidence>, Failure> {
+        let now = session.world.now;
+        if let Some((bytes, seen_at)) = self.text(session)? {
+            let text = status::parse(&bytes, &places.zone, seen_at, self.reference_year)?;
+            return Ok(Some(of_text(text, seen_at)));
+        }
+        let Some(limits) = overview::newest_limits(&places.home, now) else { return Ok(None) };
+        let owner = overview::owner(&limits, live, &known.ledger, &places.home);
+        if owner.is_none() {
+            session.warn(
+                "the newest session does not tell whose quota it shows; it was not used. \
+                 `codex-manager status --status-file FILE` reads what /status shows",
+            );
+        }
+        Ok(owner.map(|owner| Evidence {
+            windows: limits.windows.clone(),
+            limit_reached: limits.limit_reached,
+            plan: limits.plan.clone(),
+            source: Source::Rollout,
+            observed_at: limits.observed_at.instant(),
+            email: None,
+            owner: Some(owner),
+            text: None,
+        }))
+    }
+
+    /// The text and when it was seen: a file when it was written, anything else now.
+    fn text(&self, session: &mut Session) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Failure> {
+        let now = session.world.now;
+        let cap = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+        if let Some(command) = &self.status_command {
+            return Ok(Some((run(command, cap)?, now)));
+        }
+        let Some(file) = &self.status_file else { return Ok(None) };
+        if file == Path::new("-") {
+            let mut bytes = Vec::new();
+            let input = session.world.input.as_mut().take(cap + 1);
+            { input }.read_to_end(&mut bytes).map_err(|error| {
+                Failure::usage(format!("cannot read standard input: {error}"))
+            })?;
+            return Ok(Some((bytes, now)));
+        }
+        let path = session.world.absolute(file);
+        let bytes = read::bounded_following(&path, cap)
+            .map_err(|error| Failure::usage(error.to_string()).hinted(error.hint()))?;
+        let written = std::fs::metadata(&path).and_then(|facts| facts.modified()).ok();
+        // A clock that is ahead does not make a text of the future.
+        let seen_at = written.map_or(now, |at| DateTime::<Utc>::from(at).min(now));
+        Ok(Some((bytes, seen_at)))
+    }
+}
+
+fn of_text(text: StatusText, seen_at: DateTime<Utc>) -> Evidence {
+    let mut windows = text.windows;
+    // "Try again at" names no window; it counts as one of unknown length unless it is known.
+    if let Some(reset) = text.limit_resets_at
+        && !windows.iter().any(Window::is_used_up)
+    {
+        windows.push(Window { minutes: 0, used_percent: Some(100.0), resets_at: Some(reset) });
+    }
+    Evidence {
+        windows,
+        limit_reached: text.limit_reached,
+        plan: text.plan,
+        source: Source::StatusText,
+        observed_at: seen_at,
+        email: text.email,
+        owner: None,
+        text: Some(text.text),
+    }
+}
+
+/// What a shell command prints. It gets no input, and its errors go where ours go.
+fn run(command: &str, cap: u64) -> Result<Vec<u8>, Failure> {
+    let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
+    let failed = |what: String| {
+        Failure::usage(format!("the status command {what}"))
+            .hint("run it by itself to see what it says, or pass --status-file FILE")
+    };
+    let mut child = Command::new(shell)
+        .args([flag, command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(format!("cannot be started: {error}")))?;
+    let output = child.stdout.take();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = output.map(|output| output.take(cap + 1).read_to_end(&mut bytes));
+        read.transpose().map(|_| bytes)
+    });
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if began.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(None) => {
+                let killed = child.kill().and_then(|()| child.wait());
+                drop(killed); // It is given up either way.
+                return Err(failed(format!("took longer than {} s", PATIENCE.as_secs())));
+            }
+            Err(error) => return Err(failed(format!("was lost: {error}"))),
+        }
+    };
+    if !status.success() {
+        return Err(failed(format!("failed ({status})")));
+    }
+    match reader.join() {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(failed(format!("cannot be read: {error}"))),
+        Err(_) => Err(failed("cannot be read".to_owned())),
+    }
+}
