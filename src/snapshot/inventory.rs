@@ -207,7 +207,7 @@ impl Inventory {
     /// The older tool's list becomes one of ours; its entries stay.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let entries = self.records.iter().map(|record| serde_json::to_value(record));
+        let entries = self.records.iter().map(serde_json::to_value);
         // Plain values under text keys cannot fail to serialize.
         let mut entries: Vec<Value> = entries.map(Result::unwrap_or_default).collect();
         entries.extend(self.odd.iter().map(|odd| odd.raw.clone()));

@@ -41,9 +41,10 @@ const GUESSES: [&str; 5] = [
 /// Reads a sidecar of the older tool, or the member of an archive that holds the same object.
 ///
 /// An odd field costs itself, not the sidecar. Where nothing says what was archived, it was
-/// everything. Whose login it is stays unknown, since the ids in it may be of whichever login
+/// everything; of a sidecar without an archive the kind means nothing. Whose login it is stays unknown, since the ids in it may be of whichever login
 /// was live: read them out of the archived `auth.json`. A guess of the older tool has the
-/// source `estimate` and no percentage.
+/// source `estimate` and no percentage, also where it took over an earlier reading of unknown
+/// age for it.
 ///
 /// Times without an offset are on the clocks of `zone`. The older tool read the reset in its
 /// status text with the offset in force at the *capture*, which is an hour off if the clocks
@@ -490,6 +491,33 @@ mod tests {
             ("/",                                  true,  None),
         ] {
             assert_eq!(place(name, is_folder, 9), expected, "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_fields_say_a_sidecar_becomes_one_of_ours(
+            fields in proptest::collection::btree_map(
+                proptest::sample::select(&[
+                    "email", "reset_at", "next_available_at", "session_start_at", "quota_text",
+                    "created_at", "updated_at", "source_codex_home", "backup_mode",
+                ][..]),
+                proptest::prop_oneof![
+                    ".*",
+                    "(19[67][0-9]|20[0-9]{2}|9999)-(03|10|12)-[23][0-9]T0[0-3]:[0-5]0:00(\\.[0-9]{1,6})?([+-]0[0-3]:00)?",
+                    "[0-9]{1,3}(\\.[0-9])?% (left|used) \\(resets [0-9]{1,2}:[0-9]{2}( on [0-9]{1,2} (Mar|Oct))?\\)",
+                ],
+                0..9,
+            ),
+            percent in proptest::option::of(proptest::prelude::any::<f64>()),
+        ) {
+            let mut object = serde_json::json!({"product": "codex", "archive_name": "a"});
+            object["quota_percent_left"] = percent.into();
+            for (key, text) in fields {
+                object[key] = text.into();
+            }
+            let read = metadata(&serde_json::to_vec(&object).unwrap(), &berlin()).unwrap();
+            proptest::prop_assert_eq!(Metadata::parse(&read.to_bytes()), Ok(read));
         }
     }
 

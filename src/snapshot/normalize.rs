@@ -30,6 +30,8 @@ pub struct Facts {
     pub folder: PathBuf,
     /// Its entries whose names end in `_auth.json`, in bytewise order.
     pub entries: Vec<Entry>,
+    /// Those among such names that could not be looked at.
+    pub unreadable: Vec<Skipped>,
 }
 
 /// One entry of the folder.
@@ -83,7 +85,8 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// When it does not exist or cannot be listed.
+/// When it does not exist or cannot be listed; one entry that cannot be looked at is in
+/// [`Facts::unreadable`].
 pub fn observe(folder: &Path) -> Result<Facts, DiskError> {
     let place = |source: io::Error| DiskError { action: "list", path: folder.to_owned(), source };
     let real = std::fs::canonicalize(folder).map_err(place)?;
@@ -91,20 +94,19 @@ pub fn observe(folder: &Path) -> Result<Facts, DiskError> {
         let ours = node.kind != Kind::Dir && is_login_name(node.path.as_os_str());
         if ours { Visit::Take } else { Visit::Skip }
     })?;
-    if let Some((name, why)) = walk.unreadable.into_iter().next() {
-        return Err(DiskError {
-            action: "look at",
-            path: folder.join(name),
-            source: io::Error::other(why),
-        });
-    }
+    let unreadable = walk.unreadable.iter().filter(|(name, _)| is_login_name(name.as_os_str()));
+    let unreadable = unreadable.map(|(name, why)| Skipped {
+        file: name.to_string_lossy().into_owned(),
+        reason: format!("it cannot be looked at: {why}"),
+    });
+    let unreadable = unreadable.collect();
     let entries = walk.nodes.into_iter().map(|node| Entry {
         name: node.path.into_os_string(),
         kind: node.kind,
         modified: node.modified,
     });
     let folder = std::path::absolute(folder).map_err(place)?;
-    Ok(Facts { folder, entries: entries.collect() })
+    Ok(Facts { folder, entries: entries.collect(), unreadable })
 }
 
 /// Infers a record from each file and merges them into what is known.
@@ -115,7 +117,7 @@ pub fn observe(folder: &Path) -> Result<Facts, DiskError> {
 #[must_use]
 pub fn plan(facts: &Facts, rules: &Rules, known: Option<Inventory>, now: DateTime<Utc>) -> Plan {
     let mut records = Vec::new();
-    let mut skipped = Vec::new();
+    let mut skipped = facts.unreadable.clone();
     for entry in &facts.entries {
         match infer(entry, &facts.folder, rules) {
             Ok(Some(record)) => records.push(record),
@@ -230,7 +232,7 @@ mod tests {
         let wall = chrono::NaiveDateTime::parse_from_str(mtime, "%Y-%m-%d %H:%M:%S").unwrap();
         let modified = rules.zone.instant(wall).timestamp();
         let entry = Entry { name: name.into(), kind: Kind::File, modified };
-        Facts { folder: PathBuf::from("/old"), entries: vec![entry] }
+        Facts { folder: PathBuf::from("/old"), entries: vec![entry], unreadable: Vec::new() }
     }
 
     fn now() -> DateTime<Utc> {
@@ -328,7 +330,8 @@ mod tests {
     #[track_caller]
     fn skipped(name: &str, kind: Kind, reason: Option<&str>) {
         let entry = Entry { name: name.into(), kind, modified: 1_776_000_000 };
-        let facts = Facts { folder: PathBuf::from("/old"), entries: vec![entry] };
+        let facts =
+            Facts { folder: PathBuf::from("/old"), entries: vec![entry], unreadable: Vec::new() };
         let plan = plan(&facts, &rules("UTC"), None, now());
         let found: Vec<_> =
             plan.skipped.iter().map(|s| (s.file.as_str(), s.reason.as_str())).collect();
@@ -367,6 +370,16 @@ mod tests {
         assert!(
             observe(&dir.path().join("none")).unwrap_err().to_string().starts_with("cannot list")
         );
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_looked_at_hides_no_other() {
+        let rules = rules("UTC");
+        let mut facts = facts("21apr_ada@example.com_auth.json", "2026-04-14 17:55:00", &rules);
+        let hidden = Skipped { file: "22apr_b_auth.json".to_owned(), reason: "no".to_owned() };
+        facts.unreadable.push(hidden.clone());
+        let plan = plan(&facts, &rules, None, now());
+        assert_eq!((plan.records.len(), plan.skipped), (1, vec![hidden]));
     }
 
     #[test]
@@ -448,7 +461,7 @@ mod tests {
                 kind: Kind::File,
                 modified,
             });
-            let facts = Facts { folder: PathBuf::from("/old"), entries: entries.collect() };
+            let facts = Facts { folder: PathBuf::from("/old"), entries: entries.collect(), unreadable: Vec::new() };
             let first = plan(&facts, &rules, None, now());
             prop_assert_eq!(first.changed, !first.records.is_empty());
             let written = first.inventory.to_bytes();
