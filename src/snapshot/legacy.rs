@@ -225,7 +225,7 @@ impl Facts<'_> {
         let week = self.text.zip(seen_at).and_then(|(text, seen)| week(text, seen, year, zone));
 
         let used = week.and_then(|week| week.used_percent);
-        let used = used.or_else(|| self.left_percent.map(|left| 100.0 - left));
+        let used = used.or_else(|| self.left_percent.map(|left| tidy(100.0 - left)));
         let names_reset = self.text.is_some_and(|text| text.contains("resets"));
         let guessed =
             self.text.is_some_and(|text| GUESSES.iter().any(|guess| text.starts_with(guess)));
@@ -252,9 +252,13 @@ impl Said {
 
     fn left_percent(&self) -> Option<f64> {
         let left = weekly(&self.windows()).and_then(Window::left_percent)?;
-        // Subtracting twice leaves digits that nobody wrote.
-        Some((left * 1e6).round() / 1e6)
+        Some(tidy(left))
     }
+}
+
+/// Without the last digits, which subtracting leaves and nobody wrote.
+fn tidy(percent: f64) -> f64 {
+    (percent * 1e6).round() / 1e6
 }
 
 /// The clock that a reset was read from, if `seen_at` was written on the clocks of `zone`: the
