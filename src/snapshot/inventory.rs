@@ -207,7 +207,7 @@ impl Inventory {
     /// The older tool's list becomes one of ours; its entries stay.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let entries = self.records.iter().map(|record| serde_json::to_value(record));
+        let entries = self.records.iter().map(serde_json::to_value);
         // Plain values under text keys cannot fail to serialize.
         let mut entries: Vec<Value> = entries.map(Result::unwrap_or_default).collect();
         entries.extend(self.odd.iter().map(|odd| odd.raw.clone()));
@@ -341,5 +341,203 @@ fn blunt(raw: &Value, error: &serde_json::Error) -> String {
     match wrong {
         Some((key, _)) => format!("`{key}` has a value that does not fit"),
         None => "a value does not fit".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OLD_LIST: &[u8] = include_bytes!("../../testdata/legacy/1.0.0/inventory.json");
+
+    fn record(email: &str, file: &str, path: &str, minute: u32) -> Record {
+        let at = |hour: u32| format!("2026-04-14T{hour:02}:{minute:02}:00+02:00").parse().unwrap();
+        Record {
+            email: email.parse().unwrap(),
+            legacy_auth_filename: file.to_owned(),
+            legacy_quota_day_token: "21apr".to_owned(),
+            quota_end_detected_at: at(17),
+            session_start_at: at(15),
+            next_available_at: at(16),
+            inferred_session_duration_seconds: 7_200,
+            proposed_archive_name: "2026-04-14-155500-ada@example.com-codex.tar.gz".to_owned(),
+            validation_status: Validation::Ok,
+            validation_details: String::new(),
+            source_path: path.to_owned(),
+            more: BTreeMap::new(),
+        }
+    }
+
+    fn now() -> Stamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn the_older_tools_list_is_read_and_becomes_one_of_ours() {
+        let list = Inventory::parse(OLD_LIST).unwrap();
+        assert_eq!((list.schema_version, list.records.len(), list.odd.len()), (0, 4, 0));
+        assert_eq!(list.generated_at.unwrap().to_string(), "2026-11-21T12:45:31+01:00");
+        let emails: Vec<_> = list.records.iter().map(|record| record.email.as_str()).collect();
+        assert_eq!(
+            emails,
+            [
+                "second@example.com",
+                "user@example.com",
+                "user@example.com",
+                "third_person@mail.example.com"
+            ]
+        );
+        assert_eq!(list.records[3].validation_status, Validation::Mismatch);
+
+        let text = String::from_utf8(list.to_bytes()).unwrap();
+        let start = "{\n  \"schema\": \"codex-manager/inventory\",\n  \"schema_version\": 1,\n  \"generated_at\": \"2026-11-21T12:45:31+01:00\",\n  \"records\": [\n    {\n      \"email\": \"second@example.com\",\n      \"legacy_auth_filename\": ";
+        assert!(text.starts_with(start), "{text}");
+        assert!(!text.contains("record_count"));
+        let again = Inventory::parse(text.as_bytes()).unwrap();
+        assert_eq!(again.records, list.records);
+        assert_eq!(again.to_bytes(), text.into_bytes());
+    }
+
+    #[test]
+    fn one_bad_record_hides_no_good_one_and_is_written_back() {
+        let good = serde_json::to_string(&record("ada@example.com", "a", "/a", 0)).unwrap();
+        let bad = good.replace("ada@example.com", "../secret");
+        let short = good.replace("\"email\":\"ada@example.com\",", "");
+        let text = format!(
+            r#"{{"schema":"codex-manager/inventory","schema_version":1,"mood":"deep","generated_at":"sometime","records":[{bad},{good},"secret",{short}]}}"#
+        );
+        let list = Inventory::parse(text.as_bytes()).unwrap();
+        assert_eq!(list.records.len(), 1);
+        let odd: Vec<_> = list.odd.iter().map(|odd| (odd.position, odd.reason.as_str())).collect();
+        assert_eq!(
+            odd,
+            [
+                (1, "`email` has a value that does not fit"),
+                (3, "it is not an object"),
+                (4, "missing field `email`")
+            ]
+        );
+        let written = merge(list, Vec::new(), now()).to_bytes();
+        let again = Inventory::parse(&written).unwrap();
+        assert_eq!((again.records.len(), again.odd.len()), (1, 3));
+        assert_eq!(again.odd[1].raw, "secret");
+        assert_eq!(again.more["mood"], "deep");
+        assert_eq!(again.to_bytes(), written);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_is_no_inventory_is_told_without_quoting_it() {
+        check("",                                                  "is not JSON at line 1, column 0");
+        check("[]",                                                "is not an inventory");
+        check(r#"{"records":7}"#,                                  "has no list of records");
+        check("{}",                                                "has no list of records");
+        check(r#"{"records":[],"records":["secret"]}"#,            "a key stands twice");
+        check(r#"{"schema":"secret","schema_version":1,"records":[]}"#, "is not an inventory");
+        check(r#"{"schema":"codex-manager/inventory","records":[]}"#, "is not an inventory");
+        check(r#"{"schema":"codex-manager/inventory","schema_version":7,"records":{}}"#, "comes from a newer codex-manager (format 7)");
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let error = Inventory::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_newer_inventory_is_read_but_never_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("inventory.json");
+        let newer = String::from_utf8(Inventory::parse(OLD_LIST).unwrap().to_bytes()).unwrap();
+        let newer = newer.replace("\"schema_version\": 1", "\"schema_version\": 2");
+        std::fs::write(&path, &newer).unwrap();
+
+        let list = load(&path).unwrap().unwrap();
+        assert_eq!(list.records.len(), 4);
+        let merged = merge(list, vec![record("ada@example.com", "a", "/a", 0)], now());
+        let error = store(&path, &merged).unwrap_err();
+        assert!(error.to_string().ends_with("comes from a newer codex-manager (format 2)"));
+        assert!(error.hint().unwrap().contains("update"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), newer);
+    }
+
+    #[test]
+    fn an_unreadable_inventory_is_moved_aside_and_not_over_an_earlier_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("inventory.json");
+        assert!(load(&path).unwrap().is_none());
+        for (content, aside) in
+            [("a", "inventory.json.unreadable"), ("b", "inventory.json.unreadable-2")]
+        {
+            std::fs::write(&path, content).unwrap();
+            assert!(matches!(load(&path), Err(InventoryError::Unreadable { .. })));
+            assert_eq!(set_aside(&path).unwrap(), dir.path().join(aside));
+            assert_eq!(std::fs::read_to_string(dir.path().join(aside)).unwrap(), content);
+        }
+        assert!(set_aside(&path).is_err());
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_file_is_known_again_by_its_place_or_its_mtime_and_others_stay() {
+        // name, path and minute of the mtime of what is known; of what was found; how many then
+        merged(("a", "/x/a", 1), ("a", "/x/a", 1), 1); // the same
+        merged(("a", "/x/a", 1), ("a", "/x/a", 2), 1); // touched
+        merged(("a", "x/a",  1), ("a", "/x/a", 1), 1); // the older tool wrote the place
+        merged(("a", "/y/a", 1), ("a", "/x/a", 2), 2); // another file of that name
+        merged(("b", "/x/b", 1), ("a", "/x/a", 1), 2);
+    }
+
+    #[track_caller]
+    fn merged(known: (&str, &str, u32), found: (&str, &str, u32), expected: usize) {
+        let make = |(file, path, minute)| record("ada@example.com", file, path, minute);
+        let mut old = Inventory::empty();
+        old.records.push(make(known));
+        old.records[0].more.insert("mood".to_owned(), "deep".into());
+        let new = make(found);
+        let merged = merge(old.clone(), vec![new.clone()], now());
+        assert_eq!(merged.records.len(), expected, "{known:?} {found:?}");
+        assert_eq!(merged.generated_at.is_some(), known != found);
+        let last = merged.records.last().unwrap();
+        assert_eq!(
+            (&last.source_path, last.session_start_at),
+            (&new.source_path, new.session_start_at)
+        );
+        assert_eq!(merged.records[0].more, old.records[0].more);
+
+        let other = record("bob@example.com", found.0, found.1, found.2);
+        assert_eq!(merge(merged.clone(), vec![other], now()).records.len(), expected + 1);
+    }
+
+    fn any_record() -> impl Strategy<Value = Record> {
+        let email = prop_oneof![Just("ada@example.com"), Just("bob@example.com")];
+        (email, "[ab]", "[xy]", 0_u32..3)
+            .prop_map(|(email, file, path, minute)| record(email, &file, &path, minute))
+    }
+
+    proptest! {
+        #[test]
+        fn merging_never_drops_a_file_and_merging_again_changes_nothing(
+            old in proptest::collection::vec(any_record(), 0..6),
+            new in proptest::collection::btree_map("[ab]", any_record(), 0..3),
+        ) {
+            // One look at one folder finds each name once, all in that folder.
+            let new: Vec<Record> = new.into_iter().map(|(name, record)| Record {
+                legacy_auth_filename: name, source_path: "x".to_owned(), ..record
+            }).collect();
+            let inventory = Inventory { records: old.clone(), ..Inventory::empty() };
+            let merged = merge(inventory, new.clone(), now());
+            prop_assert!(merged.records.len() >= old.len());
+            for (before, after) in old.iter().zip(&merged.records) {
+                prop_assert!(before == after || after.is_about_the_same_file(before));
+            }
+            for record in &new {
+                prop_assert!(merged.records.contains(record));
+            }
+            let later = "2027-01-01T00:00:00Z".parse().unwrap();
+            prop_assert_eq!(merge(merged.clone(), new, later), merged);
+        }
     }
 }

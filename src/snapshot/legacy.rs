@@ -41,9 +41,10 @@ const GUESSES: [&str; 5] = [
 /// Reads a sidecar of the older tool, or the member of an archive that holds the same object.
 ///
 /// An odd field costs itself, not the sidecar. Where nothing says what was archived, it was
-/// everything. Whose login it is stays unknown, since the ids in it may be of whichever login
+/// everything; of a sidecar without an archive the kind means nothing. Whose login it is stays unknown, since the ids in it may be of whichever login
 /// was live: read them out of the archived `auth.json`. A guess of the older tool has the
-/// source `estimate` and no percentage.
+/// source `estimate` and no percentage, also where it took over an earlier reading of unknown
+/// age for it.
 ///
 /// Times without an offset are on the clocks of `zone`. The older tool read the reset in its
 /// status text with the offset in force at the *capture*, which is an hour off if the clocks
@@ -224,7 +225,7 @@ impl Facts<'_> {
         let week = self.text.zip(seen_at).and_then(|(text, seen)| week(text, seen, year, zone));
 
         let used = week.and_then(|week| week.used_percent);
-        let used = used.or_else(|| self.left_percent.map(|left| 100.0 - left));
+        let used = used.or_else(|| self.left_percent.map(|left| tidy(100.0 - left)));
         let names_reset = self.text.is_some_and(|text| text.contains("resets"));
         let guessed =
             self.text.is_some_and(|text| GUESSES.iter().any(|guess| text.starts_with(guess)));
@@ -250,8 +251,14 @@ impl Said {
     }
 
     fn left_percent(&self) -> Option<f64> {
-        weekly(&self.windows()).and_then(Window::left_percent)
+        let left = weekly(&self.windows()).and_then(Window::left_percent)?;
+        Some(tidy(left))
     }
+}
+
+/// Without the last digits, which subtracting leaves and nobody wrote.
+fn tidy(percent: f64) -> f64 {
+    (percent * 1e6).round() / 1e6
 }
 
 /// The clock that a reset was read from, if `seen_at` was written on the clocks of `zone`: the
@@ -303,4 +310,245 @@ fn moment(object: &Map<String, Value>, key: &str, zone: &Zone) -> Option<Stamp> 
         let wall = NaiveDateTime::parse_from_str(&wall, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
         (1971..=9998).contains(&wall.year()).then(|| zone.stamp(zone.instant(wall)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn berlin() -> Zone {
+        "Europe/Berlin".parse().unwrap()
+    }
+
+    fn fixture(path: &str) -> Vec<u8> {
+        std::fs::read(format!("{}/testdata/legacy/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    /// Kind, address, start, reset, source, percentage left, time of the reading, time of capture.
+    fn shown(metadata: &Metadata) -> String {
+        let stamp = |at: Option<Stamp>| at.map_or("-".to_owned(), |at| at.to_string());
+        let email = metadata.email.as_ref().map_or("-", Email::as_str);
+        let quota = metadata.quota.as_ref();
+        let left = quota.and_then(|quota| weekly(&quota.windows)?.left_percent());
+        let left = left.map(|left| (left * 10.0).round() / 10.0);
+        format!(
+            "{} {email} {} {} {} {} {} {}",
+            metadata.kind,
+            stamp(metadata.session_start_at),
+            stamp(metadata.next_available_at),
+            quota.map_or("-".to_owned(), |quota| quota.source.to_string()),
+            left.map_or("-".to_owned(), |left| left.to_string()),
+            stamp(quota.and_then(|quota| quota.observed_at)),
+            stamp(metadata.created_at),
+        )
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn the_sidecars_that_the_older_tool_wrote_are_read() {
+        check("1.0.0/backups/2026-11-19-100200-user@example.com-codex.metadata.json",
+              "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61 2026-11-21T12:45:28+01:00 2026-11-21T12:45:28+01:00");
+        // Written as 11:02: the summer's clock was taken for the winter's.
+        check("1.0.0/backups/2026-04-23-100200-second@example.com-codex.metadata.json",
+              "auth second@example.com 2026-04-23T10:02:00+02:00 2026-04-30T10:02:00+02:00 status-text 10 2026-11-21T12:45:29+01:00 2026-11-21T12:45:29+01:00");
+        // Changed by a later reading.
+        check("23.0.0/backups/auth/user@example.com/latest.metadata.json",
+              "auth user@example.com 2026-11-20T09:15:00+01:00 2026-11-27T09:15:00+01:00 status-text 7 2026-11-21T12:45:35+01:00 2026-11-21T12:45:34+01:00");
+        check("23.0.0/backups/auth/second@example.com/latest.metadata.json",
+              "auth second@example.com 2026-11-21T12:45:30+01:00 2026-11-28T12:45:30+01:00 estimate - 2026-11-21T12:45:30+01:00 2026-11-21T12:45:30+01:00");
+        check("23.0.0/backups/sessions/user@example.com/backup-2026-11-19-100200-codex.metadata.json",
+              "state user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61 2026-11-21T12:45:29+01:00 2026-11-21T12:45:29+01:00");
+        check("23.0.0/backups/2026-11-24-070500-odd-one@example.com-codex.metadata.json",
+              "full odd-one@example.com 2026-11-17T07:05:00+01:00 2026-11-24T07:05:00+01:00 status-text 0 2026-11-21T12:45:30+01:00 2026-11-21T12:45:30+01:00");
+    }
+
+    #[track_caller]
+    fn check(path: &str, expected: &str) {
+        let metadata = metadata(&fixture(path), &berlin()).unwrap();
+        assert_eq!(shown(&metadata), expected);
+        assert!(metadata.account.is_none() && metadata.login.is_none());
+        assert_eq!(metadata.source_codex_home.is_some(), !path.contains("odd-one"));
+        assert_eq!(Metadata::parse(&metadata.to_bytes()), Ok(metadata));
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn odd_fields_cost_themselves_and_nothing_else() {
+        // Only what differs from one good sidecar is named.
+        odd(r#"{"email":"\u001b[1m<User@Example.com>,\u001b[0m"}"#, "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61");
+        odd(r#"{"email":"user@example."}"#,               "full - 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61");
+        odd(r#"{"email":"a/../b@example.com"}"#,          "full - 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61");
+        odd(r#"{"email":null,"backup_mode":7}"#,          "full - 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61");
+        odd(r#"{"reset_at":"2026-11-26T10:02:00.123456"}"#, "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61");
+        odd(r#"{"reset_at":"unknown"}"#,                  "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61"); // next_available_at
+        odd(r#"{"reset_at":null,"next_available_at":"None"}"#, "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61"); // the text
+        odd(r#"{"created_at":"unknown"}"#,                "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61");
+        odd(r#"{"quota_text":"12.9% left (resets 10:02 on 26 Nov)"}"#, "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 12.9");
+        odd(r#"{"quota_text":"\u001b[31m4\u001b[0m% left (resets 10:02 on 26 Nov)"}"#, "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 4");
+        odd(r#"{"quota_text":"(resets 10:02 on 26 Nov)","quota_percent_left":null}"#, "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text -");
+        odd(r#"{"quota_text":null}"#,                     "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 status-text 61");
+        odd(r#"{"quota_text":null,"quota_percent_left":101}"#, "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 estimate -");
+        odd(r#"{"quota_text":"unknown"}"#,                "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 estimate -");
+        odd(r#"{"quota_text":"TOKEN EXPIRED (resets 10:02 on 26 Nov)"}"#, "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 estimate -");
+        odd(r#"{"quota_text":"Refresh requested","quota_percent_left":null}"#, "full user@example.com 2026-11-19T10:02:00+01:00 2026-11-26T10:02:00+01:00 estimate -");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_reset_is_corrected_only_if_text_capture_and_zone_agree_on_what_happened() {
+        // The reset in the text, as it was written down, what was meant.
+        let summer = r#","created_at":"2026-03-27T12:00:00+01:00""#; // clocks change on the 29th
+        let reset = |written: &str, text: &str| format!(r#"{{"reset_at":"{written}","quota_text":"5% left (resets {text})"{summer}}}"#);
+        odd(&reset("2026-04-01T11:02:00+02:00", "10:02 on 1 Apr"), "full user@example.com 2026-03-25T09:02:00+01:00 2026-04-01T10:02:00+02:00 status-text 5");
+        odd(&reset("2026-04-01T10:02:00+01:00", "10:02 on 1 Apr"), "full user@example.com 2026-03-25T09:02:00+01:00 2026-04-01T10:02:00+02:00 status-text 5");
+        // Right already, or something else: as it is written.
+        odd(&reset("2026-04-01T10:02:00+02:00", "10:02 on 1 Apr"), "full user@example.com 2026-03-25T09:02:00+01:00 2026-04-01T10:02:00+02:00 status-text 5");
+        odd(&reset("2026-04-01T11:02:00+02:00", "23:02 on 1 Apr"), "full user@example.com 2026-03-25T10:02:00+01:00 2026-04-01T11:02:00+02:00 status-text 5");
+        // The clock skips half past two.
+        odd(&reset("2026-03-29T02:30:00+01:00", "2:30 on 29 Mar"), "full user@example.com 2026-03-22T02:30:00+01:00 2026-03-29T03:30:00+02:00 status-text 5");
+        // Read in London: this zone's clocks say nothing about it.
+        odd(r#"{"reset_at":"2026-04-01T11:02:00+01:00","quota_text":"5% left (resets 10:02 on 1 Apr)","created_at":"2026-03-27T11:00:00+00:00"}"#,
+            "full user@example.com 2026-03-25T11:02:00+01:00 2026-04-01T11:02:00+01:00 status-text 5");
+    }
+
+    #[track_caller]
+    fn odd(changes: &str, expected: &str) {
+        let good = fixture("1.0.0/backups/2026-11-19-100200-user@example.com-codex.metadata.json");
+        let mut object: Map<String, Value> = serde_json::from_slice(&good).unwrap();
+        object.extend(serde_json::from_str::<Map<String, Value>>(changes).unwrap());
+        let metadata = metadata(&serde_json::to_vec(&object).unwrap(), &berlin()).unwrap();
+        let shown = shown(&metadata);
+        let shown = shown.rsplitn(3, ' ').last().unwrap();
+        assert_eq!(shown, expected, "{changes}");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_the_older_tool_did_not_write_is_not_taken_for_a_sidecar_of_its() {
+        let ours = Metadata::empty(Kind::Full).to_bytes();
+        for (bytes, error) in [
+            (&b"{\"product\":\"codex\",\"email"[..],           "is not JSON at line 1, column 25"),
+            (b"{}",                                            "is not the sidecar of a snapshot"),
+            (b"[\"codex\"]",                                   "is not the sidecar of a snapshot"),
+            (b"{\"product\":\"other\",\"archive_name\":\"\"}", "is not the sidecar of a snapshot"),
+            (&ours,                                            "is not the sidecar of a snapshot"),
+        ] {
+            assert_eq!(metadata(bytes, &berlin()).unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn the_registry_gives_its_readings_and_names_what_is_none() {
+        let read = registry(&fixture("23.0.0/cooldown.json"), &berlin()).unwrap();
+        let rows: Vec<_> = read
+            .readings
+            .iter()
+            .map(|r| format!("{} {} {} {:?}", r.email, r.observed_at, r.resets_at, r.left_percent))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "user@example.com 2026-11-21T12:45:35+01:00 2026-11-27T09:15:00+01:00 Some(7.0)",
+                "odd-one@example.com 2026-11-21T12:45:30+01:00 2026-11-24T07:05:00+01:00 Some(0.0)"
+            ]
+        );
+        let estimate = "it is an estimate, not a reading";
+        assert_eq!(read.passed_over, [("second@example.com".to_owned(), estimate)]);
+    }
+
+    #[test]
+    fn a_stale_percentage_beside_a_text_without_one_is_not_believed() {
+        let entry = |text: &str| {
+            format!(
+                r#"{{"_later":7,"a@example.com":{{"reset_at":"2026-11-26T10:02:00+01:00","updated_at":"2026-11-21T12:00:00+01:00","quota_percent_left":55,"quota_text":"{text}"}},"nobody":{{}},"b@example.com":[]}}"#
+            )
+        };
+        let read = registry(entry("(resets 10:02 on 26 Nov)").as_bytes(), &berlin()).unwrap();
+        assert_eq!(read.readings[0].left_percent, None);
+        let odd: Vec<_> = read.passed_over.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(odd, ["nobody", "b@example.com"]);
+        let read = registry(entry("Weekly limit unknown").as_bytes(), &berlin()).unwrap();
+        assert!(read.readings.is_empty());
+        assert!(registry(b"[]", &berlin()).is_err());
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_member_goes_where_it_was_unless_the_state_set_leaves_it_out() {
+        for (name, is_folder, expected) in [
+            ("auth.json",                          false, Some("auth.json")),
+            ("auth.json.bak-20261102-080000",      false, Some("auth.json.bak-20261102-080000")),
+            ("sessions/2026/",                     true,  Some("sessions/2026")),
+            ("sessions/x.metadata.json",           false, Some("sessions/x.metadata.json")),
+            ("state_5.sqlite",                     false, Some("state_5.sqlite")),
+            ("state_5.sqlite-wal",                 false, Some("state_5.sqlite-wal")),
+            ("state_5.sqlite-shm",                 false, None),
+            ("state_5.sqlite-journal",             false, None),
+            ("worktrees/a/state.sqlite-wal",       false, None),
+            ("shell_snapshots/",                   true,  None),
+            ("packages/a",                         false, None),
+            ("auth.lock",                          false, None),
+            ("latest.metadata.json",               false, None),
+            ("backup-2026-11-19-100200-codex.metadata.json", false, None),
+            ("2026-04-14-155500-a@example.com-codex.metadata.json", false, None),
+            ("",                                   false, None),
+            ("/",                                  true,  None),
+        ] {
+            assert_eq!(place(name, is_folder, 9), expected, "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_fields_say_a_sidecar_becomes_one_of_ours(
+            fields in proptest::collection::btree_map(
+                proptest::sample::select(&[
+                    "email", "reset_at", "next_available_at", "session_start_at", "quota_text",
+                    "created_at", "updated_at", "source_codex_home", "backup_mode",
+                ][..]),
+                proptest::prop_oneof![
+                    ".*",
+                    "(19[67][0-9]|20[0-9]{2}|9999)-(03|10|12)-[23][0-9]T0[0-3]:[0-5]0:00(\\.[0-9]{1,6})?([+-]0[0-3]:00)?",
+                    "[0-9]{1,3}(\\.[0-9])?% (left|used) \\(resets [0-9]{1,2}:[0-9]{2}( on [0-9]{1,2} (Mar|Oct))?\\)",
+                ],
+                0..9,
+            ),
+            percent in proptest::option::of(proptest::prelude::any::<f64>()),
+        ) {
+            let mut object = serde_json::json!({"product": "codex", "archive_name": "a"});
+            object["quota_percent_left"] = percent.into();
+            for (key, text) in fields {
+                object[key] = text.into();
+            }
+            let read = metadata(&serde_json::to_vec(&object).unwrap(), &berlin()).unwrap();
+            proptest::prop_assert_eq!(Metadata::parse(&read.to_bytes()), Ok(read));
+        }
+    }
+
+    #[test]
+    fn a_database_unpacked_with_its_log_and_settled_has_the_row_that_was_only_there() {
+        use std::io::Read;
+        let archive = fixture("1.0.0/backups/2026-11-19-100200-user@example.com-codex.tar.gz");
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&archive[..]));
+        let staging = tempfile::tempdir().unwrap();
+        for member in archive.entries().unwrap() {
+            let mut member = member.unwrap();
+            let name = member.path().unwrap().to_str().unwrap().to_owned();
+            let kept = place(&name, member.header().entry_type().is_dir(), member.size());
+            if let Some(path) = kept.filter(|path| path.contains(".sqlite")) {
+                let mut bytes = Vec::new();
+                member.read_to_end(&mut bytes).unwrap();
+                std::fs::write(staging.path().join(path), bytes).unwrap();
+            }
+        }
+        let database = staging.path().join("state_5.sqlite");
+        let settled = crate::disk::database::settle(&database).unwrap();
+        assert_eq!(settled, crate::disk::database::Settled::Database);
+        assert_eq!(std::fs::read_dir(staging.path()).unwrap().count(), 1);
+        let db = rusqlite::Connection::open(&database).unwrap();
+        let table = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+        let table: String = db.query_row(table, [], |row| row.get(0)).unwrap();
+        let rows = format!("SELECT count(*) FROM \"{table}\"");
+        assert_eq!(db.query_row(&rows, [], |row| row.get::<_, i64>(0)), Ok(1));
+    }
 }

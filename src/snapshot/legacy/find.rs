@@ -183,3 +183,98 @@ fn with(base: &Path, ending: &str) -> PathBuf {
     path.push(ending);
     path.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::snapshot::metadata::Metadata;
+
+    fn fixtures(version: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/legacy").join(version).join("backups")
+    }
+
+    /// Title, kind, address and whether there is a sidecar; lone sidecars by their names.
+    fn shown(backups: &Path) -> Vec<String> {
+        let listing = find(backups).unwrap();
+        let show = |found: &Found| {
+            let kind = found.kind.map_or("-".to_owned(), |kind| kind.to_string());
+            let email = found.email.as_ref().map_or("-", Email::as_str);
+            assert!(found.archive.starts_with(backups));
+            let sidecar = if found.sidecar.is_some() { "sidecar" } else { "alone" };
+            format!("{} {kind} {email} {sidecar}", found.title)
+        };
+        let mut lines: Vec<_> = listing.archives.iter().map(show).collect();
+        let relative = |path: &Path| path.strip_prefix(backups).unwrap().display().to_string();
+        lines.extend(listing.metadata_only.iter().map(|path| format!("only {}", relative(path))));
+        let unreadable = listing.unreadable.iter();
+        lines.extend(unreadable.map(|(path, why)| format!("{}: {why}", relative(path))));
+        lines
+    }
+
+    #[test]
+    fn both_versions_stores_are_listed_whole() {
+        assert_eq!(
+            shown(&fixtures("1.0.0")),
+            [
+                "2026-04-23-100200-second@example.com-codex - second@example.com sidecar",
+                "2026-11-17-070500-odd-one@example.com-codex - odd-one@example.com alone",
+                "2026-11-19-100200-user@example.com-codex - user@example.com sidecar",
+            ]
+        );
+        assert_eq!(
+            shown(&fixtures("23.0.0")),
+            [
+                "auth/second@example.com/latest auth second@example.com sidecar",
+                "auth/user@example.com/latest auth user@example.com sidecar",
+                "sessions/user@example.com/backup-2026-11-19-100200-codex state user@example.com sidecar",
+                "only 2026-11-24-070500-odd-one@example.com-codex.metadata.json",
+            ]
+        );
+        assert!(shown(Path::new("/nowhere/at/all")).is_empty());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn ours_and_links_and_strangers_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        let ours = Metadata::empty(Kind::Full).to_bytes();
+        let footer = [&[0; 60][..], b"0000000000000000STARGZ", &[0; 13]].concat();
+        write("2026-04-14-155500-ours@example.com-codex.tar.gz", b"cut off");
+        write("2026-04-14-155500-ours@example.com-codex.metadata.json", &ours);
+        write("2026-04-14-155501-ours@example.com-codex.tar.gz", &footer);
+        write("2026-04-14-155502-ours@example.com-codex.tar.gz", &footer);
+        write("2026-04-14-155502-ours@example.com-codex.metadata.json", b"{\"schema");
+        write("2026-04-14-155503-lone@example.com-codex.metadata.json", &ours);
+        write("2026-04-14-155504-cut@example.com-codex.metadata.json", b"{");
+        write("notes.tar.gz", b"");
+        write("auth/latest.tar.gz", b"");
+        write("auth/a@example.com/other.tar.gz", b"");
+        write("other/a@example.com/latest.tar.gz", b"");
+        write("2026-04-14-155505-A@example.com-expired-codex.tar.gz", b"");
+        write("2026-04-14-155506-b@example.-codex.tar.gz", b"[]");
+        write("2026-04-14-155506-b@example.-codex.metadata.json", b"[]");
+        write("sessions/x/y@example.com/backup-1-codex.tar.gz", b"");
+        std::os::unix::fs::symlink("auth", dir.path().join("sessions/way")).unwrap();
+        std::os::unix::fs::symlink(
+            "2026-04-14-155505-A@example.com-expired-codex.tar.gz",
+            dir.path().join("A@example.com-latest-codex.tar.gz"),
+        )
+        .unwrap();
+        assert_eq!(
+            shown(dir.path()),
+            [
+                "2026-04-14-155505-A@example.com-expired-codex - a@example.com alone",
+                "2026-04-14-155506-b@example.-codex - - sidecar",
+                "auth/latest auth - alone",
+                "sessions/x/y@example.com/backup-1-codex state - alone",
+            ]
+        );
+    }
+}
