@@ -41,7 +41,7 @@ impl AppServer {
         });
         let mut server = AppServer { input: child.stdin.take(), child, output, asked: 0 };
         let client = json!({ "name": "codex_manager_tests", "version": "0.1.0" });
-        server.ask("initialize", json!({ "clientInfo": client }));
+        server.ask("initialize", &json!({ "clientInfo": client }));
         server.say(&json!({ "method": "initialized" }));
         // The list of sessions is in the state database, so it is open from here on.
         server.threads();
@@ -57,14 +57,14 @@ impl AppServer {
     #[track_caller]
     pub(crate) fn threads(&mut self) -> Vec<String> {
         let kinds = ["cli", "exec", "vscode", "appServer"];
-        let listed = self.ask("thread/list", json!({ "sourceKinds": kinds }));
+        let listed = self.ask("thread/list", &json!({ "sourceKinds": kinds }));
         let listed = listed["data"].as_array().cloned().unwrap_or_default();
         listed.iter().filter_map(|thread| thread["id"].as_str()).map(str::to_owned).collect()
     }
 
     /// Asks and waits for the result; an error is a failed test.
     #[track_caller]
-    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.asked += 1;
         let id = self.asked;
         self.say(&json!({ "id": id, "method": method, "params": params }));

@@ -6,7 +6,7 @@ use std::fs;
 
 use crate::lab::{Lab, TEN_DAYS};
 use crate::mock::account::{ADA, BOB};
-use crate::mock::reply;
+use crate::mock::{Seen, reply};
 
 #[test]
 fn a_turn_is_answered_and_arrives_with_the_accounts_own_token() {
@@ -74,7 +74,7 @@ fn a_refresh_token_works_once() {
     fs::write(&auth, old_login).unwrap();
     let ended = lab.home().start_exec(&["with a token that was used up"]).wait();
     assert_ne!(ended.code, Some(0), "{}", ended.stdout);
-    let refused = lab.mock.seen().into_iter().rfind(|seen| seen.is_refresh()).unwrap();
+    let refused = lab.mock.seen().into_iter().rfind(Seen::is_refresh).unwrap();
     assert_eq!(refused.status, 401);
 }
 
@@ -90,5 +90,5 @@ fn a_turn_stays_in_flight_while_it_is_held() {
     assert!(content[0].contains("take your time") && !content[0].contains("task_complete"));
 
     drop(held);
-    assert_eq!(crate::lab::turn_of(running.wait()).answer, reply(&ADA, "take your time"));
+    assert_eq!(crate::lab::turn_of(&running.wait()).answer, reply(&ADA, "take your time"));
 }

@@ -152,19 +152,19 @@ impl Home<'_> {
     /// Starts a session.
     #[track_caller]
     pub(crate) fn exec(&self, prompt: &str) -> Turn {
-        turn_of(self.start_exec(&[prompt]).wait())
+        turn_of(&self.start_exec(&[prompt]).wait())
     }
 
     /// Goes on in the newest session.
     #[track_caller]
     pub(crate) fn resume_last(&self, prompt: &str) -> Turn {
-        turn_of(self.start_exec(&["resume", "--last", prompt]).wait())
+        turn_of(&self.start_exec(&["resume", "--last", prompt]).wait())
     }
 
     /// Goes on in the session `id`.
     #[track_caller]
     pub(crate) fn resume(&self, id: &str, prompt: &str) -> Turn {
-        turn_of(self.start_exec(&["resume", id, prompt]).wait())
+        turn_of(&self.start_exec(&["resume", id, prompt]).wait())
     }
 
     /// Begins a turn and does not wait for it.
@@ -211,8 +211,7 @@ impl Home<'_> {
     pub(crate) fn threads(&self) -> BTreeMap<String, Vec<(String, Cell)>> {
         let database = self.open("state_5.sqlite");
         let mut statement = database.prepare("SELECT * FROM threads").unwrap();
-        let columns: Vec<String> =
-            statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let rows = statement.query_map([], |row| {
             let cells = columns.iter().enumerate();
             cells.map(|(i, column)| Ok((column.clone(), row.get::<_, Cell>(i)?))).collect()
@@ -262,7 +261,7 @@ pub(crate) fn text(row: &[(String, Cell)], column: &str) -> String {
 
 /// Reads what `codex exec --json` printed about a turn that went well.
 #[track_caller]
-pub(crate) fn turn_of(ended: Ended) -> Turn {
+pub(crate) fn turn_of(ended: &Ended) -> Turn {
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
     let events: Vec<Value> =
         ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -24,13 +24,19 @@ impl Lab {
     /// The `data` of a command that has to succeed.
     #[track_caller]
     pub(crate) fn ask(&self, args: &[impl AsRef<OsStr>]) -> Value {
-        data(self.manager(args))
+        data(&self.manager(args))
     }
 
     /// The same with the lab's Codex on the path, for commands that ask it.
     #[track_caller]
     pub(crate) fn ask_with_codex(&self, args: &[impl AsRef<OsStr>]) -> Value {
-        data(self.run_manager(args, &format!("{}:/usr/bin:/bin", self.codex_folder().display())))
+        data(&self.manager_with_codex(args))
+    }
+
+    /// How such a command ended, well or not.
+    #[track_caller]
+    pub(crate) fn manager_with_codex(&self, args: &[impl AsRef<OsStr>]) -> Ended {
+        self.run_manager(args, &format!("{}:/usr/bin:/bin", self.codex_folder().display()))
     }
 
     /// Makes a snapshot, asking nobody for the quota, and returns its name.
@@ -75,9 +81,9 @@ pub(crate) fn envelope(ended: &Ended) -> Value {
 }
 
 #[track_caller]
-fn data(ended: Ended) -> Value {
+fn data(ended: &Ended) -> Value {
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
-    let envelope = envelope(&ended);
+    let envelope = envelope(ended);
     assert_eq!(envelope["ok"], true, "{envelope}");
     envelope["data"].clone()
 }

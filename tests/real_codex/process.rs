@@ -60,7 +60,7 @@ impl Running {
     }
 
     fn texts(&mut self) -> (String, String) {
-        let mut text = |reader: Option<JoinHandle<String>>| {
+        let text = |reader: Option<JoinHandle<String>>| {
             reader.map_or_else(String::new, |reader| reader.join().unwrap_or_default())
         };
         (text(self.stdout.take()), text(self.stderr.take()))
