@@ -4,6 +4,7 @@
 //! running all day. It holds the home's databases open until it is dropped.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -62,21 +63,38 @@ impl AppServer {
         listed.iter().filter_map(|thread| thread["id"].as_str()).map(str::to_owned).collect()
     }
 
+    /// Has a session of its own and takes one turn in it; returns the session's id.
+    #[track_caller]
+    pub(crate) fn turn(&mut self, project: &Path, prompt: &str) -> String {
+        let started = self.ask("thread/start", &json!({ "cwd": project }));
+        let thread = started["thread"]["id"].as_str().unwrap().to_owned();
+        let input = json!([{ "type": "text", "text": prompt }]);
+        self.ask("turn/start", &json!({ "threadId": thread, "input": input }));
+        self.receive("turn/completed", |message| message["method"] == "turn/completed");
+        thread
+    }
+
     /// Asks and waits for the result; an error is a failed test.
     #[track_caller]
     pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.asked += 1;
         let id = self.asked;
         self.say(&json!({ "id": id, "method": method, "params": params }));
+        let answer = self.receive(method, |message| message["id"] == id);
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// Waits for the message that is meant, past whatever comes in between.
+    #[track_caller]
+    fn receive(&mut self, what: &str, is_meant: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let message = self.output.recv_timeout(left);
-            let message = message.unwrap_or_else(|error| panic!("{method}: no answer ({error})"));
-            // Notifications come in between, and answers in any order.
-            if message["id"] == id {
-                assert!(message.get("error").is_none(), "{method}: {message}");
-                return message["result"].clone();
+            match self.output.recv_timeout(left) {
+                Ok(message) if is_meant(&message) => return message,
+                Ok(_) => {}
+                Err(error) => panic!("{what}: nothing came ({error})"),
             }
         }
     }

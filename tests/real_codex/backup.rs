@@ -13,29 +13,33 @@ use crate::tree::{Tree, differences, tree};
 fn a_home_that_an_app_server_holds_open_is_backed_up_whole() {
     let lab = Lab::new();
     let (first, second) = lived_in(&lab.home());
-    let server = lab.home().app_server();
+    let mut server = lab.home().app_server();
+    let third = server.turn(&lab.project(), "said to the server");
+    settle(lab.home().path());
+    let expected = (lab.home().threads(), lab.home().rollouts());
+    assert_ne!(lab.home().threads_without_wal(), expected.0, "the row is in the -wal only");
     let snapshot = lab.backup();
     drop(server);
     lab.verify_all();
 
     let copy = restored_elsewhere(&lab, &snapshot, "copy");
     assert_whole(&copy);
-    assert_eq!(copy.rollouts(), lab.home().rollouts());
-    assert_eq!(keys(&copy.threads()), BTreeSet::from([first, second]));
-    let columns = |home: &Home<'_>| without_paths(home.threads());
-    assert_eq!(columns(&copy), columns(&lab.home()));
+    assert_eq!(copy.rollouts(), expected.1);
+    assert_eq!(keys(&copy.threads()), BTreeSet::from([first, second, third]));
+    assert_eq!(without_paths(copy.threads()), without_paths(expected.0));
 }
 
 #[test]
 fn a_backup_during_a_turn_is_whole_and_the_turn_ends_well() {
     let lab = Lab::new();
     let home = lab.home();
-    let (first, second) = lived_in(&home);
+    lived_in(&home);
     let turns = lab.mock.seen().iter().filter(|seen| seen.is_turn()).count();
 
     let held = lab.mock.hold_turns();
     let running = home.start_exec(&["said in the middle"]);
     lab.mock.wait_for_turns(turns + 1);
+    let indexed = keys(&home.threads());
     let snapshot = lab.backup();
     drop(held);
     let turn = turn_of(&running.wait());
@@ -44,7 +48,8 @@ fn a_backup_during_a_turn_is_whole_and_the_turn_ends_well() {
 
     let copy = restored_elsewhere(&lab, &snapshot, "copy");
     assert_whole(&copy);
-    assert!(keys(&copy.threads()).is_superset(&BTreeSet::from([first, second])));
+    assert!(indexed.contains(&turn.session), "{indexed:?}");
+    assert_eq!(keys(&copy.threads()), indexed);
     // A session file only grows, so that every archived one is the beginning of today's, and
     // ends with a whole line.
     let live = home.rollouts();

@@ -130,6 +130,9 @@ pub(crate) struct Home<'lab> {
     path: PathBuf,
 }
 
+/// The rows of `threads` by their id: column and value, in the order of the table.
+pub(crate) type Threads = BTreeMap<String, Vec<(String, Cell)>>;
+
 /// One turn of `codex exec`.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -202,44 +205,36 @@ impl Home<'_> {
     /// What `integrity_check` says about a database.
     #[track_caller]
     pub(crate) fn integrity(&self, database: &str) -> String {
-        let database = self.open(database);
+        let database = self.open(database, &["", "-wal"]);
         database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
     }
 
-    /// The rows of `threads` by their id: column and value, in the order of the table.
+    /// The index of sessions.
     #[track_caller]
-    pub(crate) fn threads(&self) -> BTreeMap<String, Vec<(String, Cell)>> {
-        let database = self.open("state_5.sqlite");
-        let mut statement = database.prepare("SELECT * FROM threads").unwrap();
-        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
-        let rows = statement.query_map([], |row| {
-            let cells = columns.iter().enumerate();
-            cells.map(|(i, column)| Ok((column.clone(), row.get::<_, Cell>(i)?))).collect()
-        });
-        let rows = rows.unwrap().map(|row: rusqlite::Result<Vec<(String, Cell)>>| {
-            let row = row.unwrap();
-            (text(&row, "id"), row)
-        });
-        rows.collect()
+    pub(crate) fn threads(&self) -> Threads {
+        threads(&self.open("state_5.sqlite", &["", "-wal"]))
     }
 
-    /// A database, opened without a word to those who use it. What a lone restored file needs
-    /// beside it is made in a copy, so that looking at a home does not change it.
+    /// What a copy of the database file alone would have of them.
     #[track_caller]
-    fn open(&self, database: &str) -> Connection {
+    pub(crate) fn threads_without_wal(&self) -> Threads {
+        threads(&self.open("state_5.sqlite", &[""]))
+    }
+
+    /// A database, opened as a copy of its own files (by suffix): those who use it hear nothing of
+    /// it, and looking at a home does not change it. While nobody writes, the copy is a true one.
+    #[track_caller]
+    fn open(&self, database: &str, files: &[&str]) -> Connection {
         let original = self.path.join(database);
-        let copy = self.lab.place("tmp").join(format!("look-{database}"));
-        for suffix in ["", "-wal"] {
-            let (from, to) = (with_suffix(&original, suffix), with_suffix(&copy, suffix));
-            // A leftover of an earlier look would belong to another database.
-            let _ = fs::remove_file(&to);
+        let looks = TempDir::new_in(self.lab.place("tmp")).unwrap();
+        let copy = looks.keep().join(database);
+        for suffix in files {
+            let from = with_suffix(&original, suffix);
             if from.exists() {
-                fs::copy(from, to).unwrap();
+                fs::copy(from, with_suffix(&copy, suffix)).unwrap();
             }
         }
-        let _ = fs::remove_file(with_suffix(&copy, "-shm"));
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        Connection::open_with_flags(copy, flags).unwrap()
+        Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
     }
 
     fn codex(&self) -> Command {
@@ -247,6 +242,22 @@ impl Home<'_> {
         self.lab.clean(&mut command).env("CODEX_HOME", &self.path);
         command
     }
+}
+
+/// Reads the table of sessions.
+#[track_caller]
+fn threads(database: &Connection) -> Threads {
+    let mut statement = database.prepare("SELECT * FROM threads").unwrap();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
+    let rows = statement.query_map([], |row| {
+        let cells = columns.iter().enumerate();
+        cells.map(|(i, column)| Ok((column.clone(), row.get::<_, Cell>(i)?))).collect()
+    });
+    let rows = rows.unwrap().map(|row: rusqlite::Result<Vec<(String, Cell)>>| {
+        let row = row.unwrap();
+        (text(&row, "id"), row)
+    });
+    rows.collect()
 }
 
 /// A cell of a row as text.

@@ -1,6 +1,6 @@
 //! Which request gets which answer?
 //!
-//! A function from what the backend knows to an [`Answer`]. What is not here is answered 404,
+//! A function from what the backend knows to an [`Answer`]. What is not listed here is answered 404,
 //! which Codex takes well: plugins, connectors and analytics stay away, and a turn works.
 
 use serde_json::{Value, json};
@@ -27,7 +27,12 @@ pub(crate) fn route(request: &Request, ledger: &mut Ledger, origin: &str, now: i
         ("GET", [_, "responses"]) => {
             Routed { answer: Answer::error(426, "upgrade_declined"), account: None }
         }
-        _ => signed_in(request, ledger, origin, now),
+        ("POST", [_, "responses"])
+        | ("GET", [_, "models" | "usage" | "rate-limit-reset-credits"])
+        | ("GET", ["accounts", "check"] | ["config", "bundle" | "requirements"]) => {
+            signed_in(request, ledger, origin, now)
+        }
+        _ => Routed { answer: Answer::error(404, "not_found"), account: None },
     }
 }
 
@@ -66,17 +71,17 @@ fn signed_in(request: &Request, ledger: &mut Ledger, origin: &str, now: i64) -> 
         _ => return Routed { answer: Answer::error(401, "token_expired"), account: None },
     };
     let quota = ledger.quota(&person, now);
-    let answer = match (request.method.as_str(), last_parts(&request.path).as_slice()) {
-        ("POST", [_, "responses"]) => turn(request, &person, &quota, now),
-        (_, [_, "models"]) => Answer::json(200, json!({ "models": [model()] })),
-        (_, ["accounts", "check"]) => Answer::json(200, workspaces(&person, origin)),
-        (_, [_, "usage"]) => Answer::json(200, quota.usage(&person, now)),
-        (_, [_, "rate-limit-reset-credits"]) => {
+    let answer = match last_parts(&request.path).as_slice() {
+        [_, "responses"] => turn(request, &person, &quota, now),
+        [_, "models"] => Answer::json(200, json!({ "models": [model()] })),
+        [_, "check"] => Answer::json(200, workspaces(&person, origin)),
+        [_, "usage"] => Answer::json(200, quota.usage(&person, now)),
+        [_, "rate-limit-reset-credits"] => {
             Answer::json(200, json!({ "credits": [], "available_count": 0 }))
         }
-        (_, ["config", "bundle"]) => Answer::json(200, json!({})),
-        (_, ["config", "requirements"]) => Answer::json(200, json!({ "contents": null })),
-        _ => Answer::error(404, "not_found"),
+        // What a workspace demands of its members: nothing.
+        [_, "bundle"] => Answer::json(200, json!({})),
+        _ => Answer::json(200, json!({ "contents": null })),
     };
     Routed { answer, account: Some(person.account) }
 }
