@@ -1,12 +1,16 @@
 //! Is a snapshot whole while Codex works, and does the home not notice?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lab::{Home, Lab, turn_of};
 use crate::mock::account::ADA;
 use crate::mock::reply;
+use crate::restore::assert_rows_lead_into;
 use crate::tree::{Tree, differences, tree};
 
 #[test]
@@ -64,6 +68,41 @@ fn a_backup_during_a_turn_is_whole_and_the_turn_ends_well() {
     let texts = lab.mock.last_turn().texts;
     assert!(texts.contains(&"said in the middle".to_owned()));
     assert!(!texts.contains(&turn.answer));
+}
+
+#[test]
+fn every_backup_of_a_busy_home_is_whole() {
+    let lab = Lab::new();
+    let home = lab.home();
+    home.exec("before the rush");
+    let mut server = home.app_server();
+    let enough = AtomicBool::new(false);
+    let (snapshots, sessions) = thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            let mut sessions = Vec::new();
+            while !enough.load(Ordering::Relaxed) {
+                sessions.push(server.turn(&lab.project(), "in a hurry"));
+            }
+            sessions
+        });
+        let snapshots = catch_unwind(AssertUnwindSafe(|| [(); 4].map(|()| lab.backup())));
+        // Also after a failure, for the scope waits for the other thread.
+        enough.store(true, Ordering::Relaxed);
+        (snapshots.unwrap_or_else(|panic| resume_unwind(panic)), busy.join().unwrap())
+    });
+    lab.verify_all();
+
+    let mut seen = 0;
+    for (i, snapshot) in snapshots.iter().enumerate() {
+        let copy = restored_elsewhere(&lab, snapshot, &format!("copy-{i}"));
+        assert_whole(&copy);
+        // The index was taken before the files, so that no row lacks its file.
+        assert_rows_lead_into(&copy);
+        let found = copy.threads().len();
+        assert!(found >= seen, "{found} sessions after {seen}");
+        seen = found;
+    }
+    assert!(seen > 1 && sessions.len() > 1, "{seen} of {} sessions", sessions.len());
 }
 
 #[test]
@@ -131,14 +170,12 @@ pub(crate) fn assert_whole(home: &Home<'_>) {
     }
 }
 
-fn keys<V>(map: &std::collections::BTreeMap<String, V>) -> BTreeSet<String> {
+fn keys<V>(map: &BTreeMap<String, V>) -> BTreeSet<String> {
     map.keys().cloned().collect()
 }
 
 /// Rows without the one column that is bound to the place of the home.
-fn without_paths<V>(
-    rows: std::collections::BTreeMap<String, Vec<(String, V)>>,
-) -> Vec<Vec<(String, V)>> {
+fn without_paths<V>(rows: BTreeMap<String, Vec<(String, V)>>) -> Vec<Vec<(String, V)>> {
     let rows = rows.into_values();
     let bound = |(column, _): &(String, V)| column == "rollout_path";
     rows.map(|row| row.into_iter().filter(|cell| !bound(cell)).collect()).collect()
@@ -146,7 +183,7 @@ fn without_paths<V>(
 
 /// Waits until Codex has written nothing for two seconds, and returns what is there then.
 #[track_caller]
-fn settle(path: &std::path::Path) -> Tree {
+fn settle(path: &Path) -> Tree {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut last = tree(path);
     while Instant::now() < deadline {

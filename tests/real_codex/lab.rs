@@ -149,7 +149,11 @@ impl Home<'_> {
 
     /// Puts the login of a new sign-in in place, good for `seconds`.
     pub(crate) fn sign_in(&self, person: &Person, seconds: i64) {
-        fs::write(self.path.join("auth.json"), self.lab.mock.sign_in(person, seconds)).unwrap();
+        let auth = self.path.join("auth.json");
+        fs::write(&auth, self.lab.mock.sign_in(person, seconds)).unwrap();
+        // As Codex itself leaves it.
+        #[cfg(unix)]
+        fs::set_permissions(auth, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     }
 
     /// Starts a session.

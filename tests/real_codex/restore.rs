@@ -118,7 +118,7 @@ fn assert_goes_on(lab: &Lab, home: &Home<'_>, first: &str, second: &str) {
 
 /// The index names the files of this home and not those of the home it was copied from.
 #[track_caller]
-fn assert_rows_lead_into(home: &Home<'_>) {
+pub(crate) fn assert_rows_lead_into(home: &Home<'_>) {
     let root = home.path().canonicalize().unwrap();
     let threads = home.threads();
     assert!(!threads.is_empty());
