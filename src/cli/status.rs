@@ -146,7 +146,7 @@ fn describe(
             _ => None,
         }),
         session_start_at: start,
-        proposed_archive_name: name.map(|name| name.to_string()),
+        proposed_archive_name: name.map(|name| name.archive()),
         account,
         email,
         windows,

@@ -2,7 +2,7 @@
 //!
 //! The store ([`store`]) holds archives and what they say about themselves ([`metadata`]) under
 //! their names ([`name`]). Snapshots are made ([`backup`]) and brought back ([`restore`]); a
-//! login alone changes place too ([`logins`], [`switch`]). What the older tool left is read
+//! login alone changes place too ([`logins`], [`switch`]); what is kept is checked ([`verify`]). What the older tool left is read
 //! ([`legacy`]) and taken over ([`normalize`], [`inventory`]).
 
 pub mod backup;
@@ -15,3 +15,4 @@ pub mod normalize;
 pub mod restore;
 pub mod store;
 pub mod switch;
+pub mod verify;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::account::AccountKey;
+use crate::account::{Account, AccountKey};
 use crate::disk::archive::{Archive, EntryName, Layout, Limits};
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
@@ -43,6 +43,17 @@ impl Stored {
     #[must_use]
     pub fn key(&self) -> Option<AccountKey> {
         self.metadata.key()
+    }
+
+    /// Whether it is a snapshot of this account. One of the older tool knows only an address,
+    /// which several accounts may share.
+    #[must_use]
+    pub fn is_of(&self, account: &Account) -> bool {
+        match self.key() {
+            Some(AccountKey::Email(email)) => account.email == Some(email),
+            Some(key) => key == account.key,
+            None => false,
+        }
     }
 }
 

@@ -1,0 +1,305 @@
+//! `backup`: store the current account as a snapshot.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::cooldown::look;
+use crate::cli::evidence::{Evidence, Sources};
+use crate::cli::exit::Failure;
+use crate::cli::picture::{CARE, FAINT, Facts, Table, bytes, count, plain, styled};
+use crate::cli::progress::Progress;
+use crate::cli::session::{Places, Session};
+use crate::cli::{Exit, Report};
+use crate::codex::auth::AuthFile;
+use crate::codex::home::Class;
+use crate::codex::rollout;
+use crate::disk::lock::Lock;
+use crate::overview::Overview;
+use crate::quota::{Entry, Reading};
+use crate::snapshot::backup::{self, Circumstances, Made, Plan, Request, Size};
+use crate::snapshot::logins::Live;
+use crate::snapshot::metadata::{Kind, Metadata};
+use crate::window::Window;
+
+/// Store the current account as a snapshot
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Store the login alone
+    #[arg(long, conflicts_with_all = ["no_login", "lean"])]
+    auth_only: bool,
+    /// Store everything but the login
+    #[arg(long)]
+    no_login: bool,
+    /// Leave out logs and caches that Codex writes anew
+    #[arg(long)]
+    lean: bool,
+    /// Leave out further paths, relative to the Codex home (may be repeated)
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Store what can be read instead of stopping at what cannot (exit code 1)
+    #[arg(long)]
+    skip_unreadable: bool,
+    /// Store a damaged database as the bytes it is
+    #[arg(long)]
+    force_damaged: bool,
+    /// Replace the snapshot of the same account and week; the old one goes to the trash
+    #[arg(long)]
+    force: bool,
+    /// A short name to find it by
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// A remark about it
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    #[command(flatten)]
+    sources: Sources,
+    /// Ask nothing; take the time of capture for the start of a used-up week
+    #[arg(long, group = "evidence", help_heading = "Quota")]
+    without_status_check: bool,
+    /// Say what would be stored, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct BackupData<'a> {
+    snapshot: String,
+    archive: String,
+    metadata: &'a Metadata,
+    dry_run: bool,
+    reused_bytes: u64,
+    compressed_bytes: Option<u64>,
+    sizes: BTreeMap<Class, Size>,
+    left_out: Vec<serde_json::Value>,
+    missed: Vec<serde_json::Value>,
+}
+
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    let places = session.places()?;
+    let request = request(args, &places)?;
+    let login = backup::login(&places.home, request.kind)?;
+    // The status command is somebody's program: no lock is held while it runs.
+    let now = session.world.now;
+    let known = look(&places, now, session)?;
+    let live = Live::read(&places.home)?;
+    let evidence = args.sources.read(session, &places, &known, &live)?;
+    let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
+    let circumstances = Circumstances {
+        now,
+        zone: &places.zone,
+        reading: reading.clone(),
+        status_text: evidence.and_then(|evidence| evidence.text),
+        home_for_people: session.show(places.home.root()),
+        sqlite_home: session
+            .world
+            .variable("CODEX_SQLITE_HOME")
+            .map(|folder| session.world.absolute(folder.as_ref())),
+        codex_version: newest_version(&places),
+    };
+    let opened = if args.dry_run { None } else { Some(session.open(&places, "backup")?) };
+    let plan =
+        backup::plan(&places.home, &places.store, &request, login.as_ref(), &circumstances)?;
+    for warning in &plan.warnings {
+        session.warn(warning.clone());
+    }
+    let Some(opened) = opened else { return Ok(preview(&plan, session)) };
+    let (sizes, left_out) = (plan.sizes.clone(), plan.left_out.clone());
+    let mut unreadable = plan.unreadable.clone();
+    let mut progress = Progress::bytes("backing up", plan.content_bytes(), session);
+    let stop = std::sync::Arc::clone(&session.world.interrupted);
+    let made = backup::apply(plan, &places.store, &mut |count| progress.advance(count), &stop)?;
+    drop(progress);
+    record(&made, reading, login.as_ref(), &known, &places, &opened.lock, session)?;
+    for warning in &made.warnings {
+        session.warn(warning.clone());
+    }
+    unreadable.extend(made.missed.iter().cloned());
+    for (path, why) in &unreadable {
+        session.warn(format!("{path} is not in the snapshot: {why}"));
+    }
+    let was_skipped = unreadable.len() > made.missed.len();
+    let data = BackupData {
+        snapshot: made.name.to_string(),
+        archive: made.archive.display().to_string(),
+        metadata: &made.metadata,
+        dry_run: false,
+        reused_bytes: 0,
+        compressed_bytes: made.metadata.archive.as_ref().map(|archive| archive.bytes),
+        sizes,
+        left_out: pairs(&left_out),
+        missed: pairs(&unreadable),
+    };
+    let report = Report::new(&data, draw(&made, session));
+    Ok(report.exit(if was_skipped { Exit::Failed } else { Exit::Done }))
+}
+
+fn request(args: &Args, places: &Places) -> Result<Request, Failure> {
+    let mut exclude = places.settings.exclude.clone();
+    for glob in &args.exclude {
+        let pattern = glob::Pattern::new(glob).map_err(|error| {
+            Failure::usage(format!("{glob:?} is no pattern: {}", error.msg))
+        })?;
+        exclude.push(pattern);
+    }
+    let kind = match (args.auth_only, args.no_login) {
+        (true, _) => Kind::Auth,
+        (_, true) => Kind::State,
+        _ => Kind::Full,
+    };
+    for (name, text) in [("--label", &args.label), ("--note", &args.note)] {
+        let odd = text.as_ref().is_some_and(|text| {
+            text.trim().is_empty() || text.chars().any(char::is_control) || 1_000 < text.len()
+        });
+        if odd {
+            return Err(Failure::usage(format!(
+                "{name} needs one line of text, at most 1000 bytes long"
+            )));
+        }
+    }
+    Ok(Request {
+        kind,
+        lean: args.lean || places.settings.lean,
+        exclude,
+        skip_unreadable: args.skip_unreadable,
+        force_damaged: args.force_damaged,
+        replace: args.force,
+        label: args.label.clone(),
+        note: args.note.clone(),
+    })
+}
+
+/// What the quota says of the account that is backed up.
+fn reading(
+    args: &Args,
+    evidence: Option<&Evidence>,
+    login: Option<&AuthFile>,
+    session: &mut Session,
+) -> Result<Option<Reading>, Failure> {
+    let Some((key, login)) = login.and_then(|login| Some((login.key.clone()?, login))) else {
+        return Ok(None);
+    };
+    if args.without_status_check {
+        let estimate = Reading::estimate(key, session.world.now.into());
+        return Ok(Some(Reading { email: login.email.clone(), ..estimate }));
+    }
+    let Some(evidence) = evidence else {
+        if !args.sources.is_text() {
+            session.warn(
+                "no session tells the quota yet, so the snapshot is named after this moment; \
+                 --status-file FILE reads what /status shows",
+            );
+        }
+        return Ok(None);
+    };
+    if let (Some(text), Some(live)) = (&evidence.email, &login.email)
+        && text != live
+    {
+        let (text, live) = (text.to_string(), live.to_string());
+        return Err(backup::BackupError::OtherAccount { text, live }.into());
+    }
+    if evidence.owner.as_ref().is_some_and(|owner| *owner != key) {
+        session.warn("the newest session belongs to another account; its quota was not used");
+        return Ok(None);
+    }
+    let reading = evidence.reading(key, login.email.clone());
+    if reading.is_none() {
+        session.warn("the status text shows no limits; the snapshot carries no quota");
+    }
+    Ok(reading)
+}
+
+/// The Codex version of the newest session.
+fn newest_version(places: &Places) -> Option<String> {
+    let starts = rollout::starts(places.home.root()).ok()?;
+    starts.sessions.into_iter().rev().find_map(|start| start.cli_version)
+}
+
+/// Writes into the ledger what was learned: the reading, and who is signed in.
+fn record(
+    made: &Made,
+    reading: Option<Reading>,
+    login: Option<&AuthFile>,
+    known: &Overview,
+    places: &Places,
+    lock: &Lock,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    let at = places.zone.stamp(session.world.now);
+    let mut entries: Vec<Entry> =
+        reading.into_iter().map(|reading| Entry::Reading { at, reading }).collect();
+    let account = login.and_then(|login| login.key.clone());
+    if let Some(account) = account
+        && known.ledger.active_at(session.world.now).as_ref() != Some(&account)
+    {
+        entries.push(Entry::Activation { at, account, email: made.metadata.email.clone() });
+    }
+    Ok(places.store.record(&entries, lock)?)
+}
+
+fn pairs(list: &[(String, String)]) -> Vec<serde_json::Value> {
+    list.iter().map(|(path, why)| json!({ "path": path, "reason": why })).collect()
+}
+
+fn preview(plan: &Plan, session: &Session) -> Report {
+    let mut table = Table::new(&[("CLASS", 0), ("FILES", 0), ("SIZE", 0)]);
+    for (class, size) in &plan.sizes {
+        table.row([class.to_string(), size.files.to_string(), bytes(size.bytes)]);
+    }
+    let mut text = format!("would store {}\n\n", styled(&plan.name, crate::cli::picture::STRONG));
+    text.push_str(&table.draw(session.world.width));
+    if !plan.left_out.is_empty() {
+        text.push_str("\nleft out:\n");
+        for (path, why) in &plan.left_out {
+            text.push_str(&format!("  {}  {}\n", plain(path), styled(why, FAINT)));
+        }
+    }
+    let data = BackupData {
+        snapshot: plan.name.to_string(),
+        archive: plan.name.archive(),
+        metadata: &plan.metadata,
+        dry_run: true,
+        reused_bytes: 0,
+        compressed_bytes: None,
+        sizes: plan.sizes.clone(),
+        left_out: pairs(&plan.left_out),
+        missed: pairs(&plan.unreadable),
+    };
+    Report::new(&data, text)
+}
+
+fn draw(made: &Made, session: &Session) -> String {
+    let mut facts = Facts::new();
+    let metadata = &made.metadata;
+    facts.add("stored", made.name.to_string());
+    if let Some(archive) = &metadata.archive {
+        facts.add(
+            "content",
+            format!(
+                "{}, {} packed into {}",
+                count(archive.files, "file"),
+                bytes(archive.content_bytes),
+                bytes(archive.bytes)
+            ),
+        );
+    }
+    facts.add("quota", quota(metadata));
+    facts.add("archive", session.show(&made.archive));
+    facts.to_string()
+}
+
+fn quota(metadata: &Metadata) -> String {
+    let Some(quota) = &metadata.quota else { return styled("unknown", CARE) };
+    let left = quota.windows.iter().filter_map(Window::left_percent).reduce(f64::min);
+    let reset = metadata.reset_at.map(|at| at.wall().format("%a %d %b %H:%M").to_string());
+    match (left, reset) {
+        (Some(left), Some(reset)) => {
+            let left = crate::cli::picture::percent(Some(left));
+            format!("{left} left, week resets {reset} ({})", quota.source)
+        }
+        (None, Some(reset)) => format!("week resets {reset} ({})", quota.source),
+        (Some(left), None) => format!("{} left", crate::cli::picture::percent(Some(left))),
+        (None, None) => "a limit is reached".to_owned(),
+    }
+}

@@ -1,0 +1,107 @@
+//! `verify`: are snapshots what they were?
+
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+
+use crate::cli::accounts::{named, snapshot};
+use crate::cli::cooldown::look;
+use crate::cli::exit::Failure;
+use crate::cli::picture::{BAD, CARE, GOOD, count, plain, styled};
+use crate::cli::progress::Progress;
+use crate::cli::session::Session;
+use crate::cli::{Exit, Report};
+use crate::snapshot::store::{OddKind, Stored};
+use crate::snapshot::verify::{self, Verdict};
+
+/// Check snapshots against their digests
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Base name, a unique part of it, label or path of an archive [default: the newest]
+    snapshot: Option<String>,
+    /// Every snapshot there is
+    #[arg(long, conflicts_with_all = ["snapshot", "account"])]
+    all: bool,
+    /// The newest of this account
+    #[arg(long, value_name = "ACCOUNT", conflicts_with = "snapshot")]
+    account: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Verdicts {
+    snapshots: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    verdict: Verdict,
+    problems: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    let places = session.places()?;
+    let now = session.world.now;
+    let known = crate::overview::observe(
+        &places.store,
+        &places.home,
+        &places.config,
+        &places.zone,
+        now,
+    )?;
+    let mut rows = Vec::new();
+    let chosen: Vec<Stored> = if args.all {
+        // What cannot even be listed is corrupt too; only a missing sidecar is no damage.
+        rows.extend(known.odd.iter().filter(|odd| odd.kind != OddKind::NoSidecar).map(|odd| Row {
+            name: odd.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            verdict: Verdict::Corrupt,
+            problems: vec![odd.what.clone()],
+        }));
+        known.snapshots.clone()
+    } else {
+        let known = look(&places, now, session)?;
+        let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
+        let fits =
+            |stored: &Stored| account.is_none_or(|account| stored.is_of(&account.account));
+        vec![snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?]
+    };
+    let total = chosen.iter().filter_map(|stored| stored.metadata.archive.as_ref());
+    let total = total.map(|archive| archive.content_bytes).sum();
+    let mut progress = Progress::bytes("verifying", total, session);
+    let stop = std::sync::Arc::clone(&session.world.interrupted);
+    for stored in &chosen {
+        let (verdict, problems) =
+            verify::verify(stored, &mut |count| progress.advance(count), &stop);
+        if stop.load(Ordering::Relaxed) {
+            return Err(Failure::new(Exit::Interrupted, "the check was stopped"));
+        }
+        rows.push(Row { name: stored.title.clone(), verdict, problems });
+    }
+    drop(progress);
+    let text = draw(&rows);
+    let corrupt = rows.iter().any(|row| row.verdict == Verdict::Corrupt);
+    let report = Report::new(&Verdicts { snapshots: rows }, text);
+    Ok(report.exit(if corrupt { Exit::Refused } else { Exit::Done }))
+}
+
+fn draw(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let verdict = match row.verdict {
+            Verdict::Ok => styled("ok", GOOD),
+            Verdict::Corrupt => styled("corrupt", BAD),
+            Verdict::Unverifiable => styled("unverifiable", CARE),
+        };
+        text.push_str(&format!("{verdict}  {}\n", plain(&row.name)));
+        for problem in &row.problems {
+            text.push_str(&format!("    {}\n", plain(problem)));
+        }
+    }
+    let corrupt = rows.iter().filter(|row| row.verdict == Verdict::Corrupt).count();
+    let checked = count(u64::try_from(rows.len()).unwrap_or(u64::MAX), "snapshot");
+    text.push_str(&match corrupt {
+        0 => format!("{checked} checked, nothing is wrong\n"),
+        bad => format!("{checked} checked, {bad} corrupt\n"),
+    });
+    text
+}

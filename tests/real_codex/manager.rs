@@ -1,0 +1,89 @@
+//! How does a person run `codex-manager` in a lab?
+//!
+//! The binary itself, with the lab's homes and `--json`, and its envelope taken apart.
+
+use std::ffi::OsStr;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::lab::Lab;
+use crate::process::{Ended, Running};
+
+/// How long one command may take; a home of a few sessions is small.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Lab {
+    /// Runs a command on the live home without a Codex on the path, and returns how it ended.
+    #[track_caller]
+    pub(crate) fn manager(&self, args: &[impl AsRef<OsStr>]) -> Ended {
+        self.run_manager(args, "/usr/bin:/bin")
+    }
+
+    /// The `data` of a command that has to succeed.
+    #[track_caller]
+    pub(crate) fn ask(&self, args: &[impl AsRef<OsStr>]) -> Value {
+        data(&self.manager(args))
+    }
+
+    /// The same with the lab's Codex on the path, for commands that ask it.
+    #[track_caller]
+    pub(crate) fn ask_with_codex(&self, args: &[impl AsRef<OsStr>]) -> Value {
+        data(&self.manager_with_codex(args))
+    }
+
+    /// How such a command ended, well or not.
+    #[track_caller]
+    pub(crate) fn manager_with_codex(&self, args: &[impl AsRef<OsStr>]) -> Ended {
+        self.run_manager(args, &format!("{}:/usr/bin:/bin", self.codex_folder().display()))
+    }
+
+    /// Makes a snapshot, asking nobody for the quota, and returns its name.
+    #[track_caller]
+    pub(crate) fn backup(&self) -> String {
+        let data = self.ask(&["backup", "--without-status-check"]);
+        data["snapshot"].as_str().unwrap_or_else(|| panic!("no name in {data}")).to_owned()
+    }
+
+    /// The sidecar of the newest snapshot.
+    #[track_caller]
+    pub(crate) fn newest_snapshot(&self) -> Value {
+        self.ask(&["list"])["snapshots"][0].clone()
+    }
+
+    /// Every snapshot is whole, says `verify`.
+    #[track_caller]
+    pub(crate) fn verify_all(&self) {
+        let data = self.ask(&["verify", "--all"]);
+        let snapshots = data["snapshots"].as_array().expect("a list of snapshots");
+        assert!(!snapshots.is_empty(), "{data}");
+        for snapshot in snapshots {
+            assert_eq!(snapshot["verdict"], "ok", "{snapshot}");
+        }
+    }
+
+    fn run_manager(&self, args: &[impl AsRef<OsStr>], path: &str) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
+        self.clean(&mut command).env("PATH", path);
+        command.arg("--home").arg(self.place("manager"));
+        command.arg("--codex-home").arg(self.home().path());
+        command.args(args).arg("--json");
+        Running::start(&mut command, PATIENCE).wait()
+    }
+}
+
+/// The one document on standard output.
+#[track_caller]
+pub(crate) fn envelope(ended: &Ended) -> Value {
+    let parsed = serde_json::from_str(&ended.stdout);
+    parsed.unwrap_or_else(|error| panic!("{error} in {ended:?}"))
+}
+
+#[track_caller]
+fn data(ended: &Ended) -> Value {
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    let envelope = envelope(ended);
+    assert_eq!(envelope["ok"], true, "{envelope}");
+    envelope["data"].clone()
+}
