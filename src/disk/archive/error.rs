@@ -125,7 +125,8 @@ impl ArchiveError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Corrupt { .. } | Self::CorruptFile { .. } => {
-                "use another snapshot; `codex-manager verify` names everything that is damaged".to_owned()
+                "use another snapshot; `codex-manager verify` names everything that is damaged"
+                    .to_owned()
             }
             Self::Name(_) | Self::SameName { .. } | Self::Reserved { .. } => {
                 "rename it, or leave it out with config `exclude`".to_owned()

@@ -48,13 +48,19 @@ impl Archive {
         let file = open_regular(path)?;
         let bytes = file.metadata().map_err(ArchiveError::reading)?.len();
         let mut start = Vec::new();
-        Section::new(&file, 0, bytes.min(16)).read_to_end(&mut start).map_err(ArchiveError::reading)?;
+        Section::new(&file, 0, bytes.min(16))
+            .read_to_end(&mut start)
+            .map_err(ArchiveError::reading)?;
         let mut end = Vec::new();
         let footer_at = bytes.saturating_sub(FOOTER_BYTES);
-        Section::new(&file, footer_at, bytes).read_to_end(&mut end).map_err(ArchiveError::reading)?;
+        Section::new(&file, footer_at, bytes)
+            .read_to_end(&mut end)
+            .map_err(ArchiveError::reading)?;
 
         let inner = match read_footer(&end) {
-            Some(toc_offset) => Inner::Seekable(Seekable::open(file, toc_offset, footer_at, limits)?),
+            Some(toc_offset) => {
+                Inner::Seekable(Seekable::open(file, toc_offset, footer_at, limits)?)
+            }
             None if is_frame(&start) => {
                 return Err(ArchiveError::corrupt(footer_at, "the footer is damaged or cut off"));
             }

@@ -48,7 +48,8 @@ impl Plain {
         if let Some(entries) = self.entries.get() {
             return Ok(entries);
         }
-        let found = self.pass(&mut Listing { progress: &mut |_| {}, stop: &AtomicBool::new(false) })?;
+        let found =
+            self.pass(&mut Listing { progress: &mut |_| {}, stop: &AtomicBool::new(false) })?;
         Ok(self.entries.get_or_init(|| found))
     }
 
@@ -149,7 +150,11 @@ impl Plain {
             names.insert(&entry.name, entry.is_dir())?;
             total = total.saturating_add(entry.size());
             if let Some(limit) = self.limits.total_unpacked.filter(|limit| total > *limit) {
-                return Err(ArchiveError::TooMuch { what: "bytes of content", found: total, limit });
+                return Err(ArchiveError::TooMuch {
+                    what: "bytes of content",
+                    found: total,
+                    limit,
+                });
             }
             visitor.entry(entries.len(), &entry)?;
             content(stream, &entry, visitor)?;

@@ -66,7 +66,8 @@ impl Seekable {
         let member = bytes_of(&file, toc_offset, footer_at).map_err(ArchiveError::reading)?;
         // A small file must not cost much memory: tables of contents shrink to a fifth, hardly ever more.
         let cap = packed.saturating_mul(100).max(4 << 20).min(limits.toc);
-        let damaged = |what| ArchiveError::corrupt(toc_offset, format!("its table of contents: {what}"));
+        let damaged =
+            |what| ArchiveError::corrupt(toc_offset, format!("its table of contents: {what}"));
         let tail = open_frame(&member, cap).map_err(damaged)?;
         drop(member);
 
@@ -79,7 +80,8 @@ impl Seekable {
             }
             _ => return Err(damaged("it has another name")),
         };
-        let split = usize::try_from(size).ok().and_then(|size| headers.input.split_at_checked(size));
+        let split =
+            usize::try_from(size).ok().and_then(|size| headers.input.split_at_checked(size));
         let (json, rest) = split.ok_or_else(|| damaged("it is cut off"))?;
         if as_u64(rest.len()) != padding(size) + 1024 || rest.iter().any(|byte| *byte != 0) {
             return Err(damaged("something hides behind it"));
@@ -154,11 +156,7 @@ impl Seekable {
         let failed = AtomicBool::new(false);
         let stop = how.stop;
         // The first error counts and ends the others' work.
-        let mut first = |result: Result<(), ArchiveError>| {
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            result
-        };
-        self.on_all_threads(how.progress, stop, &mut first, |index, said| {
+        self.on_all_threads(how.progress, stop, &mut |result| result, |index, said| {
             let Some((entry, name)) =
                 self.toc.entries.get(index).zip(plan.files.get(index).and_then(Option::as_ref))
             else {
@@ -202,7 +200,11 @@ impl Seekable {
         work: impl Fn(usize, &Sender<Result<u64, ArchiveError>>) + Sync,
     ) -> Result<(), ArchiveError> {
         let count = self.toc.entries.len();
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(8).min(count);
+        let processors = thread::available_parallelism().map_or(1, usize::from).min(8);
+        // A thread costs about as much as some hundred KiB of work.
+        let content = self.toc.entries.iter().map(Entry::size).fold(0, u64::saturating_add);
+        let worth = usize::try_from(content >> 18).unwrap_or(usize::MAX).saturating_add(1);
+        let threads = processors.min(worth).min(count);
         let next = AtomicUsize::new(0);
         let take = |said: &Sender<_>| {
             loop {
