@@ -102,7 +102,7 @@ impl Archive {
         }
     }
 
-    /// Bytes of content of all its files; errors as [`Archive::entries`].
+    /// Bytes of content of all its files.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@ use super::extract::{self, Plan, go_on, is_executable};
 use super::gzip::{FRAME_PREFIX, frame_bytes, open_chunk, open_frame};
 use super::open::bytes_of;
 use super::tarball::{Headers, Item, padding};
+use super::target::Destination;
 use super::toc::{TOC_NAME, Toc, as_u64, digest_text, sha256};
 use super::write::FRAME;
 use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
@@ -131,7 +132,7 @@ impl Seekable {
             go_on(stop)?;
             note(self.check_gap(gap))?;
         }
-        self.on_all_threads(progress, stop, &mut note, |index, said| {
+        self.on_all_threads(progress, stop, &mut note, |(), index, said| {
             for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
                 if stop.load(Ordering::Relaxed) {
                     return;
@@ -156,32 +157,37 @@ impl Seekable {
         let failed = AtomicBool::new(false);
         let stop = how.stop;
         // The first error counts and ends the others' work.
-        self.on_all_threads(how.progress, stop, &mut |result| result, |index, said| {
-            let Some((entry, name)) =
-                self.toc.entries.get(index).zip(plan.files.get(index).and_then(Option::as_ref))
-            else {
-                return;
-            };
-            if failed.load(Ordering::Relaxed) {
-                return;
-            }
-            let done = self.extract_file(into, index, entry, name, stop);
-            failed.fetch_or(done.is_err(), Ordering::Relaxed);
-            let _ = said.send(done.map(|()| entry.size()));
-        })?;
+        self.on_all_threads(
+            how.progress,
+            stop,
+            &mut |result| result,
+            |destination, index, said| {
+                let Some((entry, name)) =
+                    self.toc.entries.get(index).zip(plan.files.get(index).and_then(Option::as_ref))
+                else {
+                    return;
+                };
+                if failed.load(Ordering::Relaxed) {
+                    return;
+                }
+                let done = opened(destination, into)
+                    .and_then(|opened| self.extract_file(opened, index, entry, name, stop));
+                failed.fetch_or(done.is_err(), Ordering::Relaxed);
+                let _ = said.send(done.map(|()| entry.size()));
+            },
+        )?;
         plan.complete(into)
     }
 
     fn extract_file(
         &self,
-        into: &Path,
+        destination: &mut Destination,
         index: usize,
         entry: &Entry,
         name: &EntryName,
         stop: &AtomicBool,
     ) -> Result<(), ArchiveError> {
         let writing = |source| extract::writing(name, source);
-        let mut destination = extract::open(into)?;
         let mut file = destination.file(name, is_executable(entry)).map_err(writing)?;
         for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
             go_on(stop)?;
@@ -192,12 +198,13 @@ impl Seekable {
 
     /// Runs `work` once for every entry's index, on as many threads as there are processors, and hears
     /// in this one what they said: bytes done, or an error for `judge`.
-    fn on_all_threads(
+    /// Each thread keeps something of its own from one index to the next.
+    fn on_all_threads<Own: Default>(
         &self,
         progress: &mut dyn FnMut(u64),
         stop: &AtomicBool,
         judge: &mut dyn FnMut(Result<(), ArchiveError>) -> Result<(), ArchiveError>,
-        work: impl Fn(usize, &Sender<Result<u64, ArchiveError>>) + Sync,
+        work: impl Fn(&mut Own, usize, &Sender<Result<u64, ArchiveError>>) + Sync,
     ) -> Result<(), ArchiveError> {
         let count = self.toc.entries.len();
         let processors = thread::available_parallelism().map_or(1, usize::from).min(8);
@@ -207,12 +214,13 @@ impl Seekable {
         let threads = processors.min(worth).min(count);
         let next = AtomicUsize::new(0);
         let take = |said: &Sender<_>| {
+            let mut own = Own::default();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= count || stop.load(Ordering::Relaxed) {
                     break;
                 }
-                work(index, said);
+                work(&mut own, index, said);
             }
         };
         let (said, heard) = channel();
@@ -340,5 +348,16 @@ impl Seekable {
             return Err(damaged("an empty gzip member"));
         }
         Ok((content, frame_end))
+    }
+}
+
+/// What a thread unpacks into, opened when it has its first file.
+fn opened<'a>(
+    own: &'a mut Option<Destination>,
+    into: &Path,
+) -> Result<&'a mut Destination, ArchiveError> {
+    match own {
+        Some(destination) => Ok(destination),
+        None => Ok(own.insert(extract::open(into)?)),
     }
 }

@@ -234,7 +234,7 @@ mod paths {
         }
 
         pub(in super::super) fn dir(&mut self, name: &EntryName) -> io::Result<()> {
-            fs::create_dir_all(self.path(name))
+            fs::create_dir_all(self.path(name)?)
         }
 
         pub(in super::super) fn file(
@@ -245,7 +245,7 @@ mod paths {
             if let Some(parent) = name.parent() {
                 self.dir(&parent)?;
             }
-            let file = OpenOptions::new().write(true).create_new(true).open(self.path(name))?;
+            let file = OpenOptions::new().write(true).create_new(true).open(self.path(name)?)?;
             Ok(NewFile { file, length: 0 })
         }
 
@@ -270,8 +270,12 @@ mod paths {
             Ok(())
         }
 
-        fn path(&self, name: &EntryName) -> PathBuf {
-            name.components().fold(self.root.clone(), |path, part| path.join(part))
+        fn path(&self, name: &EntryName) -> io::Result<PathBuf> {
+            // A colon opens another stream of a file; the rest cannot be in a name there.
+            if name.as_str().contains([':', '<', '>', '"', '|', '?', '*']) {
+                return Err(invalid("this system has no such names"));
+            }
+            Ok(name.components().fold(self.root.clone(), |path, part| path.join(part)))
         }
     }
 

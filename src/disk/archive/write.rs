@@ -122,7 +122,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// Those of names; [`ArchiveError::TooMuch`] from 8 GiB on (a tar header cannot say it without a
+    /// Those of names; [`ArchiveError::TooLarge`] from 8 GiB on (a tar header cannot say it without a
     /// second opinion); [`ArchiveError::ContentChanged`] if `content` has fewer or more bytes,
     /// [`ArchiveError::Source`] if it fails; those of writing.
     pub fn file(
@@ -134,8 +134,7 @@ impl<W: Write> Writer<W> {
         content: &mut dyn Read,
     ) -> Result<FileSummary, ArchiveError> {
         if size > OCTAL_11 {
-            let what = "bytes of one file";
-            return Err(ArchiveError::TooMuch { what, found: size, limit: OCTAL_11 });
+            return Err(ArchiveError::TooLarge { name: name.clone(), size });
         }
         self.announce(name, Node::File { size }, mode, modified)?;
         self.torn = true;

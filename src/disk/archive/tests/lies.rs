@@ -105,7 +105,7 @@ fn a_chunk_that_is_missing_doubled_or_out_of_place_is_found_out() {
     assert!(change(&|lines| lines.push(lines[3].clone())).contains("a chunk too many"));
     assert!(change(&|lines| lines[2]["name"] = json!("other")).contains("of another file"));
     let later = |lines: &mut Vec<Value>| {
-        lines[1]["offset"] = json!(lines[1]["offset"].as_u64().unwrap() + 1)
+        lines[1]["offset"] = json!(lines[1]["offset"].as_u64().unwrap() + 1);
     };
     assert!(change(&later).contains("between two chunks"));
 }

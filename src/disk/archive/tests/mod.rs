@@ -407,7 +407,7 @@ fn content_of_another_size_spoils_the_archive() {
 fn a_file_that_no_tar_header_can_size_is_refused_before_it_is_read() {
     let mut writer = Writer::new(Vec::new(), 6, 1);
     let error = writer.file(&name("a"), 0o600, TIME, 8 << 30, &mut std::io::empty()).unwrap_err();
-    assert!(matches!(error, ArchiveError::TooMuch { .. }));
+    assert!(matches!(error, ArchiveError::TooLarge { .. }));
 }
 
 #[test]
@@ -569,5 +569,33 @@ fn progress_adds_up_to_the_content() {
         let mut sum = 0;
         archive.verify(&mut |bytes| sum += bytes, &AtomicBool::new(false)).unwrap();
         assert_eq!(sum, archive.content_bytes().unwrap());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #[test]
+    fn a_mangled_archive_is_refused_or_the_same(
+        seekable in any::<bool>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = if seekable { write(&small(), 1).0 } else { plain(&small()) };
+        let good = bytes.clone();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let desk = Desk::with(&bytes);
+        match desk.unpack() {
+            Ok(_) => {
+                prop_assert!(!seekable || bytes == good);
+                prop_assert_eq!(on_disk(&desk.dir.path().join("into")), sorted(small()));
+            }
+            Err(error) => prop_assert!(error.is_corrupt() || error.is_hostile(), "{}", error),
+        }
     }
 }
