@@ -4,6 +4,7 @@
 //! headers that the table implies and nothing else. So members tile the file, and any tar sees the
 //! same tree.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,6 +29,7 @@ const _: () = assert!(FRAME < 2 * (1 << 20) - (64 << 10));
 pub(super) struct Seekable {
     file: File,
     toc: Toc,
+    by_name: HashMap<EntryName, usize>,
     toc_offset: u64,
     toc_digest: String,
     limits: Limits,
@@ -89,7 +91,9 @@ impl Seekable {
         }
         let toc = Toc::parse(json, toc_offset, limits)?;
         let toc_digest = digest_text(&sha256(json));
-        Ok(Self { file, toc, toc_offset, toc_digest, limits: limits.clone() })
+        let names = toc.entries.iter().map(|entry| entry.name.clone());
+        let by_name = names.enumerate().map(|(index, name)| (name, index)).collect();
+        Ok(Self { file, toc, by_name, toc_offset, toc_digest, limits: limits.clone() })
     }
 
     pub(super) fn toc_digest(&self) -> &str {
@@ -101,9 +105,25 @@ impl Seekable {
     }
 
     pub(super) fn chunks(&self, name: &EntryName) -> Option<&[Chunk]> {
-        let mut all = self.toc.entries.iter().zip(&self.toc.chunks);
-        let is_it = |entry: &Entry| entry.name == *name && matches!(entry.node, Node::File { .. });
-        all.find(|(entry, _)| is_it(entry)).map(|(_, chunks)| chunks.as_slice())
+        let index = self.index(name)?;
+        self.toc.chunks.get(index).map(Vec::as_slice)
+    }
+
+    /// The compressed member of a file's chunk, checked against its digest.
+    pub(super) fn member(&self, name: &EntryName, number: usize) -> Result<Vec<u8>, ArchiveError> {
+        let index = self.index(name);
+        let chunk = index.and_then(|index| self.toc.chunks.get(index)?.get(number));
+        match index.zip(chunk) {
+            Some((index, chunk)) => self.packed(index, number, chunk),
+            None => Err(ArchiveError::NotAFile { name: name.clone() }),
+        }
+    }
+
+    /// Which entry the file of this name is.
+    fn index(&self, name: &EntryName) -> Option<usize> {
+        let index = *self.by_name.get(name)?;
+        let is_file = |entry: &Entry| matches!(entry.node, Node::File { .. });
+        self.toc.entries.get(index).is_some_and(is_file).then_some(index)
     }
 
     /// The content of the file with this index, verified.
@@ -246,22 +266,31 @@ impl Seekable {
 
     /// The verified content of one chunk.
     fn chunk(&self, index: usize, number: usize, chunk: &Chunk) -> Result<Vec<u8>, ArchiveError> {
-        let damaged = |what: &str| {
-            let name = self.toc.entries.get(index).map(|entry| entry.name.clone());
-            let (chunk, offset) = (Some(as_u64(number)), chunk.offset);
-            let problem = Box::new(Problem { name, chunk, offset, what: what.to_owned() });
-            ArchiveError::CorruptFile { problem }
-        };
-        let end = chunk.offset.saturating_add(chunk.member_size);
-        let member = bytes_of(&self.file, chunk.offset, end).map_err(ArchiveError::reading)?;
-        if sha256(&member) != chunk.member_digest {
-            return Err(damaged("its compressed bytes do not match their digest"));
-        }
+        let member = self.packed(index, number, chunk)?;
+        let damaged = |what: &str| self.damaged(index, number, chunk, what);
         let content = open_chunk(&member, chunk.size).map_err(damaged)?;
         if sha256(&content) != chunk.digest {
             return Err(damaged("its content does not match its digest"));
         }
         Ok(content)
+    }
+
+    /// The verified member of one chunk.
+    fn packed(&self, index: usize, number: usize, chunk: &Chunk) -> Result<Vec<u8>, ArchiveError> {
+        let end = chunk.offset.saturating_add(chunk.member_size);
+        let member = bytes_of(&self.file, chunk.offset, end).map_err(ArchiveError::reading)?;
+        if sha256(&member) != chunk.member_digest {
+            let what = "its compressed bytes do not match their digest";
+            return Err(self.damaged(index, number, chunk, what));
+        }
+        Ok(member)
+    }
+
+    fn damaged(&self, index: usize, number: usize, chunk: &Chunk, what: &str) -> ArchiveError {
+        let name = self.toc.entries.get(index).map(|entry| entry.name.clone());
+        let (chunk, offset) = (Some(as_u64(number)), chunk.offset);
+        let problem = Box::new(Problem { name, chunk, offset, what: what.to_owned() });
+        ArchiveError::CorruptFile { problem }
     }
 
     /// The stretches between chunks, from the first byte to the table of contents.
