@@ -79,11 +79,19 @@ pub enum ArchiveError {
         /// Bytes announced.
         expected: u64,
     },
-    /// A caller's placement puts a file's name on two entries, or reading was asked of no file.
+    /// The content of a directory or link was asked for.
     #[error("{name} is not a regular file of the archive")]
     NotAFile {
         /// The entry.
         name: EntryName,
+    },
+    /// A file whose size no tar header of ours can state.
+    #[error("{name} has {size} bytes; an archive holds files of less than 8 GiB")]
+    TooLarge {
+        /// The file.
+        name: EntryName,
+        /// Its size in bytes.
+        size: u64,
     },
     /// More than a limit allows.
     #[error("{what}: {found}, the limit is {limit}")]
@@ -125,11 +133,13 @@ impl ArchiveError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Corrupt { .. } | Self::CorruptFile { .. } => {
-                "use another snapshot; `codex-manager verify` names everything that is damaged".to_owned()
+                "use another snapshot; `codex-manager verify` names everything that is damaged"
+                    .to_owned()
             }
             Self::Name(_) | Self::SameName { .. } | Self::Reserved { .. } => {
                 "rename it, or leave it out with config `exclude`".to_owned()
             }
+            Self::TooLarge { .. } => "leave it out with config `exclude`".to_owned(),
             Self::ContentChanged { .. } => "try again when nothing writes to it".to_owned(),
             Self::TooMuch { .. } => "if you trust this archive, raise the limit".to_owned(),
             Self::Io { source, .. } | Self::Destination { source, .. }
@@ -152,7 +162,6 @@ impl ArchiveError {
                 | Self::InvalidTarget { .. }
                 | Self::TooMuch { .. }
                 | Self::Hostile { .. }
-                | Self::NotRegular { .. }
         )
     }
 

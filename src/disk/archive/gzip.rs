@@ -11,11 +11,9 @@ use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompr
 /// Header of a chunk member: deflate, no flags, no time, unknown system.
 const CHUNK_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// Start of a frame: the same with an extra field of 12 bytes, subfield `CM` of 8.
-const FRAME_HEADER: [u8; 16] =
-    [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 12, 0, b'C', b'M', 8, 0];
+const FRAME_HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 12, 0, b'C', b'M', 8, 0];
 /// Start of the footer: an extra field of 26 bytes, subfield `SG` of 22.
-const FOOTER_HEADER: [u8; 16] =
-    [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 26, 0, b'S', b'G', 22, 0];
+const FOOTER_HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 26, 0, b'S', b'G', 22, 0];
 /// What ends the footer: the magic, one empty stored block, CRC and length of nothing.
 const FOOTER_TAIL: [u8; 19] =
     [b'S', b'T', b'A', b'R', b'G', b'Z', 1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -12,8 +12,8 @@ mod name;
 mod open;
 mod plain;
 mod seekable;
-mod target;
 mod tarball;
+mod target;
 #[cfg(test)]
 mod tests;
 mod toc;

@@ -158,7 +158,8 @@ impl NameSet {
     /// and case folding; [`ArchiveError::BelowFile`] if a file or link lies where a directory is needed.
     pub fn insert(&mut self, name: &EntryName, is_dir: bool) -> Result<(), ArchiveError> {
         let folded = name.folded();
-        for ((end, _), (spelled_end, _)) in folded.match_indices('/').zip(name.0.match_indices('/')) {
+        for ((end, _), (spelled_end, _)) in folded.match_indices('/').zip(name.0.match_indices('/'))
+        {
             let (key, spelled) = (folded.get(..end), name.0.get(..spelled_end));
             if let (Some(key), Some(spelled)) = (key, spelled) {
                 self.pass_through(key, spelled, name)?;
@@ -174,10 +175,9 @@ impl NameSet {
                 known.what = What::Dir;
                 Ok(())
             }
-            Some(known) => Err(ArchiveError::SameName {
-                name: name.0.clone(),
-                other: known.spelled.clone(),
-            }),
+            Some(known) => {
+                Err(ArchiveError::SameName { name: name.0.clone(), other: known.spelled.clone() })
+            }
         }
     }
 
@@ -193,10 +193,9 @@ impl NameSet {
                 self.known.insert(key.to_owned(), known);
                 Ok(())
             }
-            Some(known) if known.what == What::Leaf => Err(ArchiveError::BelowFile {
-                name: name.0.clone(),
-                file: known.spelled.clone(),
-            }),
+            Some(known) if known.what == What::Leaf => {
+                Err(ArchiveError::BelowFile { name: name.0.clone(), file: known.spelled.clone() })
+            }
             Some(known) if known.spelled != spelled => Err(ArchiveError::SameName {
                 name: spelled.to_owned(),
                 other: known.spelled.clone(),
@@ -307,7 +306,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn names_that_only_look_different_are_one() {
-        set(&["a", "b/c", "b"],           "");
+        set(&["a", "b/c", "b/"],          "");
         set(&["b/", "b/c", "b/d/e"],      "");
         set(&["b/c", "b/"],               "");                     // a directory may come after its content
         set(&["a", "a"],                  "same name as a");

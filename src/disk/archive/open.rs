@@ -48,13 +48,19 @@ impl Archive {
         let file = open_regular(path)?;
         let bytes = file.metadata().map_err(ArchiveError::reading)?.len();
         let mut start = Vec::new();
-        Section::new(&file, 0, bytes.min(16)).read_to_end(&mut start).map_err(ArchiveError::reading)?;
+        Section::new(&file, 0, bytes.min(16))
+            .read_to_end(&mut start)
+            .map_err(ArchiveError::reading)?;
         let mut end = Vec::new();
         let footer_at = bytes.saturating_sub(FOOTER_BYTES);
-        Section::new(&file, footer_at, bytes).read_to_end(&mut end).map_err(ArchiveError::reading)?;
+        Section::new(&file, footer_at, bytes)
+            .read_to_end(&mut end)
+            .map_err(ArchiveError::reading)?;
 
         let inner = match read_footer(&end) {
-            Some(toc_offset) => Inner::Seekable(Seekable::open(file, toc_offset, footer_at, limits)?),
+            Some(toc_offset) => {
+                Inner::Seekable(Seekable::open(file, toc_offset, footer_at, limits)?)
+            }
             None if is_frame(&start) => {
                 return Err(ArchiveError::corrupt(footer_at, "the footer is damaged or cut off"));
             }
@@ -96,7 +102,7 @@ impl Archive {
         }
     }
 
-    /// Bytes of content of all its files; errors as [`Archive::entries`].
+    /// Bytes of content of all its files.
     ///
     /// # Errors
     ///
@@ -110,6 +116,19 @@ impl Archive {
         match &self.inner {
             Inner::Seekable(archive) => archive.chunks(name),
             Inner::Plain(_) => None,
+        }
+    }
+
+    /// The compressed member of a file's chunk, checked against its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::NotAFile`] if there is no such chunk, [`ArchiveError::CorruptFile`] if it is
+    /// damaged, [`ArchiveError::Io`] if it cannot be read.
+    pub(super) fn member(&self, name: &EntryName, number: usize) -> Result<Vec<u8>, ArchiveError> {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.member(name, number),
+            Inner::Plain(_) => Err(ArchiveError::NotAFile { name: name.clone() }),
         }
     }
 

@@ -45,10 +45,15 @@ impl Plain {
     }
 
     pub(super) fn entries(&self) -> Result<&[Entry], ArchiveError> {
+        self.listed(&AtomicBool::new(false))
+    }
+
+    /// The entries, from a pass that can be stopped if there was none yet.
+    fn listed(&self, stop: &AtomicBool) -> Result<&[Entry], ArchiveError> {
         if let Some(entries) = self.entries.get() {
             return Ok(entries);
         }
-        let found = self.pass(&mut Listing { progress: &mut |_| {}, stop: &AtomicBool::new(false) })?;
+        let found = self.pass(&mut Listing { progress: &mut |_| {}, stop })?;
         Ok(self.entries.get_or_init(|| found))
     }
 
@@ -90,7 +95,7 @@ impl Plain {
         how: &mut Extraction<'_>,
     ) -> Result<Extracted, ArchiveError> {
         // The first pass vouches for the whole archive before anything is written.
-        let entries = self.entries()?;
+        let entries = self.listed(how.stop)?;
         let plan = Plan::new(entries, how)?;
         let mut unpacking = Unpacking {
             plan: &plan,
@@ -149,7 +154,11 @@ impl Plain {
             names.insert(&entry.name, entry.is_dir())?;
             total = total.saturating_add(entry.size());
             if let Some(limit) = self.limits.total_unpacked.filter(|limit| total > *limit) {
-                return Err(ArchiveError::TooMuch { what: "bytes of content", found: total, limit });
+                return Err(ArchiveError::TooMuch {
+                    what: "bytes of content",
+                    found: total,
+                    limit,
+                });
             }
             visitor.entry(entries.len(), &entry)?;
             content(stream, &entry, visitor)?;

@@ -4,6 +4,7 @@
 //! headers that the table implies and nothing else. So members tile the file, and any tar sees the
 //! same tree.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use super::extract::{self, Plan, go_on, is_executable};
 use super::gzip::{FRAME_PREFIX, frame_bytes, open_chunk, open_frame};
 use super::open::bytes_of;
 use super::tarball::{Headers, Item, padding};
+use super::target::Destination;
 use super::toc::{TOC_NAME, Toc, as_u64, digest_text, sha256};
 use super::write::FRAME;
 use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
@@ -27,6 +29,7 @@ const _: () = assert!(FRAME < 2 * (1 << 20) - (64 << 10));
 pub(super) struct Seekable {
     file: File,
     toc: Toc,
+    by_name: HashMap<EntryName, usize>,
     toc_offset: u64,
     toc_digest: String,
     limits: Limits,
@@ -66,7 +69,8 @@ impl Seekable {
         let member = bytes_of(&file, toc_offset, footer_at).map_err(ArchiveError::reading)?;
         // A small file must not cost much memory: tables of contents shrink to a fifth, hardly ever more.
         let cap = packed.saturating_mul(100).max(4 << 20).min(limits.toc);
-        let damaged = |what| ArchiveError::corrupt(toc_offset, format!("its table of contents: {what}"));
+        let damaged =
+            |what| ArchiveError::corrupt(toc_offset, format!("its table of contents: {what}"));
         let tail = open_frame(&member, cap).map_err(damaged)?;
         drop(member);
 
@@ -79,14 +83,17 @@ impl Seekable {
             }
             _ => return Err(damaged("it has another name")),
         };
-        let split = usize::try_from(size).ok().and_then(|size| headers.input.split_at_checked(size));
+        let split =
+            usize::try_from(size).ok().and_then(|size| headers.input.split_at_checked(size));
         let (json, rest) = split.ok_or_else(|| damaged("it is cut off"))?;
         if as_u64(rest.len()) != padding(size) + 1024 || rest.iter().any(|byte| *byte != 0) {
             return Err(damaged("something hides behind it"));
         }
         let toc = Toc::parse(json, toc_offset, limits)?;
         let toc_digest = digest_text(&sha256(json));
-        Ok(Self { file, toc, toc_offset, toc_digest, limits: limits.clone() })
+        let names = toc.entries.iter().map(|entry| entry.name.clone());
+        let by_name = names.enumerate().map(|(index, name)| (name, index)).collect();
+        Ok(Self { file, toc, by_name, toc_offset, toc_digest, limits: limits.clone() })
     }
 
     pub(super) fn toc_digest(&self) -> &str {
@@ -98,9 +105,25 @@ impl Seekable {
     }
 
     pub(super) fn chunks(&self, name: &EntryName) -> Option<&[Chunk]> {
-        let mut all = self.toc.entries.iter().zip(&self.toc.chunks);
-        let is_it = |entry: &Entry| entry.name == *name && matches!(entry.node, Node::File { .. });
-        all.find(|(entry, _)| is_it(entry)).map(|(_, chunks)| chunks.as_slice())
+        let index = self.index(name)?;
+        self.toc.chunks.get(index).map(Vec::as_slice)
+    }
+
+    /// The compressed member of a file's chunk, checked against its digest.
+    pub(super) fn member(&self, name: &EntryName, number: usize) -> Result<Vec<u8>, ArchiveError> {
+        let index = self.index(name);
+        let chunk = index.and_then(|index| self.toc.chunks.get(index)?.get(number));
+        match index.zip(chunk) {
+            Some((index, chunk)) => self.packed(index, number, chunk),
+            None => Err(ArchiveError::NotAFile { name: name.clone() }),
+        }
+    }
+
+    /// Which entry the file of this name is.
+    fn index(&self, name: &EntryName) -> Option<usize> {
+        let index = *self.by_name.get(name)?;
+        let is_file = |entry: &Entry| matches!(entry.node, Node::File { .. });
+        self.toc.entries.get(index).is_some_and(is_file).then_some(index)
     }
 
     /// The content of the file with this index, verified.
@@ -129,7 +152,7 @@ impl Seekable {
             go_on(stop)?;
             note(self.check_gap(gap))?;
         }
-        self.on_all_threads(progress, stop, &mut note, |index, said| {
+        self.on_all_threads(progress, stop, &mut note, |(), index, said| {
             for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
                 if stop.load(Ordering::Relaxed) {
                     return;
@@ -154,36 +177,37 @@ impl Seekable {
         let failed = AtomicBool::new(false);
         let stop = how.stop;
         // The first error counts and ends the others' work.
-        let mut first = |result: Result<(), ArchiveError>| {
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            result
-        };
-        self.on_all_threads(how.progress, stop, &mut first, |index, said| {
-            let Some((entry, name)) =
-                self.toc.entries.get(index).zip(plan.files.get(index).and_then(Option::as_ref))
-            else {
-                return;
-            };
-            if failed.load(Ordering::Relaxed) {
-                return;
-            }
-            let done = self.extract_file(into, index, entry, name, stop);
-            failed.fetch_or(done.is_err(), Ordering::Relaxed);
-            let _ = said.send(done.map(|()| entry.size()));
-        })?;
+        self.on_all_threads(
+            how.progress,
+            stop,
+            &mut |result| result,
+            |destination, index, said| {
+                let Some((entry, name)) =
+                    self.toc.entries.get(index).zip(plan.files.get(index).and_then(Option::as_ref))
+                else {
+                    return;
+                };
+                if failed.load(Ordering::Relaxed) {
+                    return;
+                }
+                let done = opened(destination, into)
+                    .and_then(|opened| self.extract_file(opened, index, entry, name, stop));
+                failed.fetch_or(done.is_err(), Ordering::Relaxed);
+                let _ = said.send(done.map(|()| entry.size()));
+            },
+        )?;
         plan.complete(into)
     }
 
     fn extract_file(
         &self,
-        into: &Path,
+        destination: &mut Destination,
         index: usize,
         entry: &Entry,
         name: &EntryName,
         stop: &AtomicBool,
     ) -> Result<(), ArchiveError> {
         let writing = |source| extract::writing(name, source);
-        let mut destination = extract::open(into)?;
         let mut file = destination.file(name, is_executable(entry)).map_err(writing)?;
         for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
             go_on(stop)?;
@@ -194,23 +218,29 @@ impl Seekable {
 
     /// Runs `work` once for every entry's index, on as many threads as there are processors, and hears
     /// in this one what they said: bytes done, or an error for `judge`.
-    fn on_all_threads(
+    /// Each thread keeps something of its own from one index to the next.
+    fn on_all_threads<Own: Default>(
         &self,
         progress: &mut dyn FnMut(u64),
         stop: &AtomicBool,
         judge: &mut dyn FnMut(Result<(), ArchiveError>) -> Result<(), ArchiveError>,
-        work: impl Fn(usize, &Sender<Result<u64, ArchiveError>>) + Sync,
+        work: impl Fn(&mut Own, usize, &Sender<Result<u64, ArchiveError>>) + Sync,
     ) -> Result<(), ArchiveError> {
         let count = self.toc.entries.len();
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(8).min(count);
+        let processors = thread::available_parallelism().map_or(1, usize::from).min(8);
+        // A thread costs about as much as some hundred KiB of work.
+        let content = self.toc.entries.iter().map(Entry::size).fold(0, u64::saturating_add);
+        let worth = usize::try_from(content >> 18).unwrap_or(usize::MAX).saturating_add(1);
+        let threads = processors.min(worth).min(count);
         let next = AtomicUsize::new(0);
         let take = |said: &Sender<_>| {
+            let mut own = Own::default();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= count || stop.load(Ordering::Relaxed) {
                     break;
                 }
-                work(index, said);
+                work(&mut own, index, said);
             }
         };
         let (said, heard) = channel();
@@ -236,22 +266,31 @@ impl Seekable {
 
     /// The verified content of one chunk.
     fn chunk(&self, index: usize, number: usize, chunk: &Chunk) -> Result<Vec<u8>, ArchiveError> {
-        let damaged = |what: &str| {
-            let name = self.toc.entries.get(index).map(|entry| entry.name.clone());
-            let (chunk, offset) = (Some(as_u64(number)), chunk.offset);
-            let problem = Box::new(Problem { name, chunk, offset, what: what.to_owned() });
-            ArchiveError::CorruptFile { problem }
-        };
-        let end = chunk.offset.saturating_add(chunk.member_size);
-        let member = bytes_of(&self.file, chunk.offset, end).map_err(ArchiveError::reading)?;
-        if sha256(&member) != chunk.member_digest {
-            return Err(damaged("its compressed bytes do not match their digest"));
-        }
+        let member = self.packed(index, number, chunk)?;
+        let damaged = |what: &str| self.damaged(index, number, chunk, what);
         let content = open_chunk(&member, chunk.size).map_err(damaged)?;
         if sha256(&content) != chunk.digest {
             return Err(damaged("its content does not match its digest"));
         }
         Ok(content)
+    }
+
+    /// The verified member of one chunk.
+    fn packed(&self, index: usize, number: usize, chunk: &Chunk) -> Result<Vec<u8>, ArchiveError> {
+        let end = chunk.offset.saturating_add(chunk.member_size);
+        let member = bytes_of(&self.file, chunk.offset, end).map_err(ArchiveError::reading)?;
+        if sha256(&member) != chunk.member_digest {
+            let what = "its compressed bytes do not match their digest";
+            return Err(self.damaged(index, number, chunk, what));
+        }
+        Ok(member)
+    }
+
+    fn damaged(&self, index: usize, number: usize, chunk: &Chunk, what: &str) -> ArchiveError {
+        let name = self.toc.entries.get(index).map(|entry| entry.name.clone());
+        let (chunk, offset) = (Some(as_u64(number)), chunk.offset);
+        let problem = Box::new(Problem { name, chunk, offset, what: what.to_owned() });
+        ArchiveError::CorruptFile { problem }
     }
 
     /// The stretches between chunks, from the first byte to the table of contents.
@@ -338,5 +377,16 @@ impl Seekable {
             return Err(damaged("an empty gzip member"));
         }
         Ok((content, frame_end))
+    }
+}
+
+/// What a thread unpacks into, opened when it has its first file.
+fn opened<'a>(
+    own: &'a mut Option<Destination>,
+    into: &Path,
+) -> Result<&'a mut Destination, ArchiveError> {
+    match own {
+        Some(destination) => Ok(destination),
+        None => Ok(own.insert(extract::open(into)?)),
     }
 }

@@ -231,8 +231,10 @@ struct Header {
 
 impl Header {
     fn parse(block: &[u8; BLOCK]) -> Result<Self, BadHeader> {
-        let field = |start: usize, width: usize| block.get(start..start + width).unwrap_or_default();
-        let sum = octal(field(148, 8)).ok_or(BadHeader::Damaged("a tar checksum is not a number"))?;
+        let field =
+            |start: usize, width: usize| block.get(start..start + width).unwrap_or_default();
+        let sum =
+            octal(field(148, 8)).ok_or(BadHeader::Damaged("a tar checksum is not a number"))?;
         let unsigned: u64 = block.iter().copied().map(u64::from).sum();
         let own: u64 = field(148, 8).iter().copied().map(u64::from).sum();
         if unsigned - own + 8 * 32 != sum {
@@ -242,9 +244,12 @@ impl Header {
             return Err(refuse("a tar header of another dialect than ustar"));
         }
         let number = |start, width, what: &str| {
-            octal(field(start, width)).ok_or_else(|| refuse(format!("{what} is not an octal number")))
+            octal(field(start, width))
+                .ok_or_else(|| refuse(format!("{what} is not an octal number")))
         };
-        let string = |start, width| text(field(start, width)).ok_or_else(|| refuse("bytes hide behind a name"));
+        let string = |start, width| {
+            text(field(start, width)).ok_or_else(|| refuse("bytes hide behind a name"))
+        };
         for (start, width) in [(108, 8), (116, 8)] {
             number(start, width, "an owner")?;
         }

@@ -33,9 +33,7 @@ pub(super) fn stays_inside(name: &EntryName, target: &str) -> bool {
 /// The stretches of `bytes` that must be written, as ranges; the rest are whole blocks of zeros.
 fn stretches(bytes: &[u8]) -> Vec<(usize, &[u8])> {
     let blocks = bytes.chunks(HOLE).enumerate().map(|(index, block)| (index * HOLE, block));
-    blocks
-        .filter(|(_, block)| block.len() < HOLE || block.iter().any(|byte| *byte != 0))
-        .collect()
+    blocks.filter(|(_, block)| block.len() < HOLE || block.iter().any(|byte| *byte != 0)).collect()
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -59,10 +57,8 @@ mod unix {
     use super::super::EntryName;
     use super::{invalid, stretches};
 
-    const DIR: OFlags = OFlags::RDONLY
-        .union(OFlags::DIRECTORY)
-        .union(OFlags::NOFOLLOW)
-        .union(OFlags::CLOEXEC);
+    const DIR: OFlags =
+        OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
     /// An existing private directory that a tree is unpacked into.
     pub(in super::super) struct Destination {
@@ -94,11 +90,8 @@ mod unix {
             executable: bool,
         ) -> io::Result<NewFile> {
             self.walk_to_parent(name)?;
-            let flags = OFlags::WRONLY
-                | OFlags::CREATE
-                | OFlags::EXCL
-                | OFlags::NOFOLLOW
-                | OFlags::CLOEXEC;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mode = if executable { Mode::RWXU } else { Mode::RUSR | Mode::WUSR };
             let fd = openat(self.here(), name.leaf(), flags, mode)?;
             Ok(NewFile { file: File::from(fd), length: 0 })
@@ -241,7 +234,7 @@ mod paths {
         }
 
         pub(in super::super) fn dir(&mut self, name: &EntryName) -> io::Result<()> {
-            fs::create_dir_all(self.path(name))
+            fs::create_dir_all(self.path(name)?)
         }
 
         pub(in super::super) fn file(
@@ -252,7 +245,7 @@ mod paths {
             if let Some(parent) = name.parent() {
                 self.dir(&parent)?;
             }
-            let file = OpenOptions::new().write(true).create_new(true).open(self.path(name))?;
+            let file = OpenOptions::new().write(true).create_new(true).open(self.path(name)?)?;
             Ok(NewFile { file, length: 0 })
         }
 
@@ -277,8 +270,12 @@ mod paths {
             Ok(())
         }
 
-        fn path(&self, name: &EntryName) -> PathBuf {
-            name.components().fold(self.root.clone(), |path, part| path.join(part))
+        fn path(&self, name: &EntryName) -> io::Result<PathBuf> {
+            // A colon opens another stream of a file; the rest cannot be in a name there.
+            if name.as_str().contains([':', '<', '>', '"', '|', '?', '*']) {
+                return Err(invalid("this system has no such names"));
+            }
+            Ok(name.components().fold(self.root.clone(), |path, part| path.join(part)))
         }
     }
 

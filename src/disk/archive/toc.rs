@@ -128,7 +128,8 @@ impl Toc {
     ///
     /// [`ArchiveError::Io`] if it cannot be serialised, which it has no reason not to be.
     pub(super) fn to_json(&self) -> Result<Vec<u8>, ArchiveError> {
-        let lines = self.entries.iter().zip(&self.chunks).flat_map(|(entry, chunks)| lines(entry, chunks));
+        let lines =
+            self.entries.iter().zip(&self.chunks).flat_map(|(entry, chunks)| lines(entry, chunks));
         let document = Document { version: 1, entries: lines.collect() };
         serde_json::to_vec(&document).map_err(|error| ArchiveError::writing(error.into()))
     }
@@ -142,15 +143,21 @@ impl Toc {
     pub(super) fn parse(json: &[u8], end: u64, limits: &Limits) -> Result<Self, ArchiveError> {
         let document: Document = serde_json::from_slice(json).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            ArchiveError::corrupt(end, format!("its table of contents breaks off at {line}:{column}"))
+            ArchiveError::corrupt(
+                end,
+                format!("its table of contents breaks off at {line}:{column}"),
+            )
         })?;
         if document.version != 1 {
             return Err(ArchiveError::hostile("a table of contents of another version than 1"));
         }
-        let mut reading = Reading { toc: Self::default(), names: NameSet::default(), end: 0, total: 0 };
-        for line in document.entries {
+        let mut reading =
+            Reading { toc: Self::default(), names: NameSet::default(), end: 0, total: 0 };
+        for line in &document.entries {
             reading.line(line, limits).map_err(|error| match error {
-                Bad::Place(what) => ArchiveError::corrupt(end, format!("its table of contents: {what}")),
+                Bad::Place(what) => {
+                    ArchiveError::corrupt(end, format!("its table of contents: {what}"))
+                }
                 Bad::Refused(error) => error,
             })?;
         }
@@ -171,7 +178,8 @@ fn lines(entry: &Entry, chunks: &[Chunk]) -> Vec<Line> {
     let modtime = DateTime::from_timestamp(entry.modified, 0)
         .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
     let (size, mode) = (entry.size(), entry.mode);
-    let mut lines = vec![Line { name, r#type: kind, size, modtime, link_name, mode, ..Line::bare() }];
+    let mut lines =
+        vec![Line { name, r#type: kind, size, modtime, link_name, mode, ..Line::bare() }];
     let mut start = 0;
     for (index, chunk) in chunks.iter().enumerate() {
         if index > 0 {
@@ -237,18 +245,18 @@ struct Reading {
 }
 
 impl Reading {
-    fn line(&mut self, line: Line, limits: &Limits) -> Result<(), Bad> {
+    fn line(&mut self, line: &Line, limits: &Limits) -> Result<(), Bad> {
         if line.uid != 0 || line.gid != 0 {
             return Err("an owner".into());
         }
         if line.r#type == Kind::Chunk {
-            return self.further_chunk(&line);
+            return self.further_chunk(line);
         }
         self.whole()?;
         self.entry(line, limits)
     }
 
-    fn entry(&mut self, line: Line, limits: &Limits) -> Result<(), Bad> {
+    fn entry(&mut self, line: &Line, limits: &Limits) -> Result<(), Bad> {
         let refused = |error: ArchiveError| Bad::Refused(error);
         if self.toc.entries.len() >= limits.entries {
             let (found, limit) = (as_u64(limits.entries).saturating_add(1), as_u64(limits.entries));
@@ -285,14 +293,14 @@ impl Reading {
                 let what = "bytes of content";
                 return Err(refused(ArchiveError::TooMuch { what, found: self.total, limit }));
             }
-            let chunk = self.chunk(&line, entry.size(), 0)?;
+            let chunk = self.chunk(line, entry.size(), 0)?;
             let single = chunk.size == entry.size();
             let expected = single.then(|| digest_text(&chunk.digest));
             if line.digest != expected {
                 return Err("a file's digest is not its chunk's".into());
             }
             chunks.push(chunk);
-        } else if line.size != 0 || has_chunk(&line) {
+        } else if line.size != 0 || has_chunk(line) {
             return Err("content of what has none".into());
         }
         self.toc.entries.push(entry);
@@ -313,7 +321,8 @@ impl Reading {
         }
         let size = entry.size();
         // All chunks before this one were full, or the file would be whole already.
-        let at = self.toc.chunks.last().map_or(0, |chunks| as_u64(chunks.len()).saturating_mul(CHUNK));
+        let at =
+            self.toc.chunks.last().map_or(0, |chunks| as_u64(chunks.len()).saturating_mul(CHUNK));
         if at == 0 || at >= size {
             return Err("a chunk too many".into());
         }

@@ -14,7 +14,7 @@ use super::entry::{clamp_time, is_target};
 use super::gzip::{chunk_member, footer, frame_member};
 use super::tarball::{OCTAL_11, header, pad, padding};
 use super::toc::{CHUNK, TOC_NAME, Toc, as_u64, digest_text, sha256};
-use super::{ArchiveError, Chunk, Entry, EntryName, NameSet, Node};
+use super::{Archive, ArchiveError, Chunk, Entry, EntryName, NameSet, Node};
 
 /// Headers gather until a frame has this many bytes.
 pub(super) const FRAME: usize = 1 << 20;
@@ -122,7 +122,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// Those of names; [`ArchiveError::TooMuch`] from 8 GiB on (a tar header cannot say it without a
+    /// Those of names; [`ArchiveError::TooLarge`] from 8 GiB on (a tar header cannot say it without a
     /// second opinion); [`ArchiveError::ContentChanged`] if `content` has fewer or more bytes,
     /// [`ArchiveError::Source`] if it fails; those of writing.
     pub fn file(
@@ -134,8 +134,7 @@ impl<W: Write> Writer<W> {
         content: &mut dyn Read,
     ) -> Result<FileSummary, ArchiveError> {
         if size > OCTAL_11 {
-            let what = "bytes of one file";
-            return Err(ArchiveError::TooMuch { what, found: size, limit: OCTAL_11 });
+            return Err(ArchiveError::TooLarge { name: name.clone(), size });
         }
         self.announce(name, Node::File { size }, mode, modified)?;
         self.torn = true;
@@ -157,13 +156,46 @@ impl<W: Write> Writer<W> {
         if content.take(1).read_to_end(&mut beyond).map_err(source)? > 0 {
             return Err(ArchiveError::ContentChanged { name: name.clone(), expected: size });
         }
-        // The padding belongs to the next frame, so that a chunk's member holds its content alone.
-        let zeros = usize::try_from(padding(size)).unwrap_or(0);
-        self.frame.resize(self.frame.len() + zeros, 0);
-        self.files += 1;
-        self.content_bytes += size;
-        self.torn = false;
+        self.end_file(size);
         Ok(FileSummary { size, chunks })
+    }
+
+    /// Adds a file whose content is that of `source` in another seekable archive, by copying the
+    /// compressed members; each is checked against its digest, so that rot does not spread.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::NotAFile`] if `from` has no chunks to copy from, and [`ArchiveError::CorruptFile`]
+    /// if they are damaged; nothing has been written then and the file can be added by
+    /// [`Writer::file`]. Those of names and of writing.
+    pub fn copy(
+        &mut self,
+        name: &EntryName,
+        mode: u32,
+        modified: i64,
+        from: &Archive,
+        source: &EntryName,
+    ) -> Result<FileSummary, ArchiveError> {
+        let chunks =
+            from.chunks(source).ok_or_else(|| ArchiveError::NotAFile { name: source.clone() })?;
+        for number in 0..chunks.len() {
+            from.member(source, number)?;
+        }
+        let size = chunks.iter().map(|chunk| chunk.size).sum();
+        self.announce(name, Node::File { size }, mode, modified)?;
+        self.torn = true;
+        let entry = self.toc.entries.len().saturating_sub(1);
+        if size > 0 {
+            self.flush_frame()?;
+        }
+        for (number, chunk) in chunks.iter().enumerate() {
+            let member = from.member(source, number)?;
+            let (member_digest, digest) = (chunk.member_digest, chunk.digest);
+            let packing = Packing::Done(Ok(Packed { member, member_digest, digest }));
+            self.enqueue(packing, Kind::Chunk { entry, size: chunk.size })?;
+        }
+        self.end_file(size);
+        Ok(FileSummary { size, chunks: as_u64(chunks.len()) })
     }
 
     /// Writes the table of contents and the footer and hands `out` back, flushed but not synced.
@@ -220,6 +252,15 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    fn end_file(&mut self, size: u64) {
+        // The padding belongs to the next frame, so that a chunk's member holds its content alone.
+        let zeros = usize::try_from(padding(size)).unwrap_or(0);
+        self.frame.resize(self.frame.len() + zeros, 0);
+        self.files += 1;
+        self.content_bytes += size;
+        self.torn = false;
+    }
+
     fn chunk_of(
         &self,
         name: &EntryName,
@@ -249,6 +290,10 @@ impl<W: Write> Writer<W> {
     fn push(&mut self, content: Vec<u8>, kind: Kind) -> Result<(), ArchiveError> {
         let level = self.level;
         let packing = self.crew.pack(Job { content, frame: matches!(kind, Kind::Frame), level });
+        self.enqueue(packing, kind)
+    }
+
+    fn enqueue(&mut self, packing: Packing, kind: Kind) -> Result<(), ArchiveError> {
         self.queue.push_back((packing, kind));
         // Few enough to bound memory, enough to keep every thread busy.
         while self.queue.len() > 4 * self.crew.workers {
