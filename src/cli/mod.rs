@@ -3,6 +3,7 @@
 //! One file per command: its arguments, its run and its picture. [`run`] reads the command
 //! line, lets the command work and shows what it reports; nothing below this room prints.
 
+mod accounts;
 mod args;
 mod backup;
 mod completions;
@@ -10,6 +11,7 @@ mod config;
 mod cooldown;
 mod demo;
 mod doctor;
+mod evidence;
 mod exit;
 mod list;
 mod normalize;

@@ -3,12 +3,11 @@
 //! Text from files is escaped here before it is shown; styles are always written and taken out
 //! again by [`crate::cli`] where colour is not wanted.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display, Formatter, Write as _};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table as Grid};
+use comfy_table::{ContentArrangement, Table as Grid, TableStyle};
 use unicode_width::UnicodeWidthStr;
 
 /// Column heads and words that matter.
@@ -153,7 +152,7 @@ impl Table {
         };
         let heads: Vec<String> = self.columns.iter().map(|column| column.head.to_owned()).collect();
         let mut grid = Grid::new();
-        grid.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        grid.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
         grid.add_row(pick(&heads));
         for row in &self.rows {
             grid.add_row(pick(&row.cells));
@@ -195,8 +194,8 @@ impl Facts {
     }
 }
 
-impl fmt::Display for Facts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Display for Facts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let width = self.0.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
         for (name, value) in &self.0 {
             writeln!(f, "{STRONG}{name}{STRONG:#}{:1$}  {value}", "", width - name.width())?;

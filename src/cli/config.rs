@@ -1,0 +1,157 @@
+//! `config`: read and change the settings.
+
+use serde_json::json;
+
+use crate::cli::Report;
+use crate::cli::exit::Failure;
+use crate::cli::picture::{Table, or_dash, plain};
+use crate::cli::session::Session;
+use crate::config::{self, Key, Setting};
+use crate::disk::{read, replace};
+use crate::snapshot::store::MAX_RECORDS;
+
+/// Read and change the configuration
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    /// Print one setting
+    Get {
+        /// Its name, such as timezone or aliases.work
+        key: String,
+    },
+    /// Change one setting
+    Set {
+        /// Its name
+        key: String,
+        /// Its new value; several globs are separated by commas
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// Say what would be written, and stop
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take one setting back to its default
+    Unset {
+        /// Its name
+        key: String,
+        /// Say what would be written, and stop
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print every setting that is in force
+    List {
+        /// Tell where each comes from
+        #[arg(long)]
+        show_origin: bool,
+    },
+    /// Print where the file is
+    Path,
+}
+
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    match &args.what {
+        What::Get { key } => get(&parse(key)?, session),
+        What::Set { key, value, dry_run } => change(&parse(key)?, Some(value), *dry_run, session),
+        What::Unset { key, dry_run } => change(&parse(key)?, None, *dry_run, session),
+        What::List { show_origin } => list(*show_origin, session),
+        What::Path => {
+            let path = session.store()?.config();
+            let text = format!("{}\n", plain(&path.to_string_lossy()));
+            Ok(Report::new(&json!({ "path": path, "exists": path.is_file() }), text))
+        }
+    }
+}
+
+fn parse(key: &str) -> Result<Key, Failure> {
+    key.parse().map_err(|error: config::UnknownKey| {
+        let hint = error.hint().unwrap_or_else(|| "`codex-manager config list` names all".to_owned());
+        Failure::usage(error.to_string()).hint(hint)
+    })
+}
+
+fn settings(session: &mut Session) -> Result<Vec<Setting>, Failure> {
+    let store = session.store()?;
+    let config = session.config(&store)?;
+    let (flags, variables) = session.overrides();
+    Ok(config::list(&flags, &variables, &config)?)
+}
+
+fn get(key: &Key, session: &mut Session) -> Result<Report, Failure> {
+    let setting = settings(session)?.into_iter().find(|setting| setting.key == *key);
+    let value = setting.as_ref().and_then(|setting| setting.value.as_ref());
+    let Some(value) = value else {
+        return Err(Failure::new(crate::cli::Exit::Failed, format!("`{key}` is not set"))
+            .hint(format!("`codex-manager config set {key} VALUE` sets it")));
+    };
+    let origin = setting.as_ref().map(|setting| setting.origin.to_string());
+    let data = json!({ "key": key.to_string(), "value": value, "origin": origin });
+    Ok(Report::new(&data, format!("{}\n", plain(&value.to_string()))))
+}
+
+fn list(show_origin: bool, session: &mut Session) -> Result<Report, Failure> {
+    let settings = settings(session)?;
+    let mut table = if show_origin {
+        Table::new(&[("SETTING", 0), ("VALUE", 0), ("ORIGIN", 0), ("FOR", 1)])
+    } else {
+        Table::new(&[("SETTING", 0), ("VALUE", 0), ("FOR", 1)])
+    };
+    let mut data = Vec::new();
+    for setting in &settings {
+        let value = or_dash(setting.value.as_ref());
+        let (name, origin) = (setting.key.to_string(), setting.origin.to_string());
+        data.push(json!({
+            "key": name,
+            "value": setting.value,
+            "origin": origin,
+            "help": setting.help,
+        }));
+        if show_origin {
+            table.row([name, value, origin, setting.help.to_owned()]);
+        } else {
+            table.row([name, value, setting.help.to_owned()]);
+        }
+    }
+    Ok(Report::new(&json!({ "settings": data }), table.draw(session.world.width)))
+}
+
+fn change(
+    key: &Key,
+    value: Option<&str>,
+    dry_run: bool,
+    session: &mut Session,
+) -> Result<Report, Failure> {
+    let store = session.store()?;
+    // The file may be what is wrong, so the lock's own setting is not asked for here.
+    let wait = std::time::Duration::from_secs(session.global.lock_timeout.unwrap_or(10));
+    let opened = if dry_run { None } else { Some(store.open(wait, "config")?) };
+    let bytes = read::optional(&store.config(), MAX_RECORDS)?.unwrap_or_default();
+    let old = String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("{} is not UTF-8", session.show(&store.config()))))?;
+    let new = match value {
+        Some(value) => config::set(&old, key, value)?,
+        None => config::unset(&old, key)?,
+    };
+    let changed = old != new;
+    if changed && opened.is_some() {
+        replace::write(&store.config(), new.as_bytes())?;
+    }
+    let would = if dry_run { "would be " } else { "" };
+    let text = match (value, changed) {
+        (_, false) => format!("`{key}` is that already; nothing changed\n"),
+        (Some(value), true) => format!("{would}set: {key} = {}\n", plain(value)),
+        (None, true) => format!("{would}unset: {key}\n"),
+    };
+    let data = json!({
+        "key": key.to_string(),
+        "value": value,
+        "changed": changed,
+        "path": store.config(),
+        "dry_run": dry_run,
+    });
+    Ok(Report::new(&data, text))
+}

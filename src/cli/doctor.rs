@@ -1,0 +1,10 @@
+//! doctor
+use crate::cli::exit::Failure;
+use crate::cli::session::Session;
+use crate::cli::Report;
+/// doctor
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {}
+pub(crate) fn run(_args: &Args, _session: &mut Session) -> Result<Report, Failure> {
+    Ok(Report::new(&(), ""))
+}

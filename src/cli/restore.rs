@@ -1,0 +1,237 @@
+//! `restore`: bring a snapshot back.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::accounts::{named, snapshot};
+use crate::cli::cooldown::look;
+use crate::cli::exit::Failure;
+use crate::cli::picture::{Facts, bytes, count, plain};
+use crate::cli::progress::Progress;
+use crate::cli::session::{Places, Session};
+use crate::cli::switch::{activation, bank, refuse_while_running};
+use crate::cli::{Report, prompt};
+use crate::snapshot::logins::Live;
+use crate::snapshot::restore::{self, Destination, LoginFate, Plan, Policy, Restored};
+use crate::snapshot::store::Stored;
+
+/// Bring a snapshot back, into the Codex home or elsewhere
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Base name, a unique part of it, label or path of an archive [default: the newest]
+    snapshot: Option<String>,
+    /// The newest of this account [default: the account that is signed in]
+    #[arg(long, value_name = "ACCOUNT", conflicts_with = "snapshot")]
+    account: Option<String>,
+    /// Unpack into a new folder and leave the Codex home alone
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Which login the home gets
+    #[arg(long, value_name = "WHICH", default_value = "freshest")]
+    login: Which,
+    /// Let an older login take the place of a newer one (with --login snapshot)
+    #[arg(long)]
+    accept_stale_login: bool,
+    /// Go on although Codex is running on the home
+    #[arg(long)]
+    force: bool,
+    /// Say what would happen, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum Which {
+    /// The freshest one known for the account
+    Freshest,
+    /// The one that is live now
+    Keep,
+    /// The archived one
+    Snapshot,
+}
+
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    let places = session.places()?;
+    if args.accept_stale_login && args.login != Which::Snapshot {
+        return Err(Failure::usage("--accept-stale-login means nothing without --login snapshot"));
+    }
+    let destination = destination(args, &places, session)?;
+    let in_place = matches!(destination, Destination::InPlace(_));
+    let opened = if args.dry_run { None } else { Some(session.open(&places, "restore")?) };
+    let known = look(&places, session.world.now, session)?;
+    let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
+    // Without a word the account that is signed in is meant; if nobody is, anything newest.
+    let live_account = known.accounts.iter().find(|account| account.active);
+    let whose = account.or(live_account.filter(|_| args.snapshot.is_none()));
+    let fits = |stored: &Stored| {
+        (!in_place || stored.metadata.kind.has_state())
+            && whose.is_none_or(|account| stored.is_of(&account.account))
+    };
+    let stored =
+        snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
+    let live = if in_place { Live::read(&places.home)? } else { Live::Absent };
+    let policy = match args.login {
+        Which::Freshest => Policy::Freshest,
+        Which::Keep => Policy::Keep,
+        Which::Snapshot => Policy::Snapshot { accept_stale: args.accept_stale_login },
+    };
+    let plan = restore::plan(&stored, destination, policy, &live, &known.snapshots)?;
+    for warning in &plan.warnings {
+        session.warn(warning.clone());
+    }
+    if in_place && plan.replaces {
+        refuse_while_running(&places, args.force, session)?;
+    }
+    let outgoing = if in_place {
+        live.to_bank(&known.snapshots, &places.store, &places.zone, session.world.now)
+    } else {
+        None
+    };
+    let operation = places.zone.wall(session.world.now).format("%Y-%m-%d-%H%M%S-restore");
+    let operation = free_operation(&places, &operation.to_string());
+    let Some(opened) = opened else {
+        let text = preview(&plan, outgoing.is_some(), session);
+        return Ok(Report::new(&data(&plan, None, true), text));
+    };
+    if in_place && plan.replaces {
+        let question = format!(
+            "Replace {} by {}? What is there now is kept.",
+            session.show(places.home.root()),
+            stored.title
+        );
+        prompt::confirm(&question, session)?;
+    }
+    if let Some(outgoing) = outgoing {
+        bank(outgoing, &places, session)?;
+    }
+    let (described, fate) = (describe(&plan), plan.fate);
+    let mut document = data(&plan, None, false);
+    let place = plan.destination.path().to_owned();
+    let mut progress = Progress::bytes("restoring", plan.content_bytes, session);
+    let stop = std::sync::Arc::clone(&session.world.interrupted);
+    let restored = restore::apply(
+        plan,
+        &places.store,
+        &operation,
+        &mut |count| progress.advance(count),
+        &stop,
+    )?;
+    drop(progress);
+    if in_place {
+        activation(&places, &known, &opened.lock, session)?;
+    }
+    for (path, why) in &restored.left_out {
+        session.warn(format!("{path} was left out: {why}"));
+    }
+    for warning in &restored.warnings {
+        session.warn(warning.clone());
+    }
+    if let Some(object) = document.as_object_mut() {
+        object.insert("undo".to_owned(), json!(restored.kept));
+        object.insert("rewritten_paths".to_owned(), json!(restored.rewritten));
+    }
+    let text = draw(described, fate, &place, &restored, session);
+    Ok(Report::new(&document, text))
+}
+
+fn destination(
+    args: &Args,
+    places: &Places,
+    session: &Session,
+) -> Result<Destination, Failure> {
+    let Some(to) = &args.to else {
+        return Ok(Destination::InPlace(places.home.root().to_owned()));
+    };
+    let to = session.world.absolute(to);
+    // The staging folder lies beside the destination, so the folder above has to be real.
+    let parent = to.parent().map(std::path::Path::to_owned).unwrap_or_default();
+    let parent = parent.canonicalize().unwrap_or(parent);
+    let to = to.file_name().map_or_else(|| to.clone(), |leaf| parent.join(leaf));
+    for (root, name) in [(places.home.root(), "Codex"), (places.store.root(), "manager")] {
+        if to.starts_with(root) {
+            return Err(Failure::usage(format!(
+                "{} lies inside the {name} home",
+                session.show(&to)
+            ))
+            .hint("name a folder elsewhere"));
+        }
+    }
+    Ok(Destination::To(to))
+}
+
+/// A name in `undo/` that nothing has.
+fn free_operation(places: &Places, wanted: &str) -> String {
+    let names = std::iter::once(wanted.to_owned())
+        .chain((2..).map(|number: u32| format!("{wanted}-{number}")));
+    names
+        .into_iter()
+        .find(|name| places.store.undo().join(name).symlink_metadata().is_err())
+        .unwrap_or_default()
+}
+
+fn data(plan: &Plan, kept: Option<PathBuf>, dry_run: bool) -> serde_json::Value {
+    json!({
+        "snapshot": plan.stored.title,
+        "destination": plan.destination.path(),
+        "login": plan.fate,
+        "login_from": plan.login_from,
+        "undo": kept,
+        "carried": plan.carried,
+        "files": plan.files,
+        "content_bytes": plan.content_bytes,
+        "dry_run": dry_run,
+    })
+}
+
+/// The lines that are known before anything happens.
+fn describe(plan: &Plan) -> Facts {
+    let mut facts = Facts::new();
+    let content = format!("{}, {}", count(plan.files, "file"), bytes(plan.content_bytes));
+    facts.add("snapshot", plain(&plan.stored.title));
+    facts.add("content", content);
+    let login = match (plan.fate, &plan.login_from) {
+        (LoginFate::KeptLive, _) => "the live one stays".to_owned(),
+        (LoginFate::Absent, _) => "none".to_owned(),
+        (LoginFate::Restored, None) => "from the snapshot".to_owned(),
+        (LoginFate::Restored, Some(other)) => format!("the newer one from {}", plain(other)),
+    };
+    facts.add("login", login);
+    if !plan.carried.is_empty() {
+        facts.add("kept", plain(&plan.carried.join(" ")));
+    }
+    facts
+}
+
+fn preview(plan: &Plan, banks: bool, session: &Session) -> String {
+    let mut facts = describe(plan);
+    let place = session.show(plan.destination.path());
+    let verb = if plan.replaces { "would replace" } else { "would create" };
+    facts.add(verb, place);
+    if banks {
+        facts.add("would store", "the live login, which no snapshot has yet");
+    }
+    facts.to_string()
+}
+
+fn draw(
+    described: Facts,
+    fate: LoginFate,
+    place: &std::path::Path,
+    restored: &Restored,
+    session: &Session,
+) -> String {
+    let mut facts = described;
+    facts.add("restored to", session.show(place));
+    if let Some(kept) = &restored.kept {
+        facts.add("before", format!("kept in {}", session.show(kept)));
+    }
+    if restored.how == Some(crate::disk::swap::How::TwoRenames) {
+        facts.add("exchange", "in two renames: this file system cannot do it in one step");
+    }
+    let mut text = facts.to_string();
+    if fate == LoginFate::Restored && restored.kept.is_some() {
+        text.push_str("sessions of another account: `codex resume ID` goes on with one, `resume --last` starts anew\n");
+    }
+    text
+}

@@ -1,0 +1,192 @@
+//! `use`: sign another account in.
+
+use serde_json::json;
+
+use crate::cli::accounts::named;
+use crate::cli::cooldown::look;
+use crate::cli::exit::Failure;
+use crate::cli::session::{Places, Session};
+use crate::cli::{Exit, Report};
+use crate::codex::process;
+use crate::disk::lock::Lock;
+use crate::overview::Overview;
+use crate::quota::Entry;
+use crate::snapshot::backup;
+use crate::snapshot::logins::Live;
+use crate::snapshot::switch;
+
+/// Sign another account in: swap the login and nothing else
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Alias, e-mail, a unique part of either, or short id
+    account: String,
+    /// Go on although Codex is running on the home
+    #[arg(long)]
+    force: bool,
+    /// Say what would happen, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    let places = session.places()?;
+    let opened = if args.dry_run { None } else { Some(session.open(&places, "use")?) };
+    let known = look(&places, session.world.now, session)?;
+    let account = named(&args.account, &known)?;
+    let label = account.label();
+    let live = Live::read(&places.home)?;
+    let key = resolve(account, &known)?;
+    let plan = switch::plan(&key, &places.home, &live, &known.snapshots).map_err(|error| {
+        match error {
+            switch::SwitchError::NotStored { .. } => {
+                switch::SwitchError::NotStored { account: label.clone() }
+            }
+            other => other,
+        }
+    })?;
+    for warning in &plan.warnings {
+        session.warn(warning.clone());
+    }
+    let is_done = plan.is_done();
+    if !is_done {
+        refuse_while_running(&places, args.force, session)?;
+    }
+    let outgoing = (!is_done)
+        .then(|| live.to_bank(&known.snapshots, &places.store, &places.zone, session.world.now))
+        .flatten();
+    let from = plan.from.clone();
+    let mut banked = None;
+    if let Some(opened) = &opened {
+        if let Some(outgoing) = outgoing.as_ref().map(|plan| plan.name.to_string()) {
+            banked = Some(outgoing);
+        }
+        if let Some(outgoing) = outgoing {
+            bank(outgoing, &places, session)?;
+        }
+        switch::apply(&plan)?;
+        activation(&places, &known, &opened.lock, session)?;
+    } else if let Some(outgoing) = &outgoing {
+        banked = Some(outgoing.name.to_string());
+    }
+    let data = json!({
+        "account": plan.account,
+        "snapshot": from,
+        "destination": places.home.auth(),
+        "login": if is_done { "kept-live" } else { "restored" },
+        "banked": banked,
+        "undo": null,
+        "dry_run": args.dry_run,
+    });
+    let mut text = String::new();
+    let would = |done: &str, will: &str| if args.dry_run { will.to_owned() } else { done.to_owned() };
+    if is_done {
+        text.push_str(&format!("{label} is signed in already, with its newest login\n"));
+        return Ok(Report::new(&data, text));
+    }
+    if let Some(banked) = &banked {
+        let verb = would("stored", "would store");
+        text.push_str(&format!("{verb} the login that was live as {banked}\n"));
+    }
+    let verb = would("signed in", "would sign in");
+    text.push_str(&format!("{verb} {label}, with the login from {}\n", from.unwrap_or_default()));
+    text.push_str(
+        "sessions stay: `codex resume ID` goes on with one of another account, `resume --last` starts anew\n",
+    );
+    Ok(Report::new(&data, text))
+}
+
+/// The full key of the account. One of the older tool's records knows only an address: its
+/// archived login tells the rest.
+fn resolve(
+    account: &crate::overview::KnownAccount,
+    known: &Overview,
+) -> Result<crate::account::AccountKey, Failure> {
+    use crate::account::AccountKey;
+    use crate::snapshot::logins;
+    let AccountKey::Email(email) = &account.account.key else {
+        return Ok(account.account.key.clone());
+    };
+    let theirs = known.snapshots.iter().filter(|stored| {
+        stored.metadata.kind.has_login() && stored.metadata.email.as_ref() == Some(email)
+    });
+    let mut last = None;
+    for stored in theirs {
+        match logins::read_login(stored) {
+            Ok(file) if file.email.as_ref() == Some(email) => {
+                if let Some(key) = file.key {
+                    return Ok(key);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(
+        || {
+            let account = email.to_string();
+            switch::SwitchError::NotStored { account }.into()
+        },
+        Into::into,
+    ))
+}
+
+/// Codex would overwrite what is put in place, or go on with what it remembers.
+pub(crate) fn refuse_while_running(
+    places: &Places,
+    force: bool,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    let holders = process::holders(places.home.root(), std::process::id());
+    if holders.unknown {
+        session.warn("this system does not tell whether Codex is running; quit it before");
+    }
+    if holders.found.is_empty() {
+        return Ok(());
+    }
+    let each: Vec<String> =
+        holders.found.iter().map(|holder| format!("{} (pid {})", holder.role, holder.pid)).collect();
+    let each = each.join(", ");
+    let home = session.show(places.home.root());
+    if force {
+        session.warn(format!("{each} is using {home} and may overwrite what was put in place"));
+        return Ok(());
+    }
+    let remedies: std::collections::BTreeSet<&str> =
+        holders.found.iter().map(|holder| holder.role.remedy()).collect();
+    let remedies: Vec<&str> = remedies.into_iter().collect();
+    Err(Failure::new(Exit::Running, format!("{each} is using {home}"))
+        .hint(format!("{}, and try again; --force goes on regardless", remedies.join("; "))))
+}
+
+/// Stores the login that is about to be replaced.
+pub(crate) fn bank(
+    outgoing: backup::Plan,
+    places: &Places,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let made = backup::apply(outgoing, &places.store, &mut |_| {}, &stop)?;
+    for warning in made.warnings {
+        session.warn(warning);
+    }
+    Ok(())
+}
+
+/// Writes into the ledger who is signed in now.
+pub(crate) fn activation(
+    places: &Places,
+    known: &Overview,
+    lock: &Lock,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    let Live::Login(file) = Live::read(&places.home)? else { return Ok(()) };
+    let Some(account) = file.key.clone() else { return Ok(()) };
+    let now = session.world.now;
+    if known.live.as_ref() == Some(&account)
+        && known.ledger.active_at(now).as_ref() == Some(&account)
+    {
+        return Ok(());
+    }
+    let entry = Entry::Activation { at: places.zone.stamp(now), account, email: file.email };
+    Ok(places.store.record(&[entry], lock)?)
+}
