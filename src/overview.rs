@@ -104,11 +104,8 @@ pub fn observe(
 ) -> Result<Overview, StoreError> {
     let scan = store.scan(zone)?;
     let ledger = store.read_ledger()?;
-    let mut warnings: Vec<String> = scan
-        .problems
-        .iter()
-        .map(|odd| format!("{}: {}", odd.path.display(), odd.what))
-        .collect();
+    let mut warnings: Vec<String> =
+        scan.problems.iter().map(|odd| format!("{}: {}", odd.path.display(), odd.what)).collect();
     for (line, what) in &ledger.problems {
         warnings.push(format!("{}, line {line}: {what}", store.ledger().display()));
     }
@@ -135,14 +132,7 @@ pub fn observe(
     }
     let live = live.key().cloned();
     let accounts = gathered.accounts(&scan.snapshots, &ledger, live.as_ref(), config, now);
-    Ok(Overview {
-        accounts,
-        snapshots: scan.snapshots,
-        odd: scan.problems,
-        live,
-        ledger,
-        warnings,
-    })
+    Ok(Overview { accounts, snapshots: scan.snapshots, odd: scan.problems, live, ledger, warnings })
 }
 
 /// The newest limits in the session files at or before `now`; a home that cannot be looked at
@@ -297,7 +287,9 @@ impl Gathered {
         let nameless: Vec<Email> = self
             .readings
             .keys()
-            .filter_map(|key| if let AccountKey::Email(email) = key { Some(email.clone()) } else { None })
+            .filter_map(
+                |key| if let AccountKey::Email(email) = key { Some(email.clone()) } else { None },
+            )
             .collect();
         for email in nameless {
             let owners: Vec<AccountKey> = self

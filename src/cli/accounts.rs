@@ -34,7 +34,11 @@ pub(crate) struct AccountRow {
 }
 
 impl AccountRow {
-    pub(crate) fn new(known: &KnownAccount, availability: Availability, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(
+        known: &KnownAccount,
+        availability: Availability,
+        now: DateTime<Utc>,
+    ) -> Self {
         Self {
             account: known.account.key.clone(),
             email: known.account.email.clone(),
@@ -66,8 +70,7 @@ impl AccountRow {
 
 /// Finds the account that is meant.
 pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAccount, Failure> {
-    let all: Vec<Account> =
-        known.accounts.iter().map(|account| account.account.clone()).collect();
+    let all: Vec<Account> = known.accounts.iter().map(|account| account.account.clone()).collect();
     let key = account::name(asked, &all).map_err(unnamed)?.key.clone();
     known
         .accounts
@@ -96,7 +99,8 @@ pub(crate) fn snapshot(
     let fitting: Vec<&Stored> = known.snapshots.iter().filter(|stored| fits(stored)).collect();
     let Some(asked) = asked else {
         return fitting.first().map(|stored| (*stored).clone()).ok_or_else(|| {
-            Failure::usage("there is no such snapshot").hint("`codex-manager list` shows what there is")
+            Failure::usage("there is no such snapshot")
+                .hint("`codex-manager list` shows what there is")
         });
     };
     let path = world.absolute(asked.as_ref());
@@ -113,8 +117,7 @@ pub(crate) fn snapshot(
         &|stored| !base.is_empty() && stored.title.contains(base),
     ];
     for test in tests {
-        let found: Vec<&Stored> =
-            known.snapshots.iter().filter(|stored| test(stored)).collect();
+        let found: Vec<&Stored> = known.snapshots.iter().filter(|stored| test(stored)).collect();
         match found.as_slice() {
             [] => {}
             [one] => return Ok((*one).clone()),

@@ -99,8 +99,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         codex_version: newest_version(&places),
     };
     let opened = if args.dry_run { None } else { Some(session.open(&places, "backup")?) };
-    let plan =
-        backup::plan(&places.home, &places.store, &request, login.as_ref(), &circumstances)?;
+    let plan = backup::plan(&places.home, &places.store, &request, login.as_ref(), &circumstances)?;
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
@@ -138,9 +137,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 fn request(args: &Args, places: &Places) -> Result<Request, Failure> {
     let mut exclude = places.settings.exclude.clone();
     for glob in &args.exclude {
-        let pattern = glob::Pattern::new(glob).map_err(|error| {
-            Failure::usage(format!("{glob:?} is no pattern: {}", error.msg))
-        })?;
+        let pattern = glob::Pattern::new(glob)
+            .map_err(|error| Failure::usage(format!("{glob:?} is no pattern: {}", error.msg)))?;
         exclude.push(pattern);
     }
     let kind = match (args.auth_only, args.no_login) {

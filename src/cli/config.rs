@@ -69,7 +69,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 
 fn parse(key: &str) -> Result<Key, Failure> {
     key.parse().map_err(|error: config::UnknownKey| {
-        let hint = error.hint().unwrap_or_else(|| "`codex-manager config list` names all".to_owned());
+        let hint =
+            error.hint().unwrap_or_else(|| "`codex-manager config list` names all".to_owned());
         Failure::usage(error.to_string()).hint(hint)
     })
 }

@@ -5,11 +5,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::account::{AccountKey, Email};
+use crate::cli::Report;
 use crate::cli::accounts::{AccountRow, named};
 use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, GOOD, Table, or_dash, percent};
 use crate::cli::session::{Places, Session};
-use crate::cli::Report;
 use crate::overview::{self, Overview};
 use crate::quota::{Entry, State};
 use crate::time::{Stamp, Zone, parse_moment, span};
@@ -72,9 +72,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
             }
             change(&set.account, Some(until), set.dry_run, &places, session)
         }
-        Some(Change::Clear(clear)) => {
-            change(&clear.account, None, clear.dry_run, &places, session)
-        }
+        Some(Change::Clear(clear)) => change(&clear.account, None, clear.dry_run, &places, session),
     }
 }
 
@@ -123,10 +121,19 @@ pub(crate) fn look(
 
 fn draw(rows: &[AccountRow], now: DateTime<Utc>, zone: &Zone, session: &Session) -> String {
     if rows.is_empty() {
-        return "no account is known yet: `codex-manager backup` stores the current one\n".to_owned();
+        return "no account is known yet: `codex-manager backup` stores the current one\n"
+            .to_owned();
     }
-    let mut table =
-        Table::new(&[("", 0), ("ACCOUNT", 0), ("STATE", 0), ("LEFT", 2), ("AVAILABLE", 0), ("IN", 1), ("SOURCE", 3), ("AGE", 4)]);
+    let mut table = Table::new(&[
+        ("", 0),
+        ("ACCOUNT", 0),
+        ("STATE", 0),
+        ("LEFT", 2),
+        ("AVAILABLE", 0),
+        ("IN", 1),
+        ("SOURCE", 3),
+        ("AGE", 4),
+    ]);
     for row in rows {
         let waits = row.state == State::Cooldown;
         let available = match row.next_available_at {

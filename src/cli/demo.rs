@@ -1,7 +1,7 @@
 //! demo
+use crate::cli::Report;
 use crate::cli::exit::Failure;
 use crate::cli::session::Session;
-use crate::cli::Report;
 /// demo
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {}

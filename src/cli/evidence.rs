@@ -117,9 +117,9 @@ impl Sources {
         if file == Path::new("-") {
             let mut bytes = Vec::new();
             let input = session.world.input.as_mut().take(cap + 1);
-            { input }.read_to_end(&mut bytes).map_err(|error| {
-                Failure::usage(format!("cannot read standard input: {error}"))
-            })?;
+            { input }
+                .read_to_end(&mut bytes)
+                .map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;
             return Ok(Some((bytes, now)));
         }
         let path = session.world.absolute(file);

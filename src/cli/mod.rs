@@ -105,7 +105,8 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
 /// Help and version are results; everything else the parser says is a mistake in the input.
 fn refuse(error: &clap::Error, wants_json: bool, world: &mut World) -> Exit {
     let colorful = is_colorful(None, world);
-    let text = if colorful { error.render().ansi().to_string() } else { error.render().to_string() };
+    let text =
+        if colorful { error.render().ansi().to_string() } else { error.render().to_string() };
     if !error.use_stderr() {
         let written = world.out.write_all(text.as_bytes()).and_then(|()| world.out.flush());
         return if written.is_ok() { Exit::Done } else { Exit::Failed };

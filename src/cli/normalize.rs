@@ -141,7 +141,10 @@ fn adopt(
     if let Some(mixed) = &file.mixed {
         return Err(Failure::new(
             Exit::Refused,
-            format!("it mixes the accounts {} and {}", mixed.tokens_account_id, mixed.id_token_account_id),
+            format!(
+                "it mixes the accounts {} and {}",
+                mixed.tokens_account_id, mixed.id_token_account_id
+            ),
         ));
     }
     if let Some(email) = file.email.as_ref().filter(|email| **email != record.email) {
@@ -205,8 +208,13 @@ fn draw(
 ) -> String {
     let mut text = String::new();
     if !plan.records.is_empty() {
-        let mut table =
-            Table::new(&[("FILE", 1), ("ACCOUNT", 0), ("BEGAN", 2), ("AVAILABLE", 0), ("CHECK", 0)]);
+        let mut table = Table::new(&[
+            ("FILE", 1),
+            ("ACCOUNT", 0),
+            ("BEGAN", 2),
+            ("AVAILABLE", 0),
+            ("CHECK", 0),
+        ]);
         for record in &plan.records {
             let wall = |at: crate::time::Stamp| at.wall().format("%Y-%m-%d %H:%M:%S").to_string();
             let check = record.validation_status;

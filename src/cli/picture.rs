@@ -77,10 +77,13 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// A share for people: `55%`, `12.9%`; unknown is `–`.
 pub(crate) fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "–".to_owned(), |share| {
-        let text = format!("{share:.1}");
-        format!("{}%", text.strip_suffix(".0").unwrap_or(&text))
-    })
+    share.map_or_else(
+        || "–".to_owned(),
+        |share| {
+            let text = format!("{share:.1}");
+            format!("{}%", text.strip_suffix(".0").unwrap_or(&text))
+        },
+    )
 }
 
 /// What is unknown reads `–`.

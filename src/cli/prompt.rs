@@ -26,7 +26,9 @@ pub(crate) fn confirm(question: &str, session: &Session) -> Result<(), Failure> 
         .interact_opt();
     match answer {
         Ok(Some(true)) => Ok(()),
-        Ok(_) => Err(Failure::new(crate::cli::Exit::Failed, "nothing was changed: the answer was no")),
+        Ok(_) => {
+            Err(Failure::new(crate::cli::Exit::Failed, "nothing was changed: the answer was no"))
+        }
         Err(error) => Err(Failure::new(
             crate::cli::Exit::Interrupted,
             format!("nothing was changed: the question was not answered ({error})"),

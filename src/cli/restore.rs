@@ -68,8 +68,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         (!in_place || stored.metadata.kind.has_state())
             && whose.is_none_or(|account| stored.is_of(&account.account))
     };
-    let stored =
-        snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
+    let stored = snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
     let live = if in_place { Live::read(&places.home)? } else { Live::Absent };
     let policy = match args.login {
         Which::Freshest => Policy::Freshest,
@@ -135,11 +134,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     Ok(Report::new(&document, text))
 }
 
-fn destination(
-    args: &Args,
-    places: &Places,
-    session: &Session,
-) -> Result<Destination, Failure> {
+fn destination(args: &Args, places: &Places, session: &Session) -> Result<Destination, Failure> {
     let Some(to) = &args.to else {
         return Ok(Destination::InPlace(places.home.root().to_owned()));
     };

@@ -50,9 +50,11 @@ impl Session {
 
     /// The manager home: `--home`, else `CODEX_MANAGER_HOME`, else `~/.codex-manager`.
     pub(crate) fn store(&self) -> Result<Store, Failure> {
-        let named = self.global.home.as_deref().or_else(|| {
-            self.world.variable("CODEX_MANAGER_HOME").map(Path::new)
-        });
+        let named = self
+            .global
+            .home
+            .as_deref()
+            .or_else(|| self.world.variable("CODEX_MANAGER_HOME").map(Path::new));
         let root = match (named, &self.world.user_home) {
             (Some(named), _) => self.world.absolute(named),
             (None, Some(user)) => user.join(".codex-manager"),
@@ -95,7 +97,9 @@ impl Session {
             .world
             .environment
             .iter()
-            .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())))
+            .filter_map(|(name, value)| {
+                Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+            })
             .filter(|(name, _)| name.starts_with("CODEX_MANAGER_"))
             .collect();
         (flags, variables)

@@ -31,10 +31,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let places = session.places()?;
     let known = look(&places, session.world.now, session)?;
     let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
-    let fits =
-        |stored: &Stored| account.is_none_or(|account| stored.is_of(&account.account));
-    let stored =
-        snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
+    let fits = |stored: &Stored| account.is_none_or(|account| stored.is_of(&account.account));
+    let stored = snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
     let mut data = row(&stored);
     let mut text = draw(&stored, session);
     if args.files {

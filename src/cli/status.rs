@@ -134,7 +134,8 @@ fn describe(
         (None, Live::Login(file)) => Some(crate::snapshot::backup::who(Some(file))),
         (None, _) => None,
     };
-    let name = start.zip(who).map(|(start, who)| SnapshotName::new(zone.wall(start.instant()), who));
+    let name =
+        start.zip(who).map(|(start, who)| SnapshotName::new(zone.wall(start.instant()), who));
     Status {
         source: reading.map(|reading| reading.source),
         observed_at: reading.map(|reading| reading.observed_at.in_zone(zone)),

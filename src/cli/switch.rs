@@ -36,14 +36,13 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let label = account.label();
     let live = Live::read(&places.home)?;
     let key = resolve(account, &known)?;
-    let plan = switch::plan(&key, &places.home, &live, &known.snapshots).map_err(|error| {
-        match error {
+    let plan =
+        switch::plan(&key, &places.home, &live, &known.snapshots).map_err(|error| match error {
             switch::SwitchError::NotStored { .. } => {
                 switch::SwitchError::NotStored { account: label.clone() }
             }
             other => other,
-        }
-    })?;
+        })?;
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
@@ -78,7 +77,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         "dry_run": args.dry_run,
     });
     let mut text = String::new();
-    let would = |done: &str, will: &str| if args.dry_run { will.to_owned() } else { done.to_owned() };
+    let would =
+        |done: &str, will: &str| if args.dry_run { will.to_owned() } else { done.to_owned() };
     if is_done {
         text.push_str(&format!("{label} is signed in already, with its newest login\n"));
         return Ok(Report::new(&data, text));
@@ -143,8 +143,11 @@ pub(crate) fn refuse_while_running(
     if holders.found.is_empty() {
         return Ok(());
     }
-    let each: Vec<String> =
-        holders.found.iter().map(|holder| format!("{} (pid {})", holder.role, holder.pid)).collect();
+    let each: Vec<String> = holders
+        .found
+        .iter()
+        .map(|holder| format!("{} (pid {})", holder.role, holder.pid))
+        .collect();
     let each = each.join(", ");
     let home = session.show(places.home.root());
     if force {

@@ -42,13 +42,8 @@ struct Row {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let now = session.world.now;
-    let known = crate::overview::observe(
-        &places.store,
-        &places.home,
-        &places.config,
-        &places.zone,
-        now,
-    )?;
+    let known =
+        crate::overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
     let mut rows = Vec::new();
     let chosen: Vec<Stored> = if args.all {
         // What cannot even be listed is corrupt too; only a missing sidecar is no damage.
@@ -61,8 +56,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     } else {
         let known = look(&places, now, session)?;
         let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
-        let fits =
-            |stored: &Stored| account.is_none_or(|account| stored.is_of(&account.account));
+        let fits = |stored: &Stored| account.is_none_or(|account| stored.is_of(&account.account));
         vec![snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?]
     };
     let total = chosen.iter().filter_map(|stored| stored.metadata.archive.as_ref());

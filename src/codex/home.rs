@@ -175,10 +175,15 @@ pub fn class(path: &str) -> Class {
     let top = path.split('/').next().unwrap_or(path);
     match top {
         CodexHome::AUTH | "account-sessions" => Class::Login,
-        "sessions" | "archived_sessions" | "session_index.jsonl" | "history.jsonl"
-        | "memories" | "attachments" | "generated_images" => Class::Sessions,
-        "hooks.json" | "AGENTS.md" | "prompts" | "rules" | "skills" | "agents" | "themes" | ".env"
-        | ".credentials.json" | "secrets" => Class::Config,
+        "sessions"
+        | "archived_sessions"
+        | "session_index.jsonl"
+        | "history.jsonl"
+        | "memories"
+        | "attachments"
+        | "generated_images" => Class::Sessions,
+        "hooks.json" | "AGENTS.md" | "prompts" | "rules" | "skills" | "agents" | "themes"
+        | ".env" | ".credentials.json" | "secrets" => Class::Config,
         "models_cache.json" | "version.json" | "log" | "plugins" => Class::Caches,
         _ if top.ends_with(".config.toml") || top == CodexHome::CONFIG => Class::Config,
         _ if top.starts_with("cloud-") && top.ends_with("-cache.json") => Class::Caches,

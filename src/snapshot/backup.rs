@@ -129,10 +129,17 @@ enum Content {
     Link(String),
     /// Bytes that were read already: the login, and our metadata.
     Bytes(Vec<u8>),
-    File { path: PathBuf, bytes: u64 },
+    File {
+        path: PathBuf,
+    },
     /// Only whole lines.
-    Lines { path: PathBuf },
-    Database { path: PathBuf, bytes: u64 },
+    Lines {
+        path: PathBuf,
+    },
+    Database {
+        path: PathBuf,
+        bytes: u64,
+    },
 }
 
 /// A finished snapshot.
@@ -589,8 +596,7 @@ impl Gathered {
             NodeKind::Symlink if path == CodexHome::CONFIG => match std::fs::metadata(&absolute) {
                 Ok(facts) if facts.is_file() => match std::fs::canonicalize(&absolute) {
                     Ok(target) => {
-                        let bytes = facts.len();
-                        self.add(&path, 0o600, node.modified, Content::File { path: target, bytes });
+                        self.add(&path, 0o600, node.modified, Content::File { path: target });
                         self.captured(&path, false);
                     }
                     Err(error) => self.unreadable.push((path, error.to_string())),
@@ -621,7 +627,7 @@ impl Gathered {
         } else {
             match database::looks_like_database(&absolute) {
                 Ok(true) => Content::Database { path: absolute, bytes: node.size },
-                Ok(false) => Content::File { path: absolute, bytes: node.size },
+                Ok(false) => Content::File { path: absolute },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return,
                 Err(error) => {
                     self.unreadable.push((path.to_owned(), error.source.to_string()));
@@ -700,7 +706,8 @@ impl Gathered {
             let size = self.sizes.entry(Class::Login).or_default();
             size.files += 1;
             if let Content::Bytes(bytes) = &content {
-                size.bytes = size.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                size.bytes =
+                    size.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             }
         }
         self.names.insert(path.to_owned());
@@ -892,14 +899,11 @@ impl Build<'_> {
 
     /// Puts a private copy in the place of a database.
     fn settle(&mut self, item: &mut Item, copy: &Path, force: bool) -> Result<(), BackupError> {
-        let Content::Database { path, bytes } = &item.content else { return Ok(()) };
+        let Content::Database { path, .. } = &item.content else { return Ok(()) };
         self.stopped()?;
-        let as_it_is = Content::File { path: path.clone(), bytes: *bytes };
+        let as_it_is = Content::File { path: path.clone() };
         item.content = match database::copy(path, copy) {
-            Ok(database::Copied::Database { .. }) => {
-                let bytes = std::fs::metadata(copy).map_or(*bytes, |facts| facts.len());
-                Content::File { path: copy.to_owned(), bytes }
-            }
+            Ok(database::Copied::Database { .. }) => Content::File { path: copy.to_owned() },
             Ok(database::Copied::NotADatabase) => {
                 let name = &item.name;
                 self.warnings.push(format!("{name} only looks like a database; stored as it is"));
@@ -929,7 +933,7 @@ impl Build<'_> {
                 writer.file(&name, mode, modified, length(bytes), &mut bytes.as_slice())?;
                 return Ok(());
             }
-            Content::Lines { path } | Content::File { path, .. } | Content::Database { path, .. } => {
+            Content::Lines { path } | Content::File { path } | Content::Database { path, .. } => {
                 path
             }
         };

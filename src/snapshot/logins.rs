@@ -124,9 +124,7 @@ pub fn known<'a>(snapshots: &'a [Stored], key: &AccountKey) -> (Vec<Known<'a>>, 
 pub fn freshest<'a>(copies: Vec<Known<'a>>) -> Option<Known<'a>> {
     copies.into_iter().reduce(|best, other| match other.login.compare(&best.login) {
         Order::Newer => other,
-        Order::Unknown
-            if best.stored.metadata.created_at < other.stored.metadata.created_at =>
-        {
+        Order::Unknown if best.stored.metadata.created_at < other.stored.metadata.created_at => {
             other
         }
         Order::Older | Order::Same | Order::Unknown => best,
@@ -149,7 +147,8 @@ pub fn read_login(stored: &Stored) -> Result<AuthFile, LoginError> {
         CodexHome::AUTH.parse().map_err(|error| failed(ArchiveError::Name(error)))?;
     let bytes = archive.read(&name, MAX_BYTES).map_err(failed)?;
     let bytes = bytes.ok_or_else(|| LoginError::None { title: title() })?;
-    auth::parse(bytes).map_err(|error| LoginError::NoLogin { title: title(), why: error.to_string() })
+    auth::parse(bytes)
+        .map_err(|error| LoginError::NoLogin { title: title(), why: error.to_string() })
 }
 
 /// Opens a snapshot's archive.

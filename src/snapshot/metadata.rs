@@ -389,8 +389,11 @@ mod tests {
 
     #[test]
     fn unknown_keys_survive_a_rewrite() {
-        let text = text_of(&Metadata::empty(Kind::Full))
-            .replacen('{', "{\n  \"mood\": {\"deep\": [1, null]},", 1);
+        let text = text_of(&Metadata::empty(Kind::Full)).replacen(
+            '{',
+            "{\n  \"mood\": {\"deep\": [1, null]},",
+            1,
+        );
         let read = Metadata::parse(text.as_bytes()).unwrap();
         assert!(text_of(&read).contains("\"mood\""));
         assert_eq!(Metadata::parse(&read.to_bytes()), Ok(read));

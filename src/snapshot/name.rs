@@ -112,7 +112,8 @@ impl FromStr for SnapshotName {
         let odd = || NotASnapshotName(text.to_owned());
         let (clock, rest) = text.split_at_checked(17).ok_or_else(odd)?;
         let began = NaiveDateTime::parse_from_str(clock, CLOCK).map_err(|_| odd())?;
-        let who = rest.strip_prefix('-').and_then(|rest| rest.strip_suffix(LAST)).ok_or_else(odd)?;
+        let who =
+            rest.strip_prefix('-').and_then(|rest| rest.strip_suffix(LAST)).ok_or_else(odd)?;
         let (who, number) = match who.rsplit_once('~') {
             // Before the `@` a `~` belongs to the address.
             Some((who, number)) if !number.contains('@') => {
@@ -185,14 +186,20 @@ mod tests {
     #[track_caller]
     fn check(text: &str, is_a_name: bool) {
         let read = text.parse::<SnapshotName>();
-        assert_eq!(read.as_ref().map(ToString::to_string).ok().as_deref(), is_a_name.then_some(text));
+        assert_eq!(
+            read.as_ref().map(ToString::to_string).ok().as_deref(),
+            is_a_name.then_some(text)
+        );
     }
 
     #[test]
     fn further_snapshots_of_one_second_count_up() {
         let first: SnapshotName = "2026-04-14-155500-ada@example.com-codex".parse().unwrap();
         assert_eq!(first.next().to_string(), "2026-04-14-155500-ada@example.com~2-codex");
-        assert_eq!(first.next().next().archive(), "2026-04-14-155500-ada@example.com~3-codex.tar.gz");
+        assert_eq!(
+            first.next().next().archive(),
+            "2026-04-14-155500-ada@example.com~3-codex.tar.gz"
+        );
         assert_eq!(Who::nameless("../..\u{1b}").to_string(), "unknown");
     }
 }

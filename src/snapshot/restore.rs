@@ -376,9 +376,7 @@ fn choose(
     let key = archived.as_ref().and_then(|file| file.key.clone()).or_else(|| stored.key());
     let Some(key) = key else {
         return Ok(match archived {
-            Some(file) => {
-                Choice { fate: LoginFate::Restored, from: None, bytes: Some(file.bytes) }
-            }
+            Some(file) => Choice { fate: LoginFate::Restored, from: None, bytes: Some(file.bytes) },
             None => Choice::live(live),
         });
     };
@@ -430,15 +428,16 @@ fn insist(
         _ => None,
     };
     let known = best.as_ref().map(|best| (&best.login, best.stored.title.clone()));
-    let newer = live
-        .into_iter()
-        .chain(known)
-        .find(|(login, _)| login.compare(&file.login) == Order::Newer);
+    let newer =
+        live.into_iter().chain(known).find(|(login, _)| login.compare(&file.login) == Order::Newer);
     if let Some((login, newer)) = newer
         && !accept_stale
     {
         let told = |at: Option<crate::account::Refreshed>| {
-            at.map_or_else(|| "refreshed at an unknown time".to_owned(), |at| format!("refreshed {at}"))
+            at.map_or_else(
+                || "refreshed at an unknown time".to_owned(),
+                |at| format!("refreshed {at}"),
+            )
         };
         return Err(RestoreError::StaleLogin {
             title: stored.title.clone(),
@@ -476,7 +475,8 @@ fn carried(root: &Path, stored: &Stored) -> Vec<String> {
     // What lies below something that moves as a whole moves with it.
     let all = carried.clone();
     carried.retain(|path| {
-        !all.iter().any(|other| path.strip_prefix(other.as_str()).is_some_and(|r| r.starts_with('/')))
+        !all.iter()
+            .any(|other| path.strip_prefix(other.as_str()).is_some_and(|r| r.starts_with('/')))
     });
     carried
 }
@@ -578,10 +578,7 @@ fn place_of(entry: &Entry, is_plain: bool) -> Option<EntryName> {
 
 /// Makes single files of the databases that the older tool copied with their logs. One that was
 /// torn in the copying is left out: Codex builds its index anew, a damaged one misleads it.
-fn settle(
-    staging: &Path,
-    left_out: &mut Vec<(String, String)>,
-) -> Result<(), RestoreError> {
+fn settle(staging: &Path, left_out: &mut Vec<(String, String)>) -> Result<(), RestoreError> {
     for node in tree::walk(staging, &mut |_| Visit::Take)?.nodes {
         let path = staging.join(&node.path);
         if node.kind != NodeKind::File || !database::looks_like_database(&path)? {
@@ -691,12 +688,7 @@ fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
 
 /// Puts the replaced home where `undo` finds it: into the manager home if that is on the same
 /// file system, else beside its place under a name that tells what it is.
-fn keep(
-    old: &Path,
-    place: &Path,
-    store: &Store,
-    operation: &str,
-) -> Result<PathBuf, DiskError> {
+fn keep(old: &Path, place: &Path, store: &Store, operation: &str) -> Result<PathBuf, DiskError> {
     let folder = store.undo().join(operation);
     replace::private_dir(&folder)?;
     let kept = folder.join("codex-home");

@@ -358,9 +358,8 @@ fn scan(backups: &Path, zone: &Zone) -> Result<Scan, StoreError> {
     for found in older.archives {
         take_older(found, zone, &mut scan);
     }
-    scan.snapshots.sort_by(|a, b| {
-        (b.metadata.created_at, &b.title).cmp(&(a.metadata.created_at, &a.title))
-    });
+    scan.snapshots
+        .sort_by(|a, b| (b.metadata.created_at, &b.title).cmp(&(a.metadata.created_at, &a.title)));
     Ok(scan)
 }
 
@@ -423,7 +422,9 @@ fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
         Err(what) => {
             let path = found.sidecar.clone().unwrap_or_else(|| found.archive.clone());
             scan.problems.push(Odd { path, what, kind: OddKind::BadSidecar });
-            if !found.archive.is_file() || Archive::open(&found.archive, &Limits::default()).is_err() {
+            if !found.archive.is_file()
+                || Archive::open(&found.archive, &Limits::default()).is_err()
+            {
                 return;
             }
             Metadata::empty(found.kind.unwrap_or(Kind::Full))

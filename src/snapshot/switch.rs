@@ -124,13 +124,8 @@ pub fn plan(
     let (copies, odd) = logins::known(snapshots, account);
     let warnings = odd.iter().map(ToString::to_string).collect();
     let best = logins::freshest(copies);
-    let stays = Plan {
-        account: account.clone(),
-        from: None,
-        login: None,
-        home: home.clone(),
-        warnings,
-    };
+    let stays =
+        Plan { account: account.clone(), from: None, login: None, home: home.clone(), warnings };
     let live = match live {
         Live::Login(file) if file.key.as_ref() == Some(account) => Some(file),
         _ => None,
@@ -165,7 +160,11 @@ pub fn apply(plan: &Plan) -> Result<(), SwitchError> {
     let _held = hold(&plan.home.auth_lock())?;
     replace::write(&target, login.bytes())?;
     let found = auth::read(&path)?;
-    if found.is_some_and(|file| file.bytes == *login) { Ok(()) } else { Err(SwitchError::Overwritten) }
+    if found.is_some_and(|file| file.bytes == *login) {
+        Ok(())
+    } else {
+        Err(SwitchError::Overwritten)
+    }
 }
 
 /// Where a link leads; a dangling one leads to the file that will be there.

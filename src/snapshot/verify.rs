@@ -60,10 +60,7 @@ pub fn verify(
 }
 
 /// What the sidecar says of the content that is not so.
-fn contradiction(
-    stored: &Stored,
-    archive: &crate::disk::archive::Archive,
-) -> Option<String> {
+fn contradiction(stored: &Stored, archive: &crate::disk::archive::Archive) -> Option<String> {
     let metadata = &stored.metadata;
     if archive.layout() == Layout::Seekable && stored.sidecar.is_some() {
         let inner = match store::inside(&stored.archive) {

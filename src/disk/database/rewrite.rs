@@ -107,8 +107,7 @@ impl Column<'_> {
         let mut prefixes = BTreeSet::new();
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let (column, table) = (quoted(self.name), quoted(self.table));
-        let question =
-            format!("SELECT {column} FROM {table} WHERE typeof({column}) = 'text'");
+        let question = format!("SELECT {column} FROM {table} WHERE typeof({column}) = 'text'");
         let mut statement = db.prepare(&question)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
