@@ -170,7 +170,7 @@ fn show_text(
     let dress = |text: &str| {
         if colorful { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
     };
-    let warnings: Vec<String> = session.warnings().to_vec();
+    let warnings = if session.global.quiet { Vec::new() } else { session.warnings().to_vec() };
     let world = &mut session.world;
     for warning in warnings {
         let label = dress(&picture::styled("warning:", picture::CARE));
