@@ -85,11 +85,6 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// The folder that holds the Codex program.
-    pub(crate) fn codex_folder(&self) -> &Path {
-        self.codex.parent().unwrap()
-    }
-
     /// Gives `command` the environment that everything in the lab runs in.
     pub(crate) fn clean<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let token = self.mock.token_origin();
