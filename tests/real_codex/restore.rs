@@ -80,7 +80,7 @@ fn a_restore_in_place_is_refused_while_codex_has_the_home_open() {
 /// Both sessions remember, by id and as the last one, and whatever is written is written here,
 /// behind what was there.
 #[track_caller]
-fn assert_goes_on(lab: &Lab, home: &Home<'_>, first: &str, second: &str) {
+pub(crate) fn assert_goes_on(lab: &Lab, home: &Home<'_>, first: &str, second: &str) {
     let before = home.rollouts();
     assert_eq!(home.resume(second, "which number?").session, second);
     assert!(lab.mock.last_turn().texts.contains(&"the number is seven".to_owned()));
