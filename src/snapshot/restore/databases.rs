@@ -202,3 +202,101 @@ fn rebase(folder: &Path, place: &Path, restored: &mut Restored) -> Result<(), Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// A staged home with an index in the folder `index`, whose session lies in `/old`.
+    fn staged(index: &str, config: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = dir.path().canonicalize().unwrap().join("staging");
+        fs::create_dir_all(staging.join(index)).unwrap();
+        fs::write(staging.join("config.toml"), config).unwrap();
+        database(&staging.join(index).join("state_5.sqlite"), "/old/sessions/a.jsonl");
+        (dir, staging)
+    }
+
+    fn database(path: &Path, rollout: &str) -> Connection {
+        let db = Connection::open(path).unwrap();
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE threads (rollout_path TEXT)")
+            .unwrap();
+        db.execute("INSERT INTO threads VALUES (?1)", [rollout]).unwrap();
+        db
+    }
+
+    fn rollout(path: &Path) -> String {
+        let db = Connection::open(path).unwrap();
+        db.query_row("SELECT rollout_path FROM threads", [], |row| row.get(0)).unwrap()
+    }
+
+    fn restored() -> Restored {
+        Restored {
+            kept: None,
+            how: None,
+            left_out: Vec::new(),
+            rewritten: 0,
+            databases: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn databases_lie_where_the_restored_home_looks_for_them() {
+        //    archived in  config.toml              environment     found in        warned
+        check("",          "",                      None,           "",             false);
+        check(OUTSIDE,     "",                      None,           "",             false);
+        check(OUTSIDE,     "sqlite_home = \"db\"",  None,           "db",           false);
+        check("db",        "sqlite_home = \"db\"",  None,           "db",           false);
+        check(OUTSIDE,     "sqlite_home = \"/o\"",  None,           "",             true);
+        check(OUTSIDE,     "",                      Some("/o"),     "",             true);
+        check(OUTSIDE,     "sqlite_home = \"db\"",  Some("/o"),     "db",           false);
+    }
+
+    #[track_caller]
+    fn check(index: &str, config: &str, variable: Option<&str>, found: &str, warned: bool) {
+        let (dir, staging) = staged(index, config);
+        let place = dir.path().canonicalize().unwrap().join("copy");
+        let to = Destination::To(place.clone());
+        let around = Surroundings { sqlite_home: variable.map(PathBuf::from), user_home: None };
+        let mut restored = restored();
+        assert!(arrange(&staging, &to, &around, &mut restored).unwrap().is_none());
+        let rollout = rollout(&staging.join(found).join("state_5.sqlite"));
+        assert_eq!(Path::new(&rollout), place.join("sessions/a.jsonl"));
+        assert_eq!(restored.rewritten, 1);
+        assert_eq!(!restored.warnings.is_empty(), warned, "{:?}", restored.warnings);
+        assert!(!staging.join(OURS).exists());
+    }
+
+    #[test]
+    fn a_database_outside_the_home_never_meets_the_log_of_the_one_before() {
+        let (dir, staging) = staged(OUTSIDE, "");
+        let root = dir.path().canonicalize().unwrap();
+        let (live, folder, undo) = (root.join("live"), root.join("folder"), root.join("undo"));
+        fs::create_dir(&folder).unwrap();
+        // Held open, so that all it knows is in its log.
+        let open = database(&folder.join("state_5.sqlite"), "/before/sessions/b.jsonl");
+        fs::write(folder.join("queue_1.sqlite"), "not in the snapshot").unwrap();
+        let litter = folder.join(".codex-manager-0123456789abcdef.tmp");
+        fs::write(&litter, "of an interrupted run").unwrap();
+
+        let to = Destination::InPlace(live);
+        let around = Surroundings { sqlite_home: Some(folder.clone()), user_home: None };
+        let incoming = arrange(&staging, &to, &around, &mut restored()).unwrap().unwrap();
+        assert_eq!(rollout(&folder.join("state_5.sqlite")), "/before/sessions/b.jsonl");
+        let mut warnings = Vec::new();
+        incoming.install(&undo, &mut warnings);
+        drop(open);
+
+        assert_eq!(warnings, Vec::<String>::new());
+        let place = root.join("live/sessions/a.jsonl");
+        assert_eq!(Path::new(&rollout(&folder.join("state_5.sqlite"))), place);
+        assert_eq!(rollout(&undo.join("state_5.sqlite")), "/before/sessions/b.jsonl");
+        assert!(folder.join("queue_1.sqlite").exists() && !litter.exists());
+    }
+}
