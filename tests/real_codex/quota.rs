@@ -62,6 +62,11 @@ fn an_account_with_something_left_is_recommended_before_an_exhausted_one() {
     lab.mock.set_quota(&BOB, Quota { primary: None, secondary: Some(weekly) });
     assert_eq!(lab.home().start_exec(&["as bob, one too many"]).wait().code, Some(1));
     lab.ask(&["backup"]);
+    // Nobody told us that Bob had signed in; his session did.
+    let snapshots = lab.ask(&["list"])["snapshots"].clone();
+    let mut snapshots = snapshots.as_array().unwrap().iter();
+    let bobs = snapshots.find(|snapshot| snapshot["email"] == BOB.email).unwrap();
+    assert_eq!(bobs["quota"]["source"], "rollout", "{bobs}");
 
     let recommended = lab.ask(&["recommend"]);
     assert_eq!(recommended["selected"]["email"], ADA.email, "{recommended}");
