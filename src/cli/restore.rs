@@ -237,7 +237,7 @@ fn draw(
     }
     let mut text = facts.to_string();
     if fate == LoginFate::Restored && restored.kept.is_some() {
-        text.push_str("sessions of another account: `codex resume ID` goes on with one, `resume --last` starts anew\n");
+        text.push_str("`codex resume ID` goes on with any session, `resume --last` with the newest of this account\n");
     }
     text
 }
