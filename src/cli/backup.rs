@@ -92,10 +92,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         reading: reading.clone(),
         status_text: evidence.and_then(|evidence| evidence.text),
         home_for_people: session.show(places.home.root()),
-        sqlite_home: session
-            .world
-            .variable("CODEX_SQLITE_HOME")
-            .map(|folder| session.world.absolute(folder.as_ref())),
+        around: session.surroundings(),
         codex_version: newest_version(&places),
         host: session.world.host.clone(),
     };

@@ -75,7 +75,14 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         Which::Keep => Policy::Keep,
         Which::Snapshot => Policy::Snapshot { accept_stale: args.accept_stale_login },
     };
-    let plan = restore::plan(&stored, destination, policy, &live, &known.snapshots)?;
+    let plan = restore::plan(
+        &stored,
+        destination,
+        policy,
+        &live,
+        &known.snapshots,
+        session.surroundings(),
+    )?;
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
@@ -128,6 +135,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     }
     if let Some(object) = document.as_object_mut() {
         object.insert("undo".to_owned(), json!(restored.kept));
+        object.insert("databases".to_owned(), json!(restored.databases));
         object.insert("rewritten_paths".to_owned(), json!(restored.rewritten));
     }
     let text = draw(described, fate, &place, &restored, session);
@@ -221,12 +229,15 @@ fn draw(
     if let Some(kept) = &restored.kept {
         facts.add("before", format!("kept in {}", session.show(kept)));
     }
+    if let Some(folder) = &restored.databases {
+        facts.add("databases", format!("in {}, as sqlite_home says", session.show(folder)));
+    }
     if restored.how == Some(crate::disk::swap::How::TwoRenames) {
         facts.add("exchange", "in two renames: this file system cannot do it in one step");
     }
     let mut text = facts.to_string();
     if fate == LoginFate::Restored && restored.kept.is_some() {
-        text.push_str("sessions of another account: `codex resume ID` goes on with one, `resume --last` starts anew\n");
+        text.push_str("`codex resume ID` goes on with any session, `resume --last` with the newest of this account\n");
     }
     text
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::args::{Color, Global};
 use crate::cli::exit::Failure;
-use crate::codex::home::CodexHome;
+use crate::codex::home::{CodexHome, Surroundings};
 use crate::config::{Config, Key, Settings};
 use crate::disk::read;
 use crate::snapshot::store::{MAX_RECORDS, Opened, Store};
@@ -135,6 +135,15 @@ impl Session {
             (Some(named), _) => Ok(resolved(self.world.absolute(&named))),
             (None, Some(user)) => Ok(resolved(user.join(".codex"))),
             (None, None) => Err(no_home("--codex-home")),
+        }
+    }
+
+    /// What outside the Codex home says where its databases are.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        let named = self.world.variable("CODEX_SQLITE_HOME").map(Path::new);
+        Surroundings {
+            sqlite_home: named.map(|folder| self.world.absolute(folder)),
+            user_home: self.world.user_home.clone(),
         }
     }
 

@@ -90,7 +90,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let verb = would("signed in", "would sign in");
     text.push_str(&format!("{verb} {label}, with the login from {}\n", from.unwrap_or_default()));
     text.push_str(
-        "sessions stay: `codex resume ID` goes on with one of another account, `resume --last` starts anew\n",
+        "sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account\n",
     );
     Ok(Report::new(&data, text))
 }
@@ -148,16 +148,17 @@ pub(crate) fn refuse_while_running(
         .iter()
         .map(|holder| format!("{} (pid {})", holder.role, holder.pid))
         .collect();
+    let verb = if each.len() == 1 { "is" } else { "are" };
     let each = each.join(", ");
     let home = session.show(places.home.root());
     if force {
-        session.warn(format!("{each} is using {home} and may overwrite what was put in place"));
+        session.warn(format!("{each} {verb} using {home} and may overwrite what was put in place"));
         return Ok(());
     }
     let remedies: std::collections::BTreeSet<&str> =
         holders.found.iter().map(|holder| holder.role.remedy()).collect();
     let remedies: Vec<&str> = remedies.into_iter().collect();
-    Err(Failure::new(Exit::Running, format!("{each} is using {home}"))
+    Err(Failure::new(Exit::Running, format!("{each} {verb} using {home}"))
         .hint(format!("{}, and try again; --force goes on regardless", remedies.join("; "))))
 }
 

@@ -60,16 +60,34 @@ impl CodexHome {
         self.root.join(Self::INSTALLATION_ID)
     }
 
-    /// The folder that Codex keeps its databases in when `config.toml` moves them elsewhere:
-    /// `sqlite_home`, if it is set, relative to the home.
+    /// The folder that Codex keeps its databases in when they are not at the top of the home:
+    /// `sqlite_home` of `config.toml`, relative to the home, else what the environment says.
+    /// Links are resolved where the folder exists.
     ///
     /// A configuration that is no TOML moves nothing; Codex would not start with it.
     #[must_use]
-    pub fn sqlite_home(&self, config_toml: &str) -> Option<PathBuf> {
-        let table: toml_edit::DocumentMut = config_toml.parse().ok()?;
-        let folder = self.root.join(table.get("sqlite_home")?.as_str()?);
+    pub fn sqlite_home(&self, config_toml: &str, around: &Surroundings) -> Option<PathBuf> {
+        let config = config_toml.parse::<toml_edit::DocumentMut>().ok();
+        let named = config.as_ref().and_then(|table| table.get("sqlite_home")?.as_str());
+        let folder = match (named.map(Path::new), &around.user_home) {
+            (Some(named), Some(user)) if named.starts_with("~") => {
+                user.join(named.strip_prefix("~").unwrap_or(named))
+            }
+            (Some(named), _) => self.root.join(named),
+            (None, _) => around.sqlite_home.clone()?,
+        };
+        let folder = folder.canonicalize().unwrap_or(folder);
         (folder != self.root).then_some(folder)
     }
+}
+
+/// What outside a home says where Codex keeps its databases.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Surroundings {
+    /// `CODEX_SQLITE_HOME`, absolute. Codex 0.169.0 asks it only where `config.toml` is silent.
+    pub sqlite_home: Option<PathBuf>,
+    /// What `~` stands for.
+    pub user_home: Option<PathBuf>,
 }
 
 /// What an entry of the home is to its user.
@@ -281,11 +299,19 @@ mod tests {
     #[test]
     fn the_databases_may_live_elsewhere() {
         let home = CodexHome::at("/h/.codex".into());
-        let at = |toml: &str| home.sqlite_home(toml);
+        let around = Surroundings { sqlite_home: None, user_home: Some("/h".into()) };
+        let at = |toml: &str| home.sqlite_home(toml, &around);
         assert_eq!(at("sqlite_home = \"/data/db\""), Some("/data/db".into()));
         assert_eq!(at("sqlite_home = \"db\""), Some("/h/.codex/db".into()));
+        assert_eq!(at("sqlite_home = \"~/db\""), Some("/h/db".into()));
         assert_eq!(at("sqlite_home = \"/h/.codex\""), None);
         assert_eq!(at("model = \"x\""), None);
         assert_eq!(at("= broken"), None);
+
+        // As Codex does it: the configuration stands above the environment.
+        let around = Surroundings { sqlite_home: Some("/env/db".into()), ..around };
+        let at = |toml: &str| home.sqlite_home(toml, &around);
+        assert_eq!(at("model = \"x\""), Some("/env/db".into()));
+        assert_eq!(at("sqlite_home = \"/data/db\""), Some("/data/db".into()));
     }
 }

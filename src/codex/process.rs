@@ -67,7 +67,9 @@ pub struct Holders {
 ///
 /// A process counts if it is Codex and has something below the home open or names the home in
 /// its environment, or if it has a file below the home open for writing, whatever it is.
-/// Processes that end while we look do not count; what another user runs cannot be seen.
+/// Processes that end while we look do not count; what another user runs cannot be seen. Nor does
+/// the updater of the background server, which `codex app-server daemon stop` leaves running: it
+/// has neither login nor sessions, and only writes what is valid here and now.
 #[must_use]
 pub fn holders(root: &Path, own: u32) -> Holders {
     holders_below(Path::new("/proc"), root, own)
@@ -99,10 +101,9 @@ fn holders_below(_proc: &Path, _root: &Path, _own: u32) -> Holders {
 #[cfg(target_os = "linux")]
 fn role_of(process: &Path, root: &Path) -> Option<Role> {
     let words = words(&std::fs::read(process.join("cmdline")).ok()?);
-    let codex = codex_role(&words);
     let (open, written) = open_below(process, root);
-    match codex {
-        Some(role) if open || names_home(process, root) => Some(role),
+    match codex_arguments(&words) {
+        Some(arguments) if open || names_home(process, root) => codex_role(arguments),
         None if written => Some(Role::Other),
         _ => None,
     }
@@ -116,23 +117,30 @@ fn words(cmdline: &[u8]) -> Vec<OsString> {
     words.map(|word| OsStr::from_bytes(word).to_owned()).collect()
 }
 
-/// What a command line is, if it is Codex: the program itself, or `node` with its script.
-fn codex_role(words: &[OsString]) -> Option<Role> {
+/// What follows the program on a command line, if that is Codex: itself, or `node` with its script.
+fn codex_arguments(words: &[OsString]) -> Option<&[OsString]> {
     let named = |word: &OsString, names: &[&str]| {
         let leaf = Path::new(word).file_name().and_then(OsStr::to_str);
         leaf.is_some_and(|leaf| names.contains(&leaf))
     };
-    let arguments = match words {
-        [program, rest @ ..] if named(program, &["codex", "codex.exe"]) => rest,
+    match words {
+        [program, rest @ ..] if named(program, &["codex", "codex.exe"]) => Some(rest),
         [program, script, rest @ ..]
             if named(program, &["node"]) && named(script, &["codex", "codex.js"]) =>
         {
-            rest
+            Some(rest)
         }
-        _ => return None,
-    };
+        _ => None,
+    }
+}
+
+/// What a Codex with these arguments is to a home; `None` for the updater.
+fn codex_role(arguments: &[OsString]) -> Option<Role> {
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
-    Some(match (has("app-server"), has("--managed-daemon") || has("pid-update-loop")) {
+    if has("pid-update-loop") {
+        return None;
+    }
+    Some(match (has("app-server"), has("--managed-daemon")) {
         (true, true) => Role::Background,
         (true, false) => Role::AppServer,
         _ => Role::Session,
@@ -187,12 +195,13 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn codex_is_known_by_its_program_and_its_words() {
-        check("codex",                                               Some(Role::Session));
-        check("/usr/lib/x/bin/codex exec --json hi",                 Some(Role::Session));
-        check("node /usr/bin/codex resume",                          Some(Role::Session));
-        check("codex app-server --analytics-default-enabled",        Some(Role::AppServer));
-        check("/h/bin/codex app-server --listen unix:// --managed-daemon", Some(Role::Background));
-        check("codex app-server daemon pid-update-loop",             Some(Role::Background));
+        check("codex",                                               Some(Some(Role::Session)));
+        check("/usr/lib/x/bin/codex exec --json hi",                 Some(Some(Role::Session)));
+        check("node /usr/bin/codex resume",                          Some(Some(Role::Session)));
+        check("codex app-server --analytics-default-enabled",        Some(Some(Role::AppServer)));
+        check("/h/bin/codex app-server --listen unix:// --managed-daemon", Some(Some(Role::Background)));
+        // It stays when the server is stopped, and has nothing that a switch could spoil.
+        check("/h/bin/codex app-server daemon pid-update-loop",      Some(None));
         check("codex-manager backup",                                None);
         check("vim codex",                                           None);
         check("node server.js codex",                                None);
@@ -200,9 +209,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(line: &str, expected: Option<Role>) {
+    fn check(line: &str, expected: Option<Option<Role>>) {
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        assert_eq!(codex_role(&words), expected, "{line:?}");
+        assert_eq!(codex_arguments(&words).map(codex_role), expected, "{line:?}");
     }
 
     #[test]

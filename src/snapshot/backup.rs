@@ -14,7 +14,7 @@ use glob::Pattern;
 
 use crate::account::{AccountKey, Secret};
 use crate::codex::auth::{self, AuthError, AuthFile, Mode, Store as LoginStore};
-use crate::codex::home::{self, Class, CodexHome, LeftOut};
+use crate::codex::home::{self, Class, CodexHome, LeftOut, Surroundings};
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::replace::{self, NewFile, Overwrite};
@@ -70,8 +70,8 @@ pub struct Circumstances<'a> {
     pub status_text: Option<String>,
     /// How people know the home: with `~`.
     pub home_for_people: String,
-    /// A folder for databases that `CODEX_SQLITE_HOME` names.
-    pub sqlite_home: Option<PathBuf>,
+    /// What outside the home says where its databases are.
+    pub around: Surroundings,
     /// Version of the Codex that wrote the newest session.
     pub codex_version: Option<String>,
     /// The machine's name.
@@ -346,7 +346,7 @@ pub fn plan(
     gathered.login(home, request, login);
     gathered.walk(home.root(), request)?;
     let config = config_text(home)?;
-    let outside = circumstances.sqlite_home.clone().or_else(|| home.sqlite_home(&config));
+    let outside = home.sqlite_home(&config, &circumstances.around);
     if let Some(folder) = outside.filter(|folder| !folder.starts_with(home.root()))
         && request.kind.has_state()
     {

@@ -4,23 +4,25 @@
 //! [`apply`] builds the complete home beside its place, checks every byte on the way, and then
 //! exchanges the two in one step. Until that step the live home is untouched.
 
+mod databases;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use crate::account::{AccountKey, Order, Secret};
 use crate::codex::auth::{self, AuthFile};
-use crate::codex::home::{self, CodexHome, LeftOut};
+use crate::codex::home::{self, CodexHome, LeftOut, Surroundings};
 use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout};
-use crate::disk::database::{self, DatabaseError, Rewrite};
+use crate::disk::database::DatabaseError;
 use crate::disk::swap::{self, How};
-use crate::disk::tree::{Kind as NodeKind, Visit};
 use crate::disk::{DiskError, read, replace, space, tree};
 use crate::snapshot::backup::{OURS, OUTSIDE};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{self, Known, Live, LoginError};
 use crate::snapshot::metadata::Kind;
 use crate::snapshot::store::{Origin, Store, Stored};
+use databases::Incoming;
 
 /// Which login the restored home gets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,6 +83,7 @@ pub struct Plan {
     pub login_from: Option<String>,
     /// The login the home will have.
     login: Option<Secret>,
+    around: Surroundings,
     /// Length of the content.
     pub content_bytes: u64,
     /// Regular files.
@@ -105,6 +108,8 @@ pub struct Restored {
     pub left_out: Vec<(String, String)>,
     /// Rows of the session index that now name the new place.
     pub rewritten: u64,
+    /// Folder outside the home into which databases went, as `sqlite_home` wants it.
+    pub databases: Option<PathBuf>,
     /// What went on besides.
     pub warnings: Vec<String>,
 }
@@ -236,7 +241,7 @@ impl RestoreError {
 /// Decides how `stored` is restored to `destination`.
 ///
 /// `snapshots` are all that are known, for the freshest login; `live` is the login of the home
-/// in place.
+/// in place; `around` may put databases outside it.
 ///
 /// # Errors
 ///
@@ -247,6 +252,7 @@ pub fn plan(
     policy: Policy,
     live: &Live,
     snapshots: &[Stored],
+    around: Surroundings,
 ) -> Result<Plan, RestoreError> {
     let title = stored.title.clone();
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
@@ -284,6 +290,7 @@ pub fn plan(
         fate: choice.fate,
         login_from: choice.from,
         login: choice.bytes,
+        around,
         content_bytes,
         files,
         carried,
@@ -498,8 +505,9 @@ pub fn apply(
         replace::private_dir(parent)?;
     }
     let staging = tree::staging_dir(&place)?;
-    let result = build(&plan, &staging, advance, stop)
-        .and_then(|built| put_in_place(&plan, built, &staging, store, operation));
+    let result = build(&plan, &staging, advance, stop).and_then(|(built, incoming)| {
+        put_in_place(&plan, built, incoming, &staging, store, operation)
+    });
     if result.is_err() && staging.symlink_metadata().is_ok() {
         // What was built is of no use; a failure here leaves litter the next run removes.
         replace::remove_tree(&staging)?;
@@ -512,7 +520,7 @@ fn build(
     staging: &Path,
     advance: &mut dyn FnMut(u64),
     stop: &AtomicBool,
-) -> Result<Restored, RestoreError> {
+) -> Result<(Restored, Option<Incoming>), RestoreError> {
     let title = &plan.stored.title;
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
     let live_root = plan.replaces.then(|| plan.destination.path());
@@ -543,12 +551,13 @@ fn build(
             .map(|(name, why)| (name.to_string(), why))
             .collect(),
         rewritten: 0,
+        databases: None,
         warnings: Vec::new(),
     };
     if is_plain {
-        settle(staging, &mut restored.left_out)?;
+        databases::settle(staging, &mut restored.left_out)?;
     }
-    rebase(staging, plan.destination.path(), &mut restored)?;
+    let incoming = databases::arrange(staging, &plan.destination, &plan.around, &mut restored)?;
     if let Some(bytes) = &plan.login {
         replace::write(&staging.join(CodexHome::AUTH), bytes.bytes())?;
     } else {
@@ -558,7 +567,7 @@ fn build(
         keep_installation(root, staging)?;
     }
     tree::sync_tree(staging)?;
-    Ok(restored)
+    Ok((restored, incoming))
 }
 
 /// Where an entry of the archive goes; `None` leaves it out.
@@ -567,69 +576,13 @@ fn place_of(entry: &Entry, is_plain: bool) -> Option<EntryName> {
     if is_plain {
         return legacy::place(name, entry.is_dir(), entry.size())?.parse().ok();
     }
-    if let Some(database) = name.strip_prefix(OUTSIDE).and_then(|rest| rest.strip_prefix('/')) {
-        return database.parse().ok();
+    if name.strip_prefix(OUTSIDE).is_some_and(|rest| rest.starts_with('/')) {
+        return Some(entry.name.clone());
     }
     if name == OURS || name.strip_prefix(OURS).is_some_and(|rest| rest.starts_with('/')) {
         return None;
     }
     Some(entry.name.clone())
-}
-
-/// Makes single files of the databases that the older tool copied with their logs. One that was
-/// torn in the copying is left out: Codex builds its index anew, a damaged one misleads it.
-fn settle(staging: &Path, left_out: &mut Vec<(String, String)>) -> Result<(), RestoreError> {
-    for node in tree::walk(staging, &mut |_| Visit::Take)?.nodes {
-        let path = staging.join(&node.path);
-        if node.kind != NodeKind::File || !database::looks_like_database(&path)? {
-            continue;
-        }
-        match database::settle(&path) {
-            Ok(_) => {}
-            Err(DatabaseError::Disk(error)) => return Err(error.into()),
-            Err(error) => {
-                replace::remove_file(&path)?;
-                for tail in ["-wal", "-shm", "-journal"] {
-                    let mut beside = path.clone().into_os_string();
-                    beside.push(tail);
-                    replace::remove_file(Path::new(&beside))?;
-                }
-                left_out.push((node.path.to_string_lossy().into_owned(), error.to_string()));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Makes the session index name the session files where they will be. Left as it is, Codex
-/// 0.150.1 and newer would find no session, or write into the old home.
-fn rebase(staging: &Path, place: &Path, restored: &mut Restored) -> Result<(), RestoreError> {
-    let (table, column) = home::THREAD_PATHS;
-    for name in read::names(staging)? {
-        let Some(name) = name.to_str().filter(|name| home::is_thread_index(name)) else { continue };
-        let database = staging.join(name);
-        if !database::looks_like_database(&database)? {
-            continue;
-        }
-        let markers = CodexHome::SESSIONS.map(|folder| format!("/{folder}/"));
-        match database::rebase(&database, table, column, &markers, place) {
-            Ok(Rewrite::Rewritten { rows }) => {
-                restored.rewritten = restored.rewritten.saturating_add(rows);
-            }
-            // Codex builds the index again from the session files; a wrong one misleads it.
-            Ok(Rewrite::UnknownSchema) => {
-                let why = "its schema is unknown; Codex rebuilds its index from the sessions";
-                replace::remove_file(&database)?;
-                restored.left_out.push((name.to_owned(), why.to_owned()));
-            }
-            Err(DatabaseError::Disk(error)) => return Err(error.into()),
-            Err(error) => {
-                replace::remove_file(&database)?;
-                restored.left_out.push((name.to_owned(), error.to_string()));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The installation keeps its own identity, whatever the snapshot holds.
@@ -644,14 +597,17 @@ fn keep_installation(root: &Path, staging: &Path) -> Result<(), RestoreError> {
 fn put_in_place(
     plan: &Plan,
     built: Restored,
+    incoming: Option<Incoming>,
     staging: &Path,
     store: &Store,
     operation: &str,
 ) -> Result<Restored, RestoreError> {
     let mut restored = built;
     let place = plan.destination.path();
+    let undo = store.undo().join(operation);
     if !plan.replaces {
         replace::rename_new(staging, place)?;
+        install(incoming, &undo, &mut restored);
         return Ok(restored);
     }
     restored.how = Some(swap::exchange(staging, place)?);
@@ -665,7 +621,8 @@ fn put_in_place(
             restored.warnings.push(format!("{path} stays in the replaced home: {error}"));
         }
     }
-    restored.kept = Some(keep(staging, place, store, operation)?);
+    install(incoming, &undo, &mut restored);
+    restored.kept = Some(keep(staging, place, &undo, operation)?);
     let found = auth::read(&place.join(CodexHome::AUTH)).ok().flatten();
     let expected = plan.login.as_ref().map(Secret::bytes);
     if found.as_ref().map(|file| file.bytes.bytes()) != expected && expected.is_some() {
@@ -675,6 +632,14 @@ fn put_in_place(
         }
     }
     Ok(restored)
+}
+
+/// Databases outside the home follow it.
+fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
+    if let Some(incoming) = incoming {
+        restored.databases = Some(incoming.folder.clone());
+        incoming.install(&undo.join("sqlite_home"), &mut restored.warnings);
+    }
 }
 
 /// Moves something from the old home into the new one, unless the snapshot brought its own.
@@ -688,10 +653,9 @@ fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
 
 /// Puts the replaced home where `undo` finds it: into the manager home if that is on the same
 /// file system, else beside its place under a name that tells what it is.
-fn keep(old: &Path, place: &Path, store: &Store, operation: &str) -> Result<PathBuf, DiskError> {
-    let folder = store.undo().join(operation);
-    replace::private_dir(&folder)?;
-    let kept = folder.join("codex-home");
+fn keep(old: &Path, place: &Path, undo: &Path, operation: &str) -> Result<PathBuf, DiskError> {
+    replace::private_dir(undo)?;
+    let kept = undo.join("codex-home");
     match replace::rename_new(old, &kept) {
         Ok(()) => Ok(kept),
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {

@@ -62,12 +62,16 @@ impl Lab {
 
     /// The live home, `~/.codex`.
     pub(crate) fn home(&self) -> Home<'_> {
-        Home { lab: self, path: self.user().join(".codex") }
+        self.home_in(self.user().join(".codex"))
     }
 
     /// A home at another place, whether it exists yet or not.
     pub(crate) fn home_at(&self, name: &str) -> Home<'_> {
-        Home { lab: self, path: self.place(name) }
+        self.home_in(self.place(name))
+    }
+
+    fn home_in(&self, path: PathBuf) -> Home<'_> {
+        Home { lab: self, database_folder: path.clone(), path }
     }
 
     /// The person's home directory.
@@ -83,11 +87,6 @@ impl Lab {
     /// A path in the lab.
     pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
-    }
-
-    /// The folder that holds the Codex program.
-    pub(crate) fn codex_folder(&self) -> &Path {
-        self.codex.parent().unwrap()
     }
 
     /// Gives `command` the environment that everything in the lab runs in.
@@ -128,6 +127,7 @@ impl Lab {
 pub(crate) struct Home<'lab> {
     lab: &'lab Lab,
     path: PathBuf,
+    database_folder: PathBuf,
 }
 
 /// The rows of `threads` by their id: column and value, in the order of the table.
@@ -142,9 +142,25 @@ pub(crate) struct Turn {
     pub(crate) answer: String,
 }
 
-impl Home<'_> {
+impl<'lab> Home<'lab> {
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same home, in the knowledge that its databases lie below `folder`, absolute or
+    /// relative to it.
+    pub(crate) fn with_databases_in(self, folder: impl AsRef<Path>) -> Home<'lab> {
+        Home { database_folder: self.path.join(folder), ..self }
+    }
+
+    /// Has Codex keep its databases in `folder`, as it is written there.
+    pub(crate) fn set_sqlite_home(&self, folder: &str) {
+        let config = self.path.join("config.toml");
+        let others = fs::read_to_string(&config).unwrap();
+        let others = others.lines().filter(|line| !line.starts_with("sqlite_home"));
+        let mut lines = vec![format!("sqlite_home = \"{folder}\"")];
+        lines.extend(others.map(str::to_owned));
+        fs::write(config, lines.join("\n")).unwrap();
     }
 
     /// Puts the login of a new sign-in in place, good for `seconds`.
@@ -199,7 +215,7 @@ impl Home<'_> {
 
     /// The databases, by their names.
     pub(crate) fn databases(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.path).unwrap();
+        let entries = fs::read_dir(&self.database_folder).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
         let mut names: Vec<_> = names.filter(|name| name.ends_with(".sqlite")).collect();
         names.sort();
@@ -229,7 +245,7 @@ impl Home<'_> {
     /// it, and looking at a home does not change it. While nobody writes, the copy is a true one.
     #[track_caller]
     fn open(&self, database: &str, files: &[&str]) -> Connection {
-        let original = self.path.join(database);
+        let original = self.database_folder.join(database);
         let looks = TempDir::new_in(self.lab.place("tmp")).unwrap();
         let copy = looks.keep().join(database);
         for suffix in files {

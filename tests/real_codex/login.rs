@@ -17,7 +17,7 @@ fn use_makes_codex_work_as_the_other_account_and_back() {
     lab.backup();
 
     for person in [ADA, BOB, ADA] {
-        lab.ask(&["use", person.email, "--yes"]);
+        lab.ask(&["use", person.email]);
         assert_eq!(home.exec("who am I?").answer, reply(&person, "who am I?"));
         let seen = lab.mock.last_turn();
         assert_eq!((seen.status, seen.account), (200, Some(person.account)));
@@ -34,9 +34,9 @@ fn a_login_that_was_never_backed_up_survives_a_switch() {
     lab.backup();
     lab.home().sign_in(&BOB, TEN_DAYS);
 
-    lab.ask(&["use", ADA.email, "--yes"]);
+    lab.ask(&["use", ADA.email]);
     assert_eq!(lab.home().exec("who am I?").answer, reply(&ADA, "who am I?"));
-    lab.ask(&["use", BOB.email, "--yes"]);
+    lab.ask(&["use", BOB.email]);
     assert_eq!(lab.home().exec("who am I?").answer, reply(&BOB, "who am I?"));
 }
 
@@ -54,8 +54,8 @@ fn a_switch_away_and_back_returns_the_login_that_codex_refreshed_last() {
     home.exec("as ada with a newer login");
     let newest = fs::read(home.path().join("auth.json")).unwrap();
 
-    lab.ask(&["use", BOB.email, "--yes"]);
-    lab.ask(&["use", ADA.email, "--yes"]);
+    lab.ask(&["use", BOB.email]);
+    lab.ask(&["use", ADA.email]);
     assert_eq!(fs::read(home.path().join("auth.json")).unwrap(), newest);
     assert_eq!(home.exec("who am I?").answer, reply(&ADA, "who am I?"));
 }

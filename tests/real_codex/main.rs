@@ -25,5 +25,6 @@ mod tree;
 mod backup;
 mod codex_itself;
 mod login;
+mod places;
 mod quota;
 mod restore;

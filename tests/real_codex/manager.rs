@@ -18,25 +18,18 @@ impl Lab {
     /// Runs a command on the live home without a Codex on the path, and returns how it ended.
     #[track_caller]
     pub(crate) fn manager(&self, args: &[impl AsRef<OsStr>]) -> Ended {
-        self.run_manager(args, "/usr/bin:/bin")
+        let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
+        self.clean(&mut command).env("PATH", "/usr/bin:/bin");
+        command.arg("--home").arg(self.place("manager"));
+        command.arg("--codex-home").arg(self.home().path());
+        command.args(args).arg("--json");
+        Running::start(&mut command, PATIENCE).wait()
     }
 
     /// The `data` of a command that has to succeed.
     #[track_caller]
     pub(crate) fn ask(&self, args: &[impl AsRef<OsStr>]) -> Value {
         data(&self.manager(args))
-    }
-
-    /// The same with the lab's Codex on the path, for commands that ask it.
-    #[track_caller]
-    pub(crate) fn ask_with_codex(&self, args: &[impl AsRef<OsStr>]) -> Value {
-        data(&self.manager_with_codex(args))
-    }
-
-    /// How such a command ended, well or not.
-    #[track_caller]
-    pub(crate) fn manager_with_codex(&self, args: &[impl AsRef<OsStr>]) -> Ended {
-        self.run_manager(args, &format!("{}:/usr/bin:/bin", self.codex_folder().display()))
     }
 
     /// Makes a snapshot, asking nobody for the quota, and returns its name.
@@ -61,15 +54,6 @@ impl Lab {
         for snapshot in snapshots {
             assert_eq!(snapshot["verdict"], "ok", "{snapshot}");
         }
-    }
-
-    fn run_manager(&self, args: &[impl AsRef<OsStr>], path: &str) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
-        self.clean(&mut command).env("PATH", path);
-        command.arg("--home").arg(self.place("manager"));
-        command.arg("--codex-home").arg(self.home().path());
-        command.args(args).arg("--json");
-        Running::start(&mut command, PATIENCE).wait()
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::lab::{Lab, TEN_DAYS};
 use crate::mock::account::{ADA, BOB, FIVE_HOURS, Quota, WEEK, Window};
-use crate::mock::{Seen, now};
+use crate::mock::now;
 
 #[test]
 fn a_snapshot_carries_the_quota_of_the_last_turn() {
@@ -62,6 +62,11 @@ fn an_account_with_something_left_is_recommended_before_an_exhausted_one() {
     lab.mock.set_quota(&BOB, Quota { primary: None, secondary: Some(weekly) });
     assert_eq!(lab.home().start_exec(&["as bob, one too many"]).wait().code, Some(1));
     lab.ask(&["backup"]);
+    // Nobody told us that Bob had signed in; his session did.
+    let snapshots = lab.ask(&["list"])["snapshots"].clone();
+    let mut snapshots = snapshots.as_array().unwrap().iter();
+    let bobs = snapshots.find(|snapshot| snapshot["email"] == BOB.email).unwrap();
+    assert_eq!(bobs["quota"]["source"], "rollout", "{bobs}");
 
     let recommended = lab.ask(&["recommend"]);
     assert_eq!(recommended["selected"]["email"], ADA.email, "{recommended}");
@@ -72,42 +77,22 @@ fn an_account_with_something_left_is_recommended_before_an_exhausted_one() {
 }
 
 #[test]
-fn status_asks_codex_and_spends_no_login() {
+fn status_tells_the_figures_of_the_last_turn_and_spends_no_login() {
     let lab = Lab::new();
+    let weekly = Window { used_percent: 41.0, minutes: WEEK, resets_at: now() + 250_001 };
+    let short = Window { used_percent: 12.5, minutes: FIVE_HOURS, resets_at: now() + 7_777 };
+    lab.mock.set_quota(&ADA, Quota { primary: Some(short), secondary: Some(weekly) });
+    lab.home().exec("use some");
     let auth = lab.home().path().join("auth.json");
-    let before = std::fs::read(&auth).unwrap();
-    let status = lab.ask_with_codex(&["status"]);
-    assert_eq!(status["source"], "app-server", "{status}");
+    let before = (std::fs::read(&auth).unwrap(), lab.mock.seen().len());
+
+    let status = lab.ask(&["status"]);
+    assert_eq!(status["source"], "rollout", "{status}");
     assert_eq!(status["email"], ADA.email, "{status}");
-    // The usage endpoint speaks of whole percents.
-    let quota = lab.mock.quota(&ADA);
-    let whole = |window: Option<Window>| {
-        window
-            .map(|window| Window { used_percent: window.used_percent.round_ties_even(), ..window })
-    };
-    assert_windows(
-        &status["windows"],
-        &[whole(quota.primary), whole(quota.secondary)].map(Option::unwrap),
-    );
-
-    assert_eq!(std::fs::read(&auth).unwrap(), before);
-    assert!(!lab.mock.seen().iter().any(Seen::is_refresh));
-}
-
-#[test]
-fn status_of_an_expired_login_does_not_refresh_it() {
-    let lab = Lab::new();
-    lab.home().exec("leaves a reading behind");
-    lab.home().sign_in(&ADA, -60);
-    let auth = lab.home().path().join("auth.json");
-    let before = std::fs::read(&auth).unwrap();
-    // Whether it has another source to fall back on is not the point here.
-    let asked_before = lab.mock.seen().len();
-    lab.manager_with_codex(&["status"]);
-    assert_eq!(std::fs::read(&auth).unwrap(), before);
-    let asked = lab.mock.seen().split_off(asked_before);
-    assert!(!asked.iter().any(Seen::is_refresh), "{asked:#?}");
-    assert!(asked.iter().any(|seen| seen.status == 401), "Codex was not asked: {asked:#?}");
+    assert_windows(&status["windows"], &[short, weekly]);
+    assert_eq!(instant(&status["next_available_at"]), at(weekly.resets_at));
+    // Nobody was asked for anything.
+    assert_eq!((std::fs::read(&auth).unwrap(), lab.mock.seen().len()), before);
 }
 
 /// The windows are these, in any order.

@@ -55,23 +55,6 @@ fn a_damaged_home_goes_on_after_it_was_restored_in_place() {
 }
 
 #[test]
-fn undo_brings_back_the_home_that_a_restore_replaced() {
-    let lab = Lab::new();
-    let home = lab.home();
-    home.exec("before the snapshot");
-    let snapshot = lab.backup();
-    let later = home.exec("after the snapshot");
-    let rollouts = home.rollouts();
-
-    lab.ask(&["restore", &snapshot, "--yes"]);
-    assert_eq!(home.rollouts().len(), 1);
-    lab.ask(&["undo", "--yes"]);
-    assert_eq!(home.rollouts(), rollouts);
-    home.resume(&later.session, "still there?");
-    assert!(lab.mock.last_turn().texts.contains(&"after the snapshot".to_owned()));
-}
-
-#[test]
 fn a_restore_in_place_is_refused_while_codex_has_the_home_open() {
     let lab = Lab::new();
     lived_in(&lab.home());
@@ -97,7 +80,7 @@ fn a_restore_in_place_is_refused_while_codex_has_the_home_open() {
 /// Both sessions remember, by id and as the last one, and whatever is written is written here,
 /// behind what was there.
 #[track_caller]
-fn assert_goes_on(lab: &Lab, home: &Home<'_>, first: &str, second: &str) {
+pub(crate) fn assert_goes_on(lab: &Lab, home: &Home<'_>, first: &str, second: &str) {
     let before = home.rollouts();
     assert_eq!(home.resume(second, "which number?").session, second);
     assert!(lab.mock.last_turn().texts.contains(&"the number is seven".to_owned()));

@@ -125,11 +125,6 @@ impl Mock {
         self.shared.lock().ledger.set_quota(person, quota);
     }
 
-    /// What is left to an account.
-    pub(crate) fn quota(&self, person: &Person) -> Quota {
-        self.shared.lock().ledger.quota(person, now())
-    }
-
     /// Everything it was asked so far, oldest first.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.lock().seen.clone()

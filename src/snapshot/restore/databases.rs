@@ -1,0 +1,302 @@
+//! Where do the databases of a restored home go, and what do they say?
+//!
+//! Codex finds its session files through an index, and the index where `sqlite_home` says. So
+//! [`arrange`] makes every index name the new place and puts the databases where the restored
+//! home will look for them; what lies outside the home is held as [`Incoming`] until the home is
+//! in its place.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::codex::home::{self, CodexHome, Surroundings};
+use crate::disk::database::{self, DatabaseError, Rewrite};
+use crate::disk::replace::{self, NewFile, Overwrite};
+use crate::disk::tree::{self, Kind as NodeKind, Visit};
+use crate::disk::{DiskError, read};
+use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
+use crate::snapshot::restore::{Destination, RestoreError, Restored};
+
+/// Databases that belong into a folder outside the home: written and synced there, but for
+/// their names. Dropped, they are gone.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    /// Where they belong.
+    pub(super) folder: PathBuf,
+    files: Vec<(String, NewFile)>,
+}
+
+/// Brings the databases in `staging` into the order in which the home at `destination` will be
+/// used; what Codex could not use is left out. Answers what belongs outside the home.
+///
+/// A copy elsewhere gets all of them: the folder outside is still the old home's.
+pub(super) fn arrange(
+    staging: &Path,
+    destination: &Destination,
+    around: &Surroundings,
+    restored: &mut Restored,
+) -> Result<Option<Incoming>, RestoreError> {
+    let place = destination.path();
+    let config = config_text(&CodexHome::at(staging.to_owned()))?;
+    let looked_in = CodexHome::at(place.to_owned()).sqlite_home(&config, around);
+    let below = |folder: &PathBuf| folder.strip_prefix(place).map(Path::to_owned).ok();
+    let inside = looked_in.as_ref().and_then(below);
+    let outside = looked_in.filter(|_| inside.is_none());
+    let (stored, top) = (staging.join(OUTSIDE), staging.join(inside.unwrap_or_default()));
+    let folders: BTreeSet<&Path> = [staging, &stored, &top].into_iter().collect();
+    for folder in folders {
+        rebase(folder, place, restored)?;
+    }
+    let names = read::absent_is_none(read::names(&stored))?.unwrap_or_default();
+    let mut incoming = None;
+    match (outside, destination) {
+        (Some(_), Destination::InPlace(_)) if names.is_empty() => {}
+        (Some(folder), Destination::InPlace(_)) => {
+            incoming = Some(Incoming::prepare(folder, &stored)?);
+        }
+        (outside, _) => {
+            restored.warnings.extend(outside.map(|folder| still_the_old(&folder)));
+            for name in names {
+                replace::private_dir(&top)?;
+                let target = top.join(&name);
+                // One that lay there all the same was not in use.
+                replace::remove_file(&target)?;
+                replace::rename_new(&stored.join(&name), &target)?;
+            }
+        }
+    }
+    replace::remove_tree(&staging.join(OURS))?;
+    Ok(incoming)
+}
+
+/// What a person has to know about a copy whose configuration still names the old databases.
+fn still_the_old(folder: &Path) -> String {
+    format!(
+        "the databases are in the copy, but sqlite_home of its config.toml (or CODEX_SQLITE_HOME) \
+         names {}, which is the old home's: take that line out before Codex uses the copy, or it \
+         writes into the old home",
+        folder.display()
+    )
+}
+
+impl Incoming {
+    /// Writes the databases in `from` into `folder`, so that a disk without room shows before
+    /// anything was replaced.
+    fn prepare(folder: PathBuf, from: &Path) -> Result<Self, DiskError> {
+        replace::private_dir(&folder)?;
+        // What an interrupted restore left here; the lock is held.
+        for path in replace::litter(&folder)? {
+            replace::remove_file(&path)?;
+        }
+        let mut files = Vec::new();
+        for name in read::names(from)? {
+            let Some(name) = name.to_str() else { continue };
+            files.push((name.to_owned(), copied(&from.join(name), &folder)?));
+        }
+        Ok(Self { folder, files })
+    }
+
+    /// Puts them in place of those that are there, which go to `undo` first. One that cannot be
+    /// exchanged is named in the warnings. Databases that the snapshot does not have stay.
+    pub(super) fn install(self, undo: &Path, warnings: &mut Vec<String>) {
+        for (name, file) in self.files {
+            let live = self.folder.join(&name);
+            if let Err(error) = exchange(file, &live, undo) {
+                warnings.push(format!(
+                    "{} was not restored ({error}); what was there is in {}",
+                    live.display(),
+                    undo.display()
+                ));
+            }
+        }
+    }
+}
+
+/// The old database goes first, then what belongs to it, then the new one comes: a new database
+/// must not meet an old log even for a moment, and a log without its database is nothing to
+/// SQLite. Stopped in between, Codex makes a database anew.
+fn exchange(new: NewFile, live: &Path, undo: &Path) -> Result<(), DiskError> {
+    for path in with_companions(live) {
+        if let (true, Some(name)) = (path.symlink_metadata().is_ok(), path.file_name()) {
+            replace::private_dir(undo)?;
+            copied(&path, undo)?.commit(&undo.join(name), Overwrite::Never)?;
+        }
+    }
+    for path in with_companions(live) {
+        replace::remove_file(&path)?;
+    }
+    new.commit(live, Overwrite::Never)
+}
+
+/// A database and what SQLite keeps beside it, in the order in which they may be removed.
+fn with_companions(database: &Path) -> impl Iterator<Item = PathBuf> {
+    ["", "-wal", "-shm", "-journal"].into_iter().map(|tail| {
+        let mut path = database.as_os_str().to_owned();
+        path.push(tail);
+        path.into()
+    })
+}
+
+/// A copy of a file in `folder` that has no name yet.
+fn copied(from: &Path, folder: &Path) -> Result<NewFile, DiskError> {
+    let failed = |source| DiskError { action: "copy", path: from.to_owned(), source };
+    let mut source = read::open_regular(from)?;
+    let mut copy = NewFile::create_in(folder)?;
+    copy.preallocate(source.metadata().map_err(failed)?.len())?;
+    io::copy(&mut source, &mut copy).map_err(failed)?;
+    Ok(copy)
+}
+
+/// Makes single files of the databases that the older tool copied with their logs. One that was
+/// torn in the copying is left out: Codex builds its index anew, a damaged one misleads it.
+pub(super) fn settle(
+    staging: &Path,
+    left_out: &mut Vec<(String, String)>,
+) -> Result<(), RestoreError> {
+    for node in tree::walk(staging, &mut |_| Visit::Take)?.nodes {
+        let path = staging.join(&node.path);
+        if node.kind != NodeKind::File || !database::looks_like_database(&path)? {
+            continue;
+        }
+        match database::settle(&path) {
+            Ok(_) => {}
+            Err(DatabaseError::Disk(error)) => return Err(error.into()),
+            Err(error) => {
+                for path in with_companions(&path) {
+                    replace::remove_file(&path)?;
+                }
+                left_out.push((node.path.to_string_lossy().into_owned(), error.to_string()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the session index name the session files where they will be. Left as it is, Codex
+/// 0.150.1 and newer would find no session, or write into the old home.
+fn rebase(folder: &Path, place: &Path, restored: &mut Restored) -> Result<(), RestoreError> {
+    let (table, column) = home::THREAD_PATHS;
+    for name in read::absent_is_none(read::names(folder))?.unwrap_or_default() {
+        let Some(name) = name.to_str().filter(|name| home::is_thread_index(name)) else { continue };
+        let database = folder.join(name);
+        if !database::looks_like_database(&database)? {
+            continue;
+        }
+        let markers = CodexHome::SESSIONS.map(|folder| format!("/{folder}/"));
+        match database::rebase(&database, table, column, &markers, place) {
+            Ok(Rewrite::Rewritten { rows }) => {
+                restored.rewritten = restored.rewritten.saturating_add(rows);
+            }
+            // Codex builds the index again from the session files; a wrong one misleads it.
+            Ok(Rewrite::UnknownSchema) => {
+                let why = "its schema is unknown; Codex rebuilds its index from the sessions";
+                replace::remove_file(&database)?;
+                restored.left_out.push((name.to_owned(), why.to_owned()));
+            }
+            Err(DatabaseError::Disk(error)) => return Err(error.into()),
+            Err(error) => {
+                replace::remove_file(&database)?;
+                restored.left_out.push((name.to_owned(), error.to_string()));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// A staged home with an index in the folder `index`, whose session lies in `/old`.
+    fn staged(index: &str, config: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = dir.path().canonicalize().unwrap().join("staging");
+        fs::create_dir_all(staging.join(index)).unwrap();
+        fs::write(staging.join("config.toml"), config).unwrap();
+        database(&staging.join(index).join("state_5.sqlite"), "/old/sessions/a.jsonl");
+        (dir, staging)
+    }
+
+    fn database(path: &Path, rollout: &str) -> Connection {
+        let db = Connection::open(path).unwrap();
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE threads (rollout_path TEXT)")
+            .unwrap();
+        db.execute("INSERT INTO threads VALUES (?1)", [rollout]).unwrap();
+        db
+    }
+
+    fn rollout(path: &Path) -> String {
+        let db = Connection::open(path).unwrap();
+        db.query_row("SELECT rollout_path FROM threads", [], |row| row.get(0)).unwrap()
+    }
+
+    fn restored() -> Restored {
+        Restored {
+            kept: None,
+            how: None,
+            left_out: Vec::new(),
+            rewritten: 0,
+            databases: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn databases_lie_where_the_restored_home_looks_for_them() {
+        //    archived in  config.toml              environment     found in        warned
+        check("",          "",                      None,           "",             false);
+        check(OUTSIDE,     "",                      None,           "",             false);
+        check(OUTSIDE,     "sqlite_home = \"db\"",  None,           "db",           false);
+        check("db",        "sqlite_home = \"db\"",  None,           "db",           false);
+        check(OUTSIDE,     "sqlite_home = \"/o\"",  None,           "",             true);
+        check(OUTSIDE,     "",                      Some("/o"),     "",             true);
+        check(OUTSIDE,     "sqlite_home = \"db\"",  Some("/o"),     "db",           false);
+    }
+
+    #[track_caller]
+    fn check(index: &str, config: &str, variable: Option<&str>, found: &str, warned: bool) {
+        let (dir, staging) = staged(index, config);
+        let place = dir.path().canonicalize().unwrap().join("copy");
+        let to = Destination::To(place.clone());
+        let around = Surroundings { sqlite_home: variable.map(PathBuf::from), user_home: None };
+        let mut restored = restored();
+        assert!(arrange(&staging, &to, &around, &mut restored).unwrap().is_none());
+        let rollout = rollout(&staging.join(found).join("state_5.sqlite"));
+        assert_eq!(Path::new(&rollout), place.join("sessions/a.jsonl"));
+        assert_eq!(restored.rewritten, 1);
+        assert_eq!(!restored.warnings.is_empty(), warned, "{:?}", restored.warnings);
+        assert!(!staging.join(OURS).exists());
+    }
+
+    #[test]
+    fn a_database_outside_the_home_never_meets_the_log_of_the_one_before() {
+        let (dir, staging) = staged(OUTSIDE, "");
+        let root = dir.path().canonicalize().unwrap();
+        let (live, folder, undo) = (root.join("live"), root.join("folder"), root.join("undo"));
+        fs::create_dir(&folder).unwrap();
+        // Held open, so that all it knows is in its log.
+        let open = database(&folder.join("state_5.sqlite"), "/before/sessions/b.jsonl");
+        fs::write(folder.join("queue_1.sqlite"), "not in the snapshot").unwrap();
+        let litter = folder.join(".codex-manager-0123456789abcdef.tmp");
+        fs::write(&litter, "of an interrupted run").unwrap();
+
+        let to = Destination::InPlace(live);
+        let around = Surroundings { sqlite_home: Some(folder.clone()), user_home: None };
+        let incoming = arrange(&staging, &to, &around, &mut restored()).unwrap().unwrap();
+        assert_eq!(rollout(&folder.join("state_5.sqlite")), "/before/sessions/b.jsonl");
+        let mut warnings = Vec::new();
+        incoming.install(&undo, &mut warnings);
+        drop(open);
+
+        assert_eq!(warnings, Vec::<String>::new());
+        let place = root.join("live/sessions/a.jsonl");
+        assert_eq!(Path::new(&rollout(&folder.join("state_5.sqlite"))), place);
+        assert_eq!(rollout(&undo.join("state_5.sqlite")), "/before/sessions/b.jsonl");
+        assert!(folder.join("queue_1.sqlite").exists() && !litter.exists());
+    }
+}
