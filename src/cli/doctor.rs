@@ -96,7 +96,7 @@ fn summary(findings: &[Finding]) -> String {
 fn program(world: &World) -> Program {
     match on_path(world) {
         None => Program::Absent,
-        Some(path) => match version(&path, world) {
+        Some(path) => match version(&path, world, PATIENCE) {
             Ok(version) => Program::Says(version),
             Err(why) => Program::Silent { path, why },
         },
@@ -124,7 +124,7 @@ fn is_program(file: &Path) -> bool {
 ///
 /// Whatever it is asked, Codex makes folders in its home when it starts. It is told of a home
 /// that cannot be one, and makes none.
-fn version(program: &Path, world: &World) -> Result<String, String> {
+fn version(program: &Path, world: &World, patience: Duration) -> Result<String, String> {
     let mut child = Command::new(program)
         .arg("--version")
         .env_clear()
@@ -147,13 +147,13 @@ fn version(program: &Path, world: &World) -> Result<String, String> {
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if began.elapsed() < PATIENCE => {
+            Ok(None) if began.elapsed() < patience => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             Ok(None) => {
                 let killed = child.kill().and_then(|()| child.wait());
                 drop(killed); // It is given up either way.
-                return Err(format!("took longer than {} s", PATIENCE.as_secs()));
+                return Err(format!("took longer than {} s", patience.as_secs()));
             }
             Err(error) => return Err(format!("was lost: {error}")),
         }
@@ -163,7 +163,7 @@ fn version(program: &Path, world: &World) -> Result<String, String> {
     }
     // A child of its own may hold the pipe open; what is left of the time is all there is.
     let bytes = heard
-        .recv_timeout(PATIENCE.saturating_sub(began.elapsed()))
+        .recv_timeout(patience.saturating_sub(began.elapsed()))
         .map_err(|_| "did not end its answer".to_owned())?
         .map_err(|error| format!("cannot be read: {error}"))?;
     let text = String::from_utf8_lossy(&bytes);
@@ -171,3 +171,7 @@ fn version(program: &Path, world: &World) -> Result<String, String> {
     let line: String = line.chars().take(VERSION_SHOWN).collect();
     if line.is_empty() { Err("says nothing".to_owned()) } else { Ok(line) }
 }
+
+// Modes, scripts and paths as other systems do not have them.
+#[cfg(all(test, unix))]
+mod tests;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::modes::open_to_others;
-use super::{Check, Facts, Finding, Level, Program, word};
+use super::{Check, Facts, Finding, Level, Program, count, word};
 use crate::codex::auth::{AuthError, AuthFile, Problem, Store as LoginStore};
 use crate::codex::process;
 use crate::disk::{database, read, replace, swap};
@@ -196,9 +196,11 @@ fn running(facts: &Facts<'_>) -> Vec<Finding> {
 /// Whether what is named like a database begins like one.
 fn databases(facts: &Facts<'_>, config: &str) -> Vec<Finding> {
     let found = |level, what: String| Finding::new(Check::Databases, level, what);
-    let configured = facts.home.sqlite_home(config);
-    let elsewhere = configured.as_deref().or(facts.sqlite_home);
-    let folders = [Some(facts.home.root()), elsewhere].into_iter().flatten();
+    let root = facts.home.root();
+    let elsewhere = facts.sqlite_home.map(Path::to_owned);
+    let elsewhere = elsewhere.or_else(|| facts.home.sqlite_home(config));
+    let elsewhere = elsewhere.filter(|folder| folder != root);
+    let folders = [Some(root), elsewhere.as_deref()].into_iter().flatten();
     let mut findings = Vec::new();
     let mut sound = 0_usize;
     for path in folders.flat_map(named_databases) {
@@ -216,8 +218,7 @@ fn databases(facts: &Facts<'_>, config: &str) -> Vec<Finding> {
         }
     }
     if findings.is_empty() && 0 < sound {
-        let noun = if sound == 1 { "database" } else { "databases" };
-        findings.push(found(Level::Ok, format!("{sound} {noun}")));
+        findings.push(found(Level::Ok, count(sound, "database", "databases")));
     }
     findings
 }

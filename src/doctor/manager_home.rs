@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::modes::{is_wide, open_to_others};
-use super::{Check, Facts, Finding, Level, word};
+use super::{Check, Facts, Finding, Level, count, word};
 use crate::disk::tree::{self, Kind, Visit};
 use crate::disk::{read, replace};
 use crate::snapshot::inventory;
@@ -136,7 +136,7 @@ fn ledger(facts: &Facts<'_>) -> Vec<Finding> {
             .problems
             .iter()
             .take(damaged)
-            .map(|(line, why)| format!("line {line} {why}"))
+            .map(|(line, why)| format!("line {line}: {why}"))
             .collect();
         findings.push(
             found(Level::Warning, format!("{shown}: {}", first_few(&told)))
@@ -150,11 +150,13 @@ fn ledger(facts: &Facts<'_>) -> Vec<Finding> {
         );
     }
     if !ledger.newer.is_empty() {
-        let what = format!("{shown} has {} lines of a newer codex-manager", ledger.newer.len());
+        let lines = count(ledger.newer.len(), "line", "lines");
+        let what = format!("{shown} has {lines} of a newer codex-manager");
         findings.push(found(Level::Note, what).remedy("update codex-manager"));
     }
     if findings.is_empty() && !ledger.entries.is_empty() {
-        findings.push(found(Level::Ok, format!("{} entries in the ledger", ledger.entries.len())));
+        let entries = count(ledger.entries.len(), "entry", "entries");
+        findings.push(found(Level::Ok, format!("{entries} in the ledger")));
     }
     findings
 }
@@ -187,8 +189,8 @@ fn records(facts: &Facts<'_>) -> Vec<Finding> {
         findings.push(found(Level::Note, what).remedy("update codex-manager to change it"));
     }
     if findings.is_empty() {
-        let what = format!("{} records in the inventory", inventory.records.len());
-        findings.push(found(Level::Ok, what));
+        let records = count(inventory.records.len(), "record", "records");
+        findings.push(found(Level::Ok, format!("{records} in the inventory")));
     }
     findings
 }

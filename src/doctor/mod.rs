@@ -93,5 +93,11 @@ fn word(facts: &Facts<'_>, path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
-#[cfg(test)]
+/// `1 line`, `2 lines`.
+fn count(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
+}
+
+// Modes, scripts and paths as other systems do not have them.
+#[cfg(all(test, unix))]
 mod tests;

@@ -25,19 +25,23 @@ pub(super) fn check(facts: &Facts<'_>, last: Option<u64>) -> Vec<Finding> {
 }
 
 fn verdict(check: Check, free: u64, last: Option<u64>) -> Finding {
-    let mib = |bytes: u64| bytes >> 20;
     let needed = last.unwrap_or(0).max(LEAST);
     if needed <= free {
-        return Finding::new(check, Level::Ok, format!("{} MiB are free", mib(free)));
+        return Finding::new(check, Level::Ok, format!("{} are free", size(free)));
     }
-    let what = format!("only {} MiB are free", mib(free));
+    let what = format!("only {} are free", size(free));
     let what = match last {
         Some(last) if LEAST < last => {
-            format!("{what}; the newest snapshot holds {} MiB", mib(last))
+            format!("{what}; the newest snapshot holds {}", size(last))
         }
         _ => what,
     };
     Finding::new(check, Level::Warning, what).remedy("free some space on that file system")
+}
+
+fn size(bytes: u64) -> String {
+    let gib = bytes >> 30;
+    if gib < 10 { format!("{} MiB", bytes >> 20) } else { format!("{gib} GiB") }
 }
 
 /// The folder itself, or the nearest one above it that exists.
@@ -59,6 +63,7 @@ mod tests {
             (0,       Some(1),         "only 0 MiB are free"),
             (gib,     Some(gib),       "1024 MiB are free"),
             (gib,     Some(gib + 1),   "only 1024 MiB are free; the newest snapshot holds 1024 MiB"),
+            (9 * gib, Some(10 * gib),  "only 9216 MiB are free; the newest snapshot holds 10 GiB"),
             (2 * gib, Some(3 * gib),   "only 2048 MiB are free; the newest snapshot holds 3072 MiB"),
         ] {
             let found = verdict(Check::Room, free, last);

@@ -1,7 +1,7 @@
 //! Are the snapshots whole as far as a glance tells, and is the live login among them?
 
 use super::codex_home::LiveFile;
-use super::{Check, Facts, Finding, Level, word};
+use super::{Check, Facts, Finding, Level, count, word};
 use crate::snapshot::logins;
 use crate::snapshot::name::SIDECAR;
 use crate::snapshot::store::{Odd, OddKind, Scan, StoreError, Stored};
@@ -23,13 +23,14 @@ pub(super) fn check(
     };
     let odd = scan.problems.iter().map(|odd| of_odd(facts, odd, &scan.snapshots));
     let mut findings: Vec<Finding> = odd.collect();
-    let count = scan.snapshots.len();
     let found = |level, what: String| Finding::new(Check::Snapshots, level, what);
-    findings.push(match count {
+    findings.push(match scan.snapshots.len() {
         0 => found(Level::Note, "there are no snapshots yet".to_owned())
             .remedy("codex-manager backup"),
-        1 => found(Level::Ok, "1 snapshot can be used".to_owned()),
-        _ => found(Level::Ok, format!("{count} snapshots can be used")),
+        usable => {
+            let usable = count(usable, "snapshot", "snapshots");
+            found(Level::Ok, format!("{usable} can be used"))
+        }
     });
     findings.extend(live_login(live, &scan.snapshots));
     findings
