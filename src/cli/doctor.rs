@@ -173,5 +173,6 @@ fn version(program: &Path, world: &World, patience: Duration) -> Result<String, 
 }
 
 // Modes, scripts and paths as other systems do not have them.
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

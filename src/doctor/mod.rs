@@ -99,5 +99,6 @@ fn count(number: usize, one: &str, more: &str) -> String {
 }
 
 // Modes, scripts and paths as other systems do not have them.
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
