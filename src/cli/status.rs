@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     if let Some(reading) = reading.clone().filter(|_| !args.no_save) {
         save(reading, &known, &places, session)?;
     }
-    let status = describe(account, email, evidence.as_ref(), reading.as_ref(), &places.zone, &live);
+    let status = describe(account, email, reading.as_ref(), &places.zone, &live);
     let text = draw(&status, session, &places);
     Ok(Report::new(&status, text))
 }
@@ -120,7 +120,6 @@ fn owner(
 fn describe(
     account: Option<AccountKey>,
     email: Option<Email>,
-    evidence: Option<&Evidence>,
     reading: Option<&Reading>,
     zone: &Zone,
     live: &Live,
@@ -143,7 +142,8 @@ fn describe(
         left_percent: windows.iter().filter_map(Window::left_percent).reduce(f64::min),
         limit_reached: reading.and_then(|reading| reading.limit_reached),
         plan: reading.and_then(|reading| reading.plan.clone()).or_else(|| match live {
-            Live::Login(file) if evidence.is_none() => file.plan.clone(),
+            // The plan in the token is as old as the token, but better than nothing.
+            Live::Login(file) if file.key == account => file.plan.clone(),
             _ => None,
         }),
         session_start_at: start,

@@ -14,7 +14,7 @@ use glob::Pattern;
 
 use crate::account::{AccountKey, Secret};
 use crate::codex::auth::{self, AuthError, AuthFile, Mode, Store as LoginStore};
-use crate::codex::home::{self, Class, CodexHome};
+use crate::codex::home::{self, Class, CodexHome, LeftOut};
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::replace::{self, NewFile, Overwrite};
@@ -74,6 +74,8 @@ pub struct Circumstances<'a> {
     pub sqlite_home: Option<PathBuf>,
     /// Version of the Codex that wrote the newest session.
     pub codex_version: Option<String>,
+    /// The machine's name.
+    pub host: Option<String>,
 }
 
 /// What a backup will do.
@@ -443,6 +445,7 @@ fn describe(
     }
     metadata.source_codex_home = Some(circumstances.home_for_people.clone());
     metadata.codex_version = circumstances.codex_version.clone();
+    metadata.host = circumstances.host.clone();
     metadata.label = request.label.clone();
     metadata.note = request.note.clone();
     metadata.created_at = Some(zone.stamp(circumstances.now));
@@ -554,7 +557,7 @@ impl Gathered {
             match why_not(&path, node, request) {
                 Some(why) => {
                     let slash = if node.kind == NodeKind::Dir { "/" } else { "" };
-                    left_out.push((format!("{path}{slash}"), why));
+                    left_out.extend(why.map(|why| (format!("{path}{slash}"), why)));
                     Visit::Skip
                 }
                 None => Visit::Take,
@@ -581,9 +584,6 @@ impl Gathered {
         let absolute = root.join(&node.path);
         let is_login = home::class(&path) == Class::Login;
         if path == CodexHome::AUTH || (request.kind == Kind::State && is_login) {
-            return;
-        }
-        if request.kind == Kind::Auth && !is_login {
             return;
         }
         match node.kind {
@@ -729,20 +729,26 @@ impl Gathered {
     }
 }
 
-/// Why an entry stays out of this snapshot.
-fn why_not(path: &str, node: &Node, request: &Request) -> Option<String> {
+/// Whether an entry stays out of this snapshot; inside, the reason, unless nothing is lost by
+/// it: a database's log is part of its copy, and a login alone leaves out everything else.
+fn why_not(path: &str, node: &Node, request: &Request) -> Option<Option<String>> {
+    if request.kind == Kind::Auth {
+        return (home::class(path) != Class::Login).then_some(None);
+    }
     let is_folder = node.kind == NodeKind::Dir;
     if path == OURS || is_reserved(path) {
-        return Some("belongs to codex-manager".to_owned());
+        return Some(Some("belongs to codex-manager".to_owned()));
     }
-    if let Some(why) = home::left_out(path, is_folder, node.size) {
-        return Some(why.to_string());
+    match home::left_out(path, is_folder, node.size) {
+        Some(LeftOut::PartOfDatabase) => return Some(None),
+        Some(why) => return Some(Some(why.to_string())),
+        None => {}
     }
     if request.lean && home::is_dispensable(path) {
-        return Some("left out by --lean".to_owned());
+        return Some(Some("left out by --lean".to_owned()));
     }
     let excluded = path != CodexHome::AUTH && request.exclude.iter().any(|glob| glob.matches(path));
-    excluded.then(|| "excluded by the configuration or --exclude".to_owned())
+    excluded.then(|| Some("excluded by the configuration or --exclude".to_owned()))
 }
 
 /// Whether a top-level name is one of our own temporary ones.
