@@ -1,10 +1,178 @@
-//! doctor
-use crate::cli::Report;
+//! `doctor`: look for what is wrong.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
 use crate::cli::exit::Failure;
+use crate::cli::picture::{BAD, CARE, FAINT, GOOD, STRONG, count, plain, styled};
 use crate::cli::session::Session;
-/// doctor
+use crate::cli::{Exit, Report};
+use crate::doctor::{self, Facts, Finding, Level, Program};
+use crate::world::World;
+
+/// How long Codex may take to tell its version.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What of that is read, in bytes.
+const VERSION_CAP: u64 = 4_096;
+
+/// What of that is shown, in characters.
+const VERSION_SHOWN: usize = 60;
+
+/// The names under which a shell finds Codex.
+const NAMES: &[&str] = if cfg!(windows) { &["codex.exe", "codex.cmd"] } else { &["codex"] };
+
+/// Look for what is wrong
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {}
-pub(crate) fn run(_args: &Args, _session: &mut Session) -> Result<Report, Failure> {
-    Ok(Report::new(&(), ""))
+
+#[derive(Serialize)]
+struct Found {
+    findings: Vec<Finding>,
+    worst: Level,
 }
+
+pub(crate) fn run(_args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    let (places, faults) = session.places_despite_faults()?;
+    let faults: Vec<_> = faults.into_iter().map(|fault| (fault.message, fault.hint)).collect();
+    let sqlite_home = session.world.variable("CODEX_SQLITE_HOME");
+    let sqlite_home = sqlite_home.map(|named| session.world.absolute(Path::new(named)));
+    let findings = doctor::examine(&Facts {
+        store: &places.store,
+        home: &places.home,
+        sqlite_home: sqlite_home.as_deref(),
+        config: &places.config,
+        faults: &faults,
+        program: &program(&session.world),
+        own_pid: std::process::id(),
+        zone: &places.zone,
+        show: &|path| session.show(path),
+    });
+    let text = draw(&findings);
+    let worst = doctor::worst(&findings);
+    let exit = if worst == Level::Error { Exit::Failed } else { Exit::Done };
+    Ok(Report::new(&Found { findings, worst }, text).exit(exit))
+}
+
+fn draw(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    let mut group = None;
+    for finding in findings {
+        if group.replace(finding.check.group()) != Some(finding.check.group()) {
+            text.push_str(&format!("{}\n", styled(finding.check.group(), STRONG)));
+        }
+        let (mark, style) = match finding.level {
+            Level::Ok => ("ok     ", GOOD),
+            Level::Note => ("note   ", FAINT),
+            Level::Warning => ("warning", CARE),
+            Level::Error => ("error  ", BAD),
+        };
+        text.push_str(&format!("  {}  {}\n", styled(mark, style), plain(&finding.what)));
+        if let Some(remedy) = &finding.remedy {
+            text.push_str(&format!("           {}\n", styled(plain(remedy), FAINT)));
+        }
+    }
+    text.push_str(&summary(findings));
+    text
+}
+
+fn summary(findings: &[Finding]) -> String {
+    let of = |level| findings.iter().filter(|finding| finding.level == level).count();
+    match (of(Level::Error), of(Level::Warning)) {
+        (0, 0) => "nothing is wrong\n".to_owned(),
+        (0, warnings) => format!("{}\n", count(warnings, "warning")),
+        (errors, 0) => format!("{}\n", count(errors, "error")),
+        (errors, warnings) => {
+            format!("{}, {}\n", count(errors, "error"), count(warnings, "warning"))
+        }
+    }
+}
+
+/// Asks the Codex that a shell would start for its version.
+fn program(world: &World) -> Program {
+    match on_path(world) {
+        None => Program::Absent,
+        Some(path) => match version(&path, world, PATIENCE) {
+            Ok(version) => Program::Says(version),
+            Err(why) => Program::Silent { path, why },
+        },
+    }
+}
+
+/// The first Codex on PATH. Relative folders do not count: where we stand decides nothing.
+fn on_path(world: &World) -> Option<PathBuf> {
+    std::env::split_paths(world.variable("PATH")?)
+        .filter(|folder| folder.is_absolute())
+        .flat_map(|folder| NAMES.iter().map(move |name| folder.join(name)))
+        .find(|file| is_program(file))
+}
+
+fn is_program(file: &Path) -> bool {
+    let Ok(facts) = std::fs::metadata(file) else { return false };
+    #[cfg(unix)]
+    let runs = std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o111 != 0;
+    #[cfg(not(unix))]
+    let runs = true;
+    facts.is_file() && runs
+}
+
+/// The first line of `codex --version`, or what happened instead.
+///
+/// Whatever it is asked, Codex makes folders in its home when it starts. It is told of a home
+/// that cannot be one, and makes none.
+fn version(program: &Path, world: &World, patience: Duration) -> Result<String, String> {
+    let mut child = Command::new(program)
+        .arg("--version")
+        .env_clear()
+        .envs(&world.environment)
+        .env("CODEX_HOME", program)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("cannot be started: {error}"))?;
+    let output = child.stdout.take();
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = output.map(|output| output.take(VERSION_CAP).read_to_end(&mut bytes));
+        // Nobody listens any more if it took too long.
+        drop(told.send(read.transpose().map(|_| bytes)));
+    });
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if began.elapsed() < patience => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(None) => {
+                let killed = child.kill().and_then(|()| child.wait());
+                drop(killed); // It is given up either way.
+                return Err(format!("took longer than {} s", patience.as_secs()));
+            }
+            Err(error) => return Err(format!("was lost: {error}")),
+        }
+    };
+    if !status.success() {
+        return Err(format!("failed ({status})"));
+    }
+    // A child of its own may hold the pipe open; what is left of the time is all there is.
+    let bytes = heard
+        .recv_timeout(patience.saturating_sub(began.elapsed()))
+        .map_err(|_| "did not end its answer".to_owned())?
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().next().unwrap_or_default().trim();
+    let line: String = line.chars().take(VERSION_SHOWN).collect();
+    if line.is_empty() { Err("says nothing".to_owned()) } else { Ok(line) }
+}
+
+// Modes, scripts and paths as other systems do not have them.
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

@@ -66,14 +66,18 @@ impl Session {
     /// Reads the configuration of a store; an odd one is an error for every command but those
     /// that mend it.
     pub(crate) fn config(&mut self, store: &Store) -> Result<Config, Failure> {
-        let bytes = read::optional(&store.config(), MAX_RECORDS)?;
-        let text = String::from_utf8(bytes.unwrap_or_default())
-            .map_err(|_| Failure::usage(format!("{} is not UTF-8", self.show(&store.config()))))?;
-        let config = Config::parse(&text)?;
+        let config = self.read_config(store)?;
         for unknown in &config.unknown {
             self.warnings.push(format!("config.toml: {unknown}"));
         }
         Ok(config)
+    }
+
+    fn read_config(&self, store: &Store) -> Result<Config, Failure> {
+        let bytes = read::optional(&store.config(), MAX_RECORDS)?;
+        let text = String::from_utf8(bytes.unwrap_or_default())
+            .map_err(|_| Failure::usage(format!("{} is not UTF-8", self.show(&store.config()))))?;
+        Ok(Config::parse(&text)?)
     }
 
     /// The flags and variables that stand above the configuration.
@@ -111,8 +115,8 @@ impl Session {
         let config = self.config(&store)?;
         let (flags, variables) = self.overrides();
         let settings = Settings::gather(&flags, &variables, &config)?;
-        let zone = self.zone(&settings);
-        let home = CodexHome::at(self.codex_home(&settings)?);
+        let places = self.found(store, config, settings)?;
+        let Places { store, home, .. } = &places;
         if store.root().starts_with(home.root()) {
             return Err(Failure::usage(format!(
                 "the manager home {} lies inside the Codex home {}",
@@ -121,6 +125,36 @@ impl Session {
             ))
             .hint("name another folder with --home DIR or CODEX_MANAGER_HOME"));
         }
+        Ok(places)
+    }
+
+    /// Finds everything for a look at what is wrong: a configuration that cannot be read counts
+    /// as empty, odd variables as unset, and both are named in the second part of the answer.
+    pub(crate) fn places_despite_faults(&mut self) -> Result<(Places, Vec<Failure>), Failure> {
+        let store = self.store()?;
+        let mut faults = Vec::new();
+        let config = self.read_config(&store).unwrap_or_else(|fault| {
+            faults.push(fault);
+            Config::default()
+        });
+        let (flags, variables) = self.overrides();
+        let settings = Settings::gather(&flags, &variables, &config).or_else(|fault| {
+            // An odd flag stays an error: without the variables it is still there.
+            let settings = Settings::gather(&flags, &BTreeMap::new(), &config)?;
+            faults.push(fault.into());
+            Ok::<_, Failure>(settings)
+        })?;
+        Ok((self.found(store, config, settings)?, faults))
+    }
+
+    fn found(
+        &mut self,
+        store: Store,
+        config: Config,
+        settings: Settings,
+    ) -> Result<Places, Failure> {
+        let zone = self.zone(&settings);
+        let home = CodexHome::at(self.codex_home(&settings)?);
         Ok(Places { store, home, settings, config, zone })
     }
 

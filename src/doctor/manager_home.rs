@@ -1,0 +1,221 @@
+//! Is the manager home as it should be, snapshots left aside?
+
+use std::path::Path;
+
+use super::modes::{is_wide, open_to_others};
+use super::{Check, Facts, Finding, Level, count, word};
+use crate::disk::tree::{self, Kind, Visit};
+use crate::disk::{read, replace};
+use crate::snapshot::inventory;
+
+/// So many are named one by one; the rest is counted.
+const NAMED: usize = 3;
+
+/// Everything about the manager home but its snapshots.
+pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut findings = configuration(facts);
+    let folder = folder(facts);
+    findings.extend(folder.findings);
+    if folder.is_there {
+        findings.extend(modes(facts));
+        findings.extend(ledger(facts));
+        findings.extend(records(facts));
+        findings.extend(leftovers(facts));
+    }
+    findings
+}
+
+fn configuration(facts: &Facts<'_>) -> Vec<Finding> {
+    let found = |level, what: String| Finding::new(Check::Configuration, level, what);
+    let faults = facts.faults.iter();
+    let mut findings: Vec<Finding> = faults
+        .map(|(what, hint)| found(Level::Error, what.clone()).remedied(hint.clone()))
+        .collect();
+    findings.extend(facts.config.unknown.iter().map(|unknown| {
+        found(Level::Warning, format!("config.toml: {unknown}")).remedied(unknown.hint())
+    }));
+    if findings.is_empty() && facts.store.config().is_file() {
+        findings.push(found(Level::Ok, "config.toml is in order".to_owned()));
+    }
+    findings
+}
+
+struct Folder {
+    is_there: bool,
+    findings: Vec<Finding>,
+}
+
+fn folder(facts: &Facts<'_>) -> Folder {
+    let root = facts.store.root();
+    let shown = (facts.show)(root);
+    let found = |level, what: String| Finding::new(Check::ManagerHome, level, what);
+    let mut findings = Vec::new();
+    if root.starts_with(facts.home.root()) {
+        findings.push(
+            found(Level::Error, format!("{shown} lies inside the Codex home"))
+                .remedy("name another folder with --home DIR or CODEX_MANAGER_HOME"),
+        );
+    }
+    let is_there = match std::fs::metadata(root) {
+        Ok(metadata) if metadata.is_dir() => {
+            findings.push(match (open_to_others(&metadata), read::names(root)) {
+                (_, Err(error)) => found(Level::Error, error.to_string()).remedied(error.hint()),
+                (Some(mode), Ok(_)) => {
+                    found(Level::Warning, format!("{shown} is open to others (mode {mode:04o})"))
+                        .remedy(format!("chmod 700 {}", word(facts, root)))
+                }
+                (None, Ok(_)) => found(Level::Ok, format!("{shown} is there")),
+            });
+            true
+        }
+        Ok(_) => {
+            findings.push(found(Level::Error, format!("{shown} is not a folder")));
+            false
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let what = format!("there is no {shown} yet; the first backup makes it");
+            findings.push(found(Level::Note, what));
+            false
+        }
+        Err(error) => {
+            findings.push(found(Level::Error, format!("cannot look at {shown}: {error}")));
+            false
+        }
+    };
+    Folder { is_there, findings }
+}
+
+/// What lies in the manager home belongs to its owner alone. Homes kept for `undo` have the
+/// modes that Codex gave them, so only the folder that holds each is looked at.
+fn modes(facts: &Facts<'_>) -> Vec<Finding> {
+    let found = |level, what: String| Finding::new(Check::Modes, level, what);
+    let root = facts.store.root();
+    let undo = facts.store.undo();
+    let kept = undo.strip_prefix(root).unwrap_or(&undo);
+    let walk = tree::walk(root, &mut |node| {
+        let below = node.path.strip_prefix(kept).map_or(0, |rest| rest.components().count());
+        if below <= 1 { Visit::Take } else { Visit::Skip }
+    });
+    // A folder that cannot be listed has been told of already.
+    let Ok(walk) = walk else { return Vec::new() };
+    let mut findings: Vec<Finding> = walk
+        .unreadable
+        .iter()
+        .map(|(path, why)| {
+            let shown = (facts.show)(&root.join(path));
+            found(Level::Error, format!("cannot look into {shown}: {why}"))
+        })
+        .collect();
+    let wide: Vec<String> = walk
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.kind, Kind::Dir | Kind::File) && is_wide(node.mode))
+        .map(|node| format!("{} ({:04o})", (facts.show)(&node.path), node.mode))
+        .collect();
+    if !wide.is_empty() {
+        let what = format!("open to others: {}", first_few(&wide));
+        let remedy = format!("chmod -R go= {}", word(facts, root));
+        findings.push(found(Level::Warning, what).remedy(remedy));
+    }
+    findings
+}
+
+fn ledger(facts: &Facts<'_>) -> Vec<Finding> {
+    let found = |level, what: String| Finding::new(Check::Records, level, what);
+    let path = facts.store.ledger();
+    let shown = (facts.show)(&path);
+    let ledger = match facts.store.read_ledger() {
+        Ok(ledger) => ledger,
+        Err(error) => return vec![found(Level::Error, error.to_string()).remedied(error.hint())],
+    };
+    let mut findings = Vec::new();
+    let torn = usize::from(ledger.torn_from.is_some());
+    let damaged = ledger.problems.len().saturating_sub(torn);
+    if 0 < damaged {
+        let told: Vec<String> = ledger
+            .problems
+            .iter()
+            .take(damaged)
+            .map(|(line, why)| format!("line {line}: {why}"))
+            .collect();
+        findings.push(
+            found(Level::Warning, format!("{shown}: {}", first_few(&told)))
+                .remedy("every other line counts; delete such a line with an editor"),
+        );
+    }
+    if 0 < torn {
+        findings.push(
+            found(Level::Note, format!("{shown} ends in half a line"))
+                .remedy("the next command that writes to it takes it away"),
+        );
+    }
+    if !ledger.newer.is_empty() {
+        let lines = count(ledger.newer.len(), "line", "lines");
+        let what = format!("{shown} has {lines} of a newer codex-manager");
+        findings.push(found(Level::Note, what).remedy("update codex-manager"));
+    }
+    if findings.is_empty() && !ledger.entries.is_empty() {
+        let entries = count(ledger.entries.len(), "entry", "entries");
+        findings.push(found(Level::Ok, format!("{entries} in the ledger")));
+    }
+    findings
+}
+
+fn records(facts: &Facts<'_>) -> Vec<Finding> {
+    let found = |level, what: String| Finding::new(Check::Records, level, what);
+    let path = facts.store.inventory();
+    let shown = (facts.show)(&path);
+    let inventory = match inventory::load(&path) {
+        Ok(Some(inventory)) => inventory,
+        Ok(None) => return Vec::new(),
+        Err(error) => return vec![found(Level::Error, error.to_string()).remedied(error.hint())],
+    };
+    let mut findings = Vec::new();
+    let odd: Vec<String> = inventory
+        .odd
+        .iter()
+        .map(|odd| format!("record {} cannot be read: {}", odd.position, odd.reason))
+        .collect();
+    if !odd.is_empty() {
+        findings.push(found(Level::Warning, format!("{shown}: {}", first_few(&odd))).remedy(
+            "every other record counts; `codex-manager normalize DIR` reads the files again",
+        ));
+    }
+    if inventory.is_newer() {
+        let what = format!(
+            "{shown} comes from a newer codex-manager (format {})",
+            inventory.schema_version
+        );
+        findings.push(found(Level::Note, what).remedy("update codex-manager to change it"));
+    }
+    if findings.is_empty() {
+        let records = count(inventory.records.len(), "record", "records");
+        findings.push(found(Level::Ok, format!("{records} in the inventory")));
+    }
+    findings
+}
+
+fn leftovers(facts: &Facts<'_>) -> Vec<Finding> {
+    let store = facts.store;
+    let folders = [store.root().to_owned(), store.backups(), store.tmp(), store.trash()];
+    let left: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| replace::litter(folder).unwrap_or_default())
+        .map(|path| (facts.show)(path.strip_prefix(store.root()).unwrap_or(Path::new(&path))))
+        .collect();
+    if left.is_empty() {
+        return Vec::new();
+    }
+    let what = format!("left by an interrupted run, or in use: {}", first_few(&left));
+    let remedy = "the next command that changes something removes what nobody uses";
+    vec![Finding::new(Check::Leftovers, Level::Note, what).remedy(remedy)]
+}
+
+/// The first names, and how many more there are.
+fn first_few(names: &[String]) -> String {
+    let named = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
