@@ -22,6 +22,8 @@ pub struct World {
     pub user_home: Option<PathBuf>,
     /// The folder that relative paths start from.
     pub folder: PathBuf,
+    /// The machine's name, if it has one that can be written down.
+    pub host: Option<String>,
     /// The system's zone by its IANA name, if the system says.
     pub system_zone: Option<String>,
     /// Where answers and status texts come from.
@@ -71,6 +73,7 @@ impl World {
             environment: std::env::vars_os().collect(),
             user_home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
             folder: std::env::current_dir()?,
+            host: host(),
             system_zone: iana_time_zone::get_timezone().ok(),
             input: Box::new(io::stdin()),
             out: Box::new(io::stdout().lock()),
@@ -103,4 +106,19 @@ impl World {
             _ => self.folder.join(typed),
         }
     }
+}
+
+#[cfg(unix)]
+fn host() -> Option<String> {
+    rustix::system::uname()
+        .nodename()
+        .to_str()
+        .ok()
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+}
+
+#[cfg(not(unix))]
+fn host() -> Option<String> {
+    std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
 }

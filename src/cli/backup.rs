@@ -97,6 +97,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
             .variable("CODEX_SQLITE_HOME")
             .map(|folder| session.world.absolute(folder.as_ref())),
         codex_version: newest_version(&places),
+        host: session.world.host.clone(),
     };
     let opened = if args.dry_run { None } else { Some(session.open(&places, "backup")?) };
     let plan = backup::plan(&places.home, &places.store, &request, login.as_ref(), &circumstances)?;

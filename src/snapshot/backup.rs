@@ -74,6 +74,8 @@ pub struct Circumstances<'a> {
     pub sqlite_home: Option<PathBuf>,
     /// Version of the Codex that wrote the newest session.
     pub codex_version: Option<String>,
+    /// The machine's name.
+    pub host: Option<String>,
 }
 
 /// What a backup will do.
@@ -443,6 +445,7 @@ fn describe(
     }
     metadata.source_codex_home = Some(circumstances.home_for_people.clone());
     metadata.codex_version = circumstances.codex_version.clone();
+    metadata.host = circumstances.host.clone();
     metadata.label = request.label.clone();
     metadata.note = request.note.clone();
     metadata.created_at = Some(zone.stamp(circumstances.now));

@@ -122,7 +122,7 @@ pub struct Metadata {
     /// Pruning never takes it.
     #[serde(default)]
     pub pinned: bool,
-    /// The machine's name, if the configuration says it may be stored.
+    /// The name of the machine it was taken on.
     pub host: Option<String>,
     /// When it was taken.
     pub created_at: Option<Stamp>,

@@ -86,7 +86,7 @@ pub enum ArchiveError {
         name: EntryName,
     },
     /// A file whose size no tar header of ours can state.
-    #[error("{name} has {size} bytes; an archive holds files of less than 8 GiB")]
+    #[error("{name} has {size} bytes; an archive holds files of less than 64 GiB")]
     TooLarge {
         /// The file.
         name: EntryName,

@@ -10,8 +10,11 @@ use super::{ArchiveError, Entry, EntryName, Limits, Node};
 
 /// Everything in a tar is a multiple of this.
 pub(super) const BLOCK: usize = 512;
-/// Largest value of an octal field of eleven digits: sizes and times beyond need PAX.
+/// Largest value of an octal field of eleven digits: times beyond need PAX.
 pub(super) const OCTAL_11: u64 = 0o777_7777_7777;
+/// Largest size: the field's twelfth digit, where POSIX has a terminator, is read by GNU tar, bsdtar and
+/// Python as it is meant, and a file of 8 GiB need not be left out.
+pub(super) const LARGEST_FILE: u64 = 0o7777_7777_7777;
 
 /// The bytes that announce an entry: a PAX header where ustar's fields are too small, then the header.
 pub(super) fn header(entry: &Entry) -> Vec<u8> {
@@ -427,4 +430,25 @@ fn entry(header: Header, records: Records) -> Result<Entry, BadHeader> {
     };
     let mode = u32::try_from(header.mode & 0o777).unwrap_or(0);
     Ok(Entry { name, node, mode, modified })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_many_gigabytes_is_sized_as_other_tars_read_it() {
+        for size in [0, OCTAL_11, OCTAL_11 + 1, 11 << 30, LARGEST_FILE] {
+            let name: EntryName = "logs_2.sqlite".parse().unwrap();
+            let entry = Entry { name, node: Node::File { size }, mode: 0o600, modified: 0 };
+            let bytes = header(&entry);
+            let limits = Limits::default();
+            match Headers::new(bytes.as_slice(), &limits).next() {
+                Ok(Item::Entry(read)) => assert_eq!(read, entry),
+                other => panic!("{other:?}"),
+            }
+            let foreign = tar::Header::from_byte_slice(&bytes);
+            assert_eq!(foreign.entry_size().unwrap(), size);
+        }
+    }
 }

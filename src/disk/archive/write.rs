@@ -12,7 +12,7 @@ use std::thread;
 
 use super::entry::{clamp_time, is_target};
 use super::gzip::{chunk_member, footer, frame_member};
-use super::tarball::{OCTAL_11, header, pad, padding};
+use super::tarball::{LARGEST_FILE, header, pad, padding};
 use super::toc::{CHUNK, TOC_NAME, Toc, as_u64, digest_text, sha256};
 use super::{Archive, ArchiveError, Chunk, Entry, EntryName, NameSet, Node};
 
@@ -122,7 +122,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// Those of names; [`ArchiveError::TooLarge`] from 8 GiB on (a tar header cannot say it without a
+    /// Those of names; [`ArchiveError::TooLarge`] from 64 GiB on (a tar header cannot say it without a
     /// second opinion); [`ArchiveError::ContentChanged`] if `content` has fewer or more bytes,
     /// [`ArchiveError::Source`] if it fails; those of writing.
     pub fn file(
@@ -133,7 +133,7 @@ impl<W: Write> Writer<W> {
         size: u64,
         content: &mut dyn Read,
     ) -> Result<FileSummary, ArchiveError> {
-        if size > OCTAL_11 {
+        if size > LARGEST_FILE {
             return Err(ArchiveError::TooLarge { name: name.clone(), size });
         }
         self.announce(name, Node::File { size }, mode, modified)?;
