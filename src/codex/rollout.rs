@@ -170,8 +170,8 @@ pub fn starts(codex_home: &Path) -> io::Result<Starts> {
 /// The ledger decides, if it knows who was active then; else an event that is not older than
 /// the last change of `auth.json` is the live account's; else it is its session's creator's; else
 /// nobody knows. Where the ledger names one account and `auth.json`, changed since, another, somebody
-/// signed in beside us, and a running Codex may still have worked as the former: the event is the
-/// live account's if the session is its own, and else unknown too.
+/// signed in beside us, and a running Codex may still have worked as the former: then only an
+/// event of a session that the live account itself began is its own.
 #[must_use]
 pub fn attribute(
     observed_at: Stamp,
@@ -182,7 +182,7 @@ pub fn attribute(
 ) -> Attribution {
     let live = live.filter(|_| auth_changed_at.is_some_and(|changed| changed <= observed_at));
     let owner = match (ledger_active, live) {
-        (Some(active), Some(live)) if active != live => creator.filter(|made| *made == live),
+        (Some(active), Some(live)) if active != live => creator.filter(|who| *who == live),
         (Some(active), _) => Some(active),
         (None, Some(live)) => Some(live),
         (None, None) => creator,
@@ -543,8 +543,9 @@ mod tests {
         owner(              "a",       "b",       "c",       "12:00:01", "c");
         owner(              "a",       "b",       "b",       "11:00:00", "b");
         owner(              "a",       "b",       "c",       "11:00:00", "?"); // signed in beside us
-        owner(              "b",       "b",       "c",       "11:00:00", "b");
-        owner(              "c",       "b",       "c",       "11:00:00", "?");
+        owner(              "",        "b",       "c",       "11:00:00", "?");
+        owner(              "c",       "b",       "c",       "11:00:00", "?"); // resumed by either
+        owner(              "b",       "b",       "c",       "11:00:00", "b"); // only b begins b's
         owner(              "a",       "b",       "",        "12:00:00", "b");
         owner(              "a",       "b",       "",        "12:00:01", "a");
         owner(              "a",       "b",       "",        "",         "a");

@@ -214,14 +214,17 @@ pub fn truncate_torn_tail(path: &Path) -> Result<Option<u64>> {
 ///
 /// When it cannot be created, or something that is not a folder has the name.
 pub fn private_dir(path: &Path) -> Result<bool> {
-    match sys::create_dir(path) {
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let mut created = sys::create_dir(path);
+    if created.as_ref().is_err_and(is_missing) && parent(path) != path {
+        private_dir(parent(path))?;
+        // Once more and not until it works: in /proc a folder is never found, however often.
+        created = sys::create_dir(path);
+    }
+    match created {
         Ok(()) => {
             sync_dir(parent(path))?;
             Ok(true)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && parent(path) != path => {
-            private_dir(parent(path))?;
-            private_dir(path)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if std::fs::metadata(path).at("create", path)?.is_dir() {

@@ -243,3 +243,10 @@ fn modes_are_private_whatever_the_mask() {
     let found = ["a", "a/b", "staged", "written", "appended"].map(|p| mode(&dir.path().join(p)));
     assert_eq!(found, [0o700, 0o700, 0o700, 0o600, 0o600]);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_place_where_nothing_can_be_made_is_an_error() {
+    let error = private_dir(Path::new("/proc/codex-manager/folder")).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
