@@ -15,6 +15,20 @@ fn ada() -> TestHome {
 #[test]
 fn a_backup_is_an_archive_and_a_sidecar_named_after_the_week() {
     let home = ada();
-    assert_snapshot!(home.run("backup"), @"");
-    assert_snapshot!(home.files(), @"");
+    assert_snapshot!(home.run("backup"), @"
+    $ codex-manager backup
+    stored   2026-11-19-100200-ada@example.com-codex
+    content  5 files, 15 KiB packed into 3.5 KiB
+    quota    60% left, week resets Thu 26 Nov 10:02 (rollout)
+    archive  ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz
+    ");
+    assert_snapshot!(home.files(), @"
+    backups/2026-11-19-100200-ada@example.com-codex.metadata.json
+    backups/2026-11-19-100200-ada@example.com-codex.tar.gz
+    ledger.jsonl
+    lock
+    tmp/
+    trash/
+    undo/
+    ");
 }
