@@ -67,6 +67,16 @@ impl TestHome {
         home.variable("TZ", "Europe/Berlin")
     }
 
+    /// Ada on a Saturday at eleven in Berlin: signed in, 60% of the week left, a database, a
+    /// configuration.
+    pub(crate) fn of_ada() -> Self {
+        Self::at("2026-11-21T10:00:00Z")
+            .signed_in("ada@example.com")
+            .session("ada@example.com", (12.0, "+2h"), (40.0, "2026-11-26T10:02:00+01:00"))
+            .database("state_5.sqlite")
+            .file(".codex/config.toml", "model = \"gpt-5\"\n")
+    }
+
     // What is so before a command line is played.
 
     /// Sets an environment variable.
@@ -302,7 +312,7 @@ impl TestHome {
     fn tilde<'a>(&self, said: impl Iterator<Item = &'a [u8]>) -> String {
         let bytes: Vec<u8> = said.flatten().copied().collect();
         let text = String::from_utf8(bytes).expect("output is UTF-8");
-        text.replace(self.root.to_str().unwrap(), "~")
+        vague_sizes(&text.replace(self.root.to_str().unwrap(), "~"))
     }
 
     // Looking.
@@ -341,10 +351,10 @@ impl TestHome {
 
     /// Everything about a folder below the user's: names, kinds, modes, mtimes and bytes, to be
     /// compared with another look.
-    pub(crate) fn tree(&self, below: &str) -> BTreeMap<PathBuf, Node> {
+    pub(crate) fn tree(&self, below: &str) -> BTreeMap<String, Node> {
         let mut tree = BTreeMap::new();
         look(&self.path(below), Path::new(""), &mut tree);
-        tree
+        tree.into_iter().map(|(name, node)| (slashes(&name), node)).collect()
     }
 
     /// The rollout paths in a database below the user's folder, each with its title.
@@ -373,9 +383,9 @@ impl TestHome {
 /// All that can be seen of one entry of a folder.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Node {
-    modified: SystemTime,
-    mode: u32,
-    content: Vec<u8>,
+    pub(crate) modified: SystemTime,
+    pub(crate) mode: u32,
+    pub(crate) content: Vec<u8>,
 }
 
 /// An `auth.json` as Codex writes it.
@@ -413,6 +423,17 @@ pub(crate) fn login(
     format!("{file:#}")
 }
 
+/// The table of contents of an archive of ours, found as its public format says: the footer's
+/// extra field tells where its member begins.
+pub(crate) fn table_of_contents(archive: &[u8]) -> Value {
+    let digits = &archive[archive.len() - 51 + 16..][..16];
+    let offset = usize::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap();
+    let member = flate2::read::GzDecoder::new(&archive[offset..]);
+    let mut tarball = tar::Archive::new(member);
+    let table = tarball.entries().unwrap().next().unwrap().unwrap();
+    serde_json::from_reader(table).unwrap()
+}
+
 fn jwt(claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}.{MADE_UP}", part(&json!({"alg": "none", "typ": "JWT"})), part(claims))
@@ -432,6 +453,18 @@ fn slug(email: &str) -> String {
 fn instant(text: &str) -> DateTime<Utc> {
     let parsed = DateTime::parse_from_rfc3339(text);
     parsed.unwrap_or_else(|error| panic!("{text:?}: {error}")).to_utc()
+}
+
+/// Digits of an archive's length become `#`: paths of this folder are in the databases, so its
+/// random name decides how well they pack.
+fn vague_sizes(text: &str) -> String {
+    let length = r"(packed into |\.tar\.gz \(|-codex(?:~\d+)? +(?:full|auth|state) +)([\d.]+ [KM]?i?B)";
+    let length = regex::Regex::new(length).unwrap();
+    let vague = length.replace_all(text, |found: &regex::Captures<'_>| {
+        let digits = regex::Regex::new(r"\d").unwrap();
+        format!("{}{}", &found[1], digits.replace_all(&found[2], "#"))
+    });
+    vague.into_owned()
 }
 
 /// Splits as a shell does: blanks separate, quotes of either kind keep together.
@@ -521,9 +554,14 @@ fn listing(folder: &Path) -> String {
     let shown = names.iter().filter(|name| !name.as_os_str().is_empty() && !holds(name));
     let lines = shown.map(|name| {
         let slash = if is_dir(name) { "/" } else { "" };
-        format!("{}{slash}\n", name.to_string_lossy().replace('\\', "/"))
+        format!("{}{slash}\n", slashes(name))
     });
     lines.collect()
+}
+
+/// A relative path in one spelling on every system.
+fn slashes(name: &Path) -> String {
+    name.to_string_lossy().replace('\\', "/")
 }
 
 /// Looks at an entry and what is below it, without following a link.
