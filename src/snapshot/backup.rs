@@ -14,7 +14,7 @@ use glob::Pattern;
 
 use crate::account::{AccountKey, Secret};
 use crate::codex::auth::{self, AuthError, AuthFile, Mode, Store as LoginStore};
-use crate::codex::home::{self, Class, CodexHome};
+use crate::codex::home::{self, Class, CodexHome, LeftOut};
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::replace::{self, NewFile, Overwrite};
@@ -355,7 +355,10 @@ pub fn plan(
     }
     let mut metadata = describe(request, login, circumstances);
     metadata.captured_files = gathered.captured.iter().cloned().collect();
-    metadata.excluded = gathered.left_out.iter().map(|(path, _)| path.clone()).collect();
+    // What a database's log holds is in the snapshot: only the file of its own is not.
+    let part = LeftOut::PartOfDatabase.to_string();
+    let excluded = gathered.left_out.iter().filter(|(_, why)| *why != part);
+    metadata.excluded = excluded.map(|(path, _)| path.clone()).collect();
     let wanted = wanted_name(&metadata, login, circumstances);
     let is_taken = store.archive(&wanted).symlink_metadata().is_ok();
     let replaces = (request.replace && is_taken).then(|| wanted.clone());
