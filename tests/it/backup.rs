@@ -138,11 +138,31 @@ fn lean_and_exclude_leave_out_what_they_name_and_the_sidecar_says_so() {
     let all = home.json("backup");
     assert_eq!(all["data"]["metadata"]["excluded"], serde_json::json!([]));
     let lean = home.json("backup --lean");
-    assert_snapshot!(lean["data"]["metadata"]["excluded"], @"");
+    assert_snapshot!(lean["data"]["metadata"]["excluded"], @r#"
+    ["logs_2.sqlite","models_cache.json"]
+    "#);
     let exclude = home.json("backup --exclude skills/big --exclude '*.json'");
-    assert_snapshot!(exclude["data"]["metadata"]["excluded"], @"");
+    assert_snapshot!(exclude["data"]["metadata"]["excluded"], @r#"
+    ["models_cache.json","skills/big/"]
+    "#);
     let name = exclude["data"]["snapshot"].as_str().unwrap();
-    assert_snapshot!(members(&home, name), @"");
+    assert_snapshot!(members(&home, name), @"
+    auth.json
+    .codex-manager/
+    .codex-manager/metadata.json
+    config.toml
+    logs_2.sqlite
+    sessions/
+    sessions/2026/
+    sessions/2026/11/
+    sessions/2026/11/21/
+    sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl
+    skills/
+    skills/mine/
+    skills/mine/SKILL.md
+    state_5.sqlite
+    stargz.index.json
+    ");
 }
 
 #[test]
@@ -188,7 +208,11 @@ fn force_replaces_the_snapshot_of_the_week_and_the_old_one_goes_to_the_trash() {
     trash/2026-11-19-100200-ada@example.com-codex.tar.gz
     undo/
     ");
-    let trash = home.files().lines().find(|name| name.starts_with("trash/") && name.ends_with(".tar.gz")).map(str::to_owned);
+    let trash = home
+        .files()
+        .lines()
+        .find(|name| name.starts_with("trash/") && name.ends_with(".tar.gz"))
+        .map(str::to_owned);
     assert_eq!(home.read(&format!(".codex-manager/{}", trash.unwrap())), old);
 }
 
@@ -216,7 +240,8 @@ fn the_quota_may_come_from_a_text_or_be_left_unasked() {
     quota    unknown
     archive  ~/.codex-manager/backups/2026-11-21-110000-ada@example.com-codex.tar.gz
     ");
-    let home = home.typed("Account: ada@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n");
+    let home =
+        home.typed("Account: ada@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n");
     assert_snapshot!(home.run("backup --status-file -"), @"
     $ codex-manager backup --status-file -
     stored   2026-11-19-100200-ada@example.com-codex
@@ -231,7 +256,8 @@ fn the_quota_may_come_from_a_text_or_be_left_unasked() {
     quota    week resets Sat 28 Nov 11:00 (estimate)
     archive  ~/.codex-manager/backups/2026-11-21-110000-ada@example.com~2-codex.tar.gz
     ");
-    let home = home.typed("Account: bob@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n");
+    let home =
+        home.typed("Account: bob@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n");
     assert_snapshot!(home.run("backup --status-file -"), @"
     $ codex-manager backup --status-file -
     error: the status text is about bob@example.com, but ada@example.com is signed in
@@ -256,14 +282,87 @@ fn the_sidecar_tells_all_that_is_known() {
     let home = TestHome::of_ada();
     let answer = home.json("backup --label weekly --note 'a remark'");
     let mut sidecar = answer["data"]["metadata"].clone();
-    let text = home.read(".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json");
+    let text =
+        home.read(".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json");
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), sidecar);
     // These depend on this folder's random name, on the salt, or on the machine.
-    for pointer in ["/archive/bytes", "/archive/toc_digest", "/login/fingerprint", "/host", "/manager_version"] {
+    for pointer in
+        ["/archive/bytes", "/archive/toc_digest", "/login/fingerprint", "/manager_version"]
+    {
         if let Some(value) = sidecar.pointer_mut(pointer) {
             assert!(!value.is_null(), "{pointer}");
             *value = "…".into();
         }
     }
-    assert_snapshot!(format!("{sidecar:#}"), @"");
+    assert_snapshot!(format!("{sidecar:#}"), @r#"
+    {
+      "schema": "codex-manager/snapshot",
+      "schema_version": 1,
+      "product": "codex",
+      "email": "ada@example.com",
+      "account": {
+        "user_id": "user-ada-example-com",
+        "account_id": "acct-ada-example-com",
+        "plan": "plus",
+        "auth_mode": "chatgpt"
+      },
+      "kind": "full",
+      "session_start_at": "2026-11-19T10:02:00+01:00",
+      "next_available_at": "2026-11-26T10:02:00+01:00",
+      "reset_at": "2026-11-26T10:02:00+01:00",
+      "quota_end_detected_at": null,
+      "inferred_session_duration_seconds": null,
+      "inference_basis": "weekly reset less seven days",
+      "legacy_auth_filename": null,
+      "legacy_quota_day_token": null,
+      "validation_status": null,
+      "quota": {
+        "source": "rollout",
+        "observed_at": "2026-11-21T11:00:00+01:00",
+        "windows": [
+          {
+            "minutes": 300,
+            "used_percent": 12.0,
+            "resets_at": "2026-11-21T13:00:00+01:00"
+          },
+          {
+            "minutes": 10080,
+            "used_percent": 40.0,
+            "resets_at": "2026-11-26T10:02:00+01:00"
+          }
+        ],
+        "limit_reached": null,
+        "text": null
+      },
+      "login": {
+        "fingerprint": "…",
+        "issued_at": "2026-11-21T10:00:00+00:00",
+        "expires_at": "2026-12-01T10:00:00+00:00",
+        "last_refresh": "2026-11-21T10:00:00Z"
+      },
+      "source_codex_home": "~/.codex",
+      "codex_version": "0.169.0",
+      "captured_files": [
+        "auth.json",
+        "config.toml",
+        "sessions/",
+        "state_5.sqlite"
+      ],
+      "excluded": [],
+      "archive": {
+        "name": "2026-11-19-100200-ada@example.com-codex.tar.gz",
+        "bytes": "…",
+        "toc_digest": "…",
+        "files": 5,
+        "content_bytes": 15774
+      },
+      "label": "weekly",
+      "note": "a remark",
+      "tags": [],
+      "pinned": false,
+      "host": null,
+      "created_at": "2026-11-21T11:00:00+01:00",
+      "manager_version": "…"
+    }
+    "#);
 }

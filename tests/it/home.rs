@@ -458,7 +458,8 @@ fn instant(text: &str) -> DateTime<Utc> {
 /// Digits of an archive's length become `#`: paths of this folder are in the databases, so its
 /// random name decides how well they pack.
 fn vague_sizes(text: &str) -> String {
-    let length = r"(packed into |\.tar\.gz \(|-codex(?:~\d+)? +(?:full|auth|state) +)([\d.]+ [KM]?i?B)";
+    let length =
+        r"(packed into |\.tar\.gz \(|-codex(?:~\d+)? +(?:full|auth|state) +)([\d.]+ [KM]?i?B)";
     let length = regex::Regex::new(length).unwrap();
     let vague = length.replace_all(text, |found: &regex::Captures<'_>| {
         let digits = regex::Regex::new(r"\d").unwrap();

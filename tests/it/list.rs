@@ -7,10 +7,7 @@ use crate::home::TestHome;
 fn two_accounts() -> TestHome {
     let home = TestHome::of_ada();
     home.run("backup --label monday");
-    let home = home
-        .later("+1d")
-        .signed_in("bob@example.com")
-        .session("bob@example.com", (3.0, "+4h"), (9.5, "+6d"));
+    let home = home.later("+1d").signed_in("bob@example.com");
     home.run("backup --auth-only --note 'a remark'");
     home
 }
@@ -76,7 +73,6 @@ fn show_tells_everything_about_one() {
     codex       0.169.0
     taken from  ~/.codex
     holds       auth.json
-    without     state_5.sqlite-shm state_5.sqlite-wal
     content     2 files, 2.1 KiB
     note        a remark
     archive     ~/.codex-manager/backups/2026-11-22-110000-bob@example.com-codex.tar.gz (#.# KiB)
@@ -97,7 +93,6 @@ fn show_tells_everything_about_one() {
     codex       0.169.0
     taken from  ~/.codex
     holds       auth.json config.toml sessions/ state_5.sqlite
-    without     state_5.sqlite-shm state_5.sqlite-wal
     content     5 files, 15 KiB
     label       monday
     archive     ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz (#.# KiB)
@@ -129,7 +124,6 @@ fn show_tells_everything_about_one() {
     codex       0.169.0
     taken from  ~/.codex
     holds       auth.json config.toml sessions/ state_5.sqlite
-    without     state_5.sqlite-shm state_5.sqlite-wal
     content     5 files, 15 KiB
     label       monday
     archive     ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz (#.# KiB)
@@ -157,8 +151,14 @@ fn a_name_that_fits_none_or_several_is_refused() {
 #[test]
 fn one_bad_snapshot_does_not_hide_the_others() {
     let home = two_accounts()
-        .file(".codex-manager/backups/2026-11-01-080000-eve@example.com-codex.metadata.json", "{\"schema\"")
-        .file(".codex-manager/backups/2026-11-01-080000-eve@example.com-codex.tar.gz", "no archive");
+        .file(
+            ".codex-manager/backups/2026-11-01-080000-eve@example.com-codex.metadata.json",
+            "{\"schema\"",
+        )
+        .file(
+            ".codex-manager/backups/2026-11-01-080000-eve@example.com-codex.tar.gz",
+            "no archive",
+        );
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
     warning: ~/.codex-manager/backups/2026-11-01-080000-eve@example.com-codex.metadata.json: its metadata is not JSON at line 1, column 9
