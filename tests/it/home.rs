@@ -366,6 +366,20 @@ impl TestHome {
         text.replace(self.root.to_str().unwrap(), "~")
     }
 
+    /// A process that the system lists as `codex` on this Codex home, until it is told to quit.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn running_codex(&self) -> RunningCodex {
+        use std::os::unix::process::CommandExt as _;
+        let child = std::process::Command::new("sh")
+            .arg0("codex")
+            .args(["-c", "read line"])
+            .env("CODEX_HOME", self.codex(""))
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        RunningCodex(child)
+    }
+
     fn moment(&self, text: &str) -> DateTime<Utc> {
         let Some(span) = text.strip_prefix('+') else { return instant(text) };
         let (number, unit) = span.split_at(span.len() - 1);
@@ -377,6 +391,27 @@ impl TestHome {
             _ => panic!("{text:?} is no span"),
         };
         self.now.get() + TimeDelta::seconds(seconds * number.parse::<i64>().unwrap())
+    }
+}
+
+/// Something that looks like Codex; it ends with the test at the latest.
+#[cfg(target_os = "linux")]
+pub(crate) struct RunningCodex(std::process::Child);
+
+#[cfg(target_os = "linux")]
+impl RunningCodex {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn quit(self) {}
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for RunningCodex {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take()); // It waits for a line that never comes.
+        self.0.wait().unwrap();
     }
 }
 

@@ -14,5 +14,12 @@
 mod home;
 
 mod backup;
+mod config;
+mod cooldown;
+mod legacy;
 mod list;
+mod normalize;
+mod restore;
+mod status;
+mod switch;
 mod verify;

@@ -97,26 +97,26 @@ fn an_archive_cut_short_or_grown_is_corrupt() {
     let home = home.file(ARCHIVE, &sound[..sound.len() - 1]);
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3675 bytes, its sidecar says 3676
-    error: there is no such snapshot
-    hint: `codex-manager list` shows what there is
-    (exit 4)
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3674 bytes, its sidecar says 3675
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
     ");
     let home = home.file(ARCHIVE, [sound.as_slice(), b"\0"].concat());
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3677 bytes, its sidecar says 3676
-    error: there is no such snapshot
-    hint: `codex-manager list` shows what there is
-    (exit 4)
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3676 bytes, its sidecar says 3675
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
     ");
     let home = home.file(ARCHIVE, "");
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 0 bytes, its sidecar says 3676
-    error: there is no such snapshot
-    hint: `codex-manager list` shows what there is
-    (exit 4)
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 0 bytes, its sidecar says 3675
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
     ");
 }
 
@@ -130,17 +130,17 @@ fn an_archive_under_another_ones_sidecar_is_corrupt() {
     let home = home.file(SIDECAR, sidecar);
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3912 bytes, its sidecar says 3675
-    error: there is no such snapshot
-    hint: `codex-manager list` shows what there is
-    (exit 4)
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3918 bytes, its sidecar says 3680
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
     ");
     assert_snapshot!(home.run("restore --yes"), @"
     $ codex-manager restore --yes
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3912 bytes, its sidecar says 3675
-    error: there is no such snapshot
-    hint: `codex-manager list` shows what there is
-    (exit 4)
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3918 bytes, its sidecar says 3680
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
     ");
 }
 
