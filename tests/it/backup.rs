@@ -38,7 +38,7 @@ fn the_source_home_is_left_as_it_was() {
     assert!(before.contains_key("state_5.sqlite-wal"));
     assert!(before.contains_key("state_5.sqlite-shm"));
     assert_eq!(home.play("backup").exit, 0);
-    assert_eq!(home.tree(".codex"), before, "names, modes, mtimes and bytes");
+    home.assert_same(".codex", &before); // names, modes, mtimes and bytes
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_dry_run_says_what_would_be_stored_and_writes_nothing() {
       tmp/  valid only here and now
       worktrees/  tied to its place
     ");
-    assert_eq!(home.tree(""), before);
+    home.assert_same("", &before);
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn an_account_is_set_aside_and_taken_back() {
     $ codex-manager cooldown set bob --until +2d --dry-run
     would: bob@example.com rests until Mon 23 Nov 2026 13:21
     ");
-    assert_eq!(home.tree(""), before);
+    home.assert_same("", &before);
     assert_snapshot!(home.run("cooldown set bob --until +2d"), @"
     $ codex-manager cooldown set bob --until +2d
     bob@example.com rests until Mon 23 Nov 2026 13:21

@@ -357,6 +357,18 @@ impl TestHome {
         tree.into_iter().map(|(name, node)| (slashes(&name), node)).collect()
     }
 
+    /// Nothing about a folder below the user's is other than it was.
+    #[track_caller]
+    pub(crate) fn assert_same(&self, below: &str, before: &BTreeMap<String, Node>) {
+        let after = self.tree(below);
+        let names = before.keys().chain(after.keys());
+        let mut changed: Vec<&String> =
+            names.filter(|name| before.get(*name) != after.get(*name)).collect();
+        changed.sort();
+        changed.dedup();
+        assert!(changed.is_empty(), "these are not as they were: {changed:?}");
+    }
+
     /// The rollout paths in a database below the user's folder, each with its title.
     pub(crate) fn threads(&self, below: &str) -> String {
         let db = Connection::open(self.path(below)).unwrap();

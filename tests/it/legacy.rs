@@ -49,7 +49,7 @@ fn a_store_of_1_0_0_is_listed_and_shown() {
        user@example.com               ready  61%   now        –   status-text  14m 32s
        odd-one@example.com            ready  –     now        –   –            –
     ");
-    assert_eq!(home.tree(".codex-manager"), before);
+    home.assert_same(".codex-manager", &before);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_store_of_23_0_0_is_listed_and_shown() {
        odd-one@example.com  cooldown  0%    Tue 24 Nov 07:05  2d 18h  status-text  14m 30s
        second@example.com   cooldown  –     Sat 28 Nov 12:45  6d 23h  estimate     14m 30s
     ");
-    assert_eq!(home.tree(".codex-manager"), before);
+    home.assert_same(".codex-manager", &before);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn the_records_and_what_was_skipped_are_told() {
     skipped notes_auth.json: the name does not begin with a day such as `21apr_`
     written to ~/.codex-manager/inventory.json
     ");
-    assert_eq!(home.tree("legacy"), before, "the files are never touched");
+    home.assert_same("legacy", &before); // the files are never touched
     assert_snapshot!(home.files(), @"
     backups/
     inventory.json
@@ -61,7 +61,8 @@ fn the_records_and_what_was_skipped_are_told() {
 fn a_second_run_changes_nothing() {
     let home = legacy();
     home.run("normalize legacy --adopt");
-    let before = home.tree(".codex-manager");
+    let before = home.tree(".codex-manager/backups");
+    let inventory = home.read(".codex-manager/inventory.json");
     let home = home.later("+1h");
     assert_snapshot!(home.run("normalize legacy --adopt"), @"
     $ codex-manager normalize legacy --adopt
@@ -74,7 +75,8 @@ fn a_second_run_changes_nothing() {
     adopted 9APR_Third_Person@mail.example.com_auth.json as 2026-04-15-070000-third_person@mail.example.com-codex
     nothing new for ~/.codex-manager/inventory.json
     ");
-    assert_eq!(home.tree(".codex-manager"), before);
+    home.assert_same(".codex-manager/backups", &before);
+    assert_eq!(home.read(".codex-manager/inventory.json"), inventory);
 }
 
 #[test]
@@ -92,7 +94,7 @@ fn a_dry_run_writes_nothing() {
     would adopt 9APR_Third_Person@mail.example.com_auth.json as 2026-04-15-070000-third_person@mail.example.com-codex
     would write ~/.codex-manager/inventory.json
     ");
-    assert_eq!(home.tree(""), before);
+    home.assert_same("", &before);
 }
 
 #[test]

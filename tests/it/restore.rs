@@ -113,7 +113,7 @@ fn a_dry_run_tells_the_plan_and_changes_nothing() {
     kept           worktrees
     would replace  ~/.codex
     ");
-    assert_eq!(home.tree(""), before);
+    home.assert_same("", &before);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn without_a_yes_and_without_a_terminal_nothing_happens() {
     hint: pass --yes to do it without asking, or --dry-run to see what would happen
     (exit 4)
     ");
-    assert_eq!(home.tree(".codex"), before);
+    home.assert_same(".codex", &before);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn elsewhere_the_index_of_threads_names_the_new_place() {
     login        from the snapshot
     restored to  ~/elsewhere/copy
     ");
-    assert_eq!(home.tree(".codex"), before, "the Codex home is left alone");
+    home.assert_same(".codex", &before); // the Codex home is left alone
     assert_snapshot!(home.threads("elsewhere/copy/state_5.sqlite"), @"~/elsewhere/copy/sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl");
     assert_snapshot!(home.run("restore --to elsewhere/copy"), @"
     $ codex-manager restore --to elsewhere/copy
@@ -220,7 +220,7 @@ fn an_older_login_is_refused_unless_that_is_accepted() {
     hint: leave --login away to install the newest one; --accept-stale-login insists
     (exit 5)
     ");
-    assert_eq!(home.tree(".codex"), before);
+    home.assert_same(".codex", &before);
     let newer = home.read(".codex/auth.json");
     assert_snapshot!(home.run("restore --login snapshot --accept-stale-login --yes"), @"
     $ codex-manager restore --login snapshot --accept-stale-login --yes
@@ -327,7 +327,7 @@ fn under_a_running_codex_nothing_is_replaced() {
     hint: quit it with /quit, or let it finish, and try again; --force goes on regardless
     (exit 3)
     ");
-    assert_eq!(home.tree(".codex"), before);
+    home.assert_same(".codex", &before);
     // A copy elsewhere and a backup disturb nobody.
     assert_eq!(home.play("restore --to copy").exit, 0);
     assert_eq!(home.play("backup").exit, 0);
@@ -352,7 +352,7 @@ fn an_auth_snapshot_is_no_home() {
     hint: `codex-manager list` shows what there is
     (exit 4)
     ");
-    assert_eq!(home.tree(".codex"), before);
+    home.assert_same(".codex", &before);
     assert_snapshot!(home.run(&format!("restore {NAME} --to copy")), @"
     $ codex-manager restore 2026-11-19-100200-ada@example.com-codex --to copy
     snapshot     2026-11-19-100200-ada@example.com-codex
@@ -403,5 +403,5 @@ fn a_login_made_up_for_another_account_is_no_match_for_its_sidecar() {
     hint: see `codex-manager verify 2026-11-19-100200-ada@example.com-codex`, and use another snapshot
     (exit 5)
     ");
-    assert_eq!(home.tree(".codex"), before);
+    home.assert_same(".codex", &before);
 }

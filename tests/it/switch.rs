@@ -46,7 +46,7 @@ fn a_dry_run_changes_nothing() {
     would sign in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
     sessions stay: `codex resume ID` goes on with one of another account, `resume --last` starts anew
     ");
-    assert_eq!(home.tree(""), before);
+    home.assert_same("", &before);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn who_is_signed_in_with_the_newest_login_stays() {
     $ codex-manager use bob
     bob@example.com is signed in already, with its newest login
     ");
-    assert_eq!(home.tree(".codex"), before, "an older login never replaces a newer one");
+    home.assert_same(".codex", &before); // an older login never replaces a newer one
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn where_codex_keeps_logins_in_the_keyring_swapping_the_file_is_refused() {
     hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again
     (exit 5)
     "#);
-    assert_eq!(home.tree(".codex"), before);
+    home.assert_same(".codex", &before);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn an_account_that_nobody_knows_or_two_share_is_refused() {
     hint: sign in with `codex login`, then store it with `codex-manager backup --auth-only`
     (exit 4)
     ");
-    assert_eq!(home.tree(".codex"), before);
+    home.assert_same(".codex", &before);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn under_a_running_codex_the_login_stays() {
     hint: quit it with /quit, or let it finish, and try again; --force goes on regardless
     (exit 3)
     ");
-    assert_eq!(home.tree(".codex"), before);
+    home.assert_same(".codex", &before);
     codex.quit();
     assert_eq!(home.play("use ada").exit, 0);
 }
