@@ -8,7 +8,7 @@ use crate::cli::Exit;
 use crate::cli::exit::Failure;
 use crate::overview::{KnownAccount, Overview, label};
 use crate::quota::{Availability, Source, State, Validation, WindowNow};
-use crate::snapshot::store::{self, Stored};
+use crate::snapshot::store::{self, OddKind, Stored};
 use crate::time::{Stamp, Zone};
 use crate::world::World;
 
@@ -98,9 +98,15 @@ pub(crate) fn snapshot(
 ) -> Result<Stored, Failure> {
     let fitting: Vec<&Stored> = known.snapshots.iter().filter(|stored| fits(stored)).collect();
     let Some(asked) = asked else {
+        let damaged = known.odd.iter().any(|odd| odd.kind == OddKind::BadArchive);
         return fitting.first().map(|stored| (*stored).clone()).ok_or_else(|| {
-            Failure::usage("there is no such snapshot")
-                .hint("`codex-manager list` shows what there is")
+            if damaged {
+                Failure::new(Exit::Refused, "there is no such snapshot that is sound")
+                    .hint("`codex-manager verify --all` tells what is wrong with each")
+            } else {
+                Failure::usage("there is no such snapshot")
+                    .hint("`codex-manager list` shows what there is")
+            }
         });
     };
     let path = world.absolute(asked.as_ref());

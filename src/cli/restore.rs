@@ -108,10 +108,11 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         );
         prompt::confirm(&question, session)?;
     }
+    let banked = outgoing.as_ref().map(|outgoing| outgoing.name.to_string());
     if let Some(outgoing) = outgoing {
         bank(outgoing, &places, session)?;
     }
-    let (described, fate) = (describe(&plan), plan.fate);
+    let described = describe(&plan);
     let mut document = data(&plan, None, false);
     let place = plan.destination.path().to_owned();
     let mut progress = Progress::bytes("restoring", plan.content_bytes, session);
@@ -124,8 +125,11 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         &stop,
     )?;
     drop(progress);
+    let mut changes_account = false;
     if in_place {
         activation(&places, &known, &opened.lock, session)?;
+        let was = live.key();
+        changes_account = was.is_some() && was != Live::read(&places.home)?.key();
     }
     for (path, why) in &restored.left_out {
         session.warn(format!("{path} was left out: {why}"));
@@ -134,11 +138,19 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         session.warn(warning.clone());
     }
     if let Some(object) = document.as_object_mut() {
+        object.insert("banked".to_owned(), json!(banked));
         object.insert("undo".to_owned(), json!(restored.kept));
         object.insert("databases".to_owned(), json!(restored.databases));
         object.insert("rewritten_paths".to_owned(), json!(restored.rewritten));
     }
-    let text = draw(described, fate, &place, &restored, session);
+    let mut facts = described;
+    if let Some(banked) = banked {
+        facts.add("stored", format!("the login that was live, as {}", plain(&banked)));
+    }
+    let mut text = draw(facts, &place, &restored, session);
+    if changes_account {
+        text.push_str("`codex resume ID` goes on with any session, `resume --last` with the newest of this account\n");
+    }
     Ok(Report::new(&document, text))
 }
 
@@ -179,6 +191,7 @@ fn data(plan: &Plan, kept: Option<PathBuf>, dry_run: bool) -> serde_json::Value 
         "destination": plan.destination.path(),
         "login": plan.fate,
         "login_from": plan.login_from,
+        "banked": null,
         "undo": kept,
         "carried": plan.carried,
         "files": plan.files,
@@ -219,7 +232,6 @@ fn preview(plan: &Plan, banks: bool, session: &Session) -> String {
 
 fn draw(
     described: Facts,
-    fate: LoginFate,
     place: &std::path::Path,
     restored: &Restored,
     session: &Session,
@@ -235,9 +247,5 @@ fn draw(
     if restored.how == Some(crate::disk::swap::How::TwoRenames) {
         facts.add("exchange", "in two renames: this file system cannot do it in one step");
     }
-    let mut text = facts.to_string();
-    if fate == LoginFate::Restored && restored.kept.is_some() {
-        text.push_str("`codex resume ID` goes on with any session, `resume --last` with the newest of this account\n");
-    }
-    text
+    facts.to_string()
 }

@@ -169,9 +169,11 @@ pub fn starts(codex_home: &Path) -> io::Result<Starts> {
 ///
 /// The ledger decides, if it knows who was active then; else an event that is not older than
 /// the last change of `auth.json` is the live account's; else it is its session's creator's; else
-/// nobody knows. Where the ledger names one account and `auth.json`, changed since, another, somebody
-/// signed in beside us, and a running Codex may still have worked as the former: then only an
-/// event of a session that the live account itself began is its own.
+/// nobody knows. Where the ledger names one account and `auth.json` another, somebody signed in
+/// beside us. Then the session's creator tells, if it is the one in an `auth.json` that was there
+/// before the event; otherwise a running Codex may still have worked as the former: unknown too.
+/// An `auth.json` changed after the event, as every refresh does, only weighs against the ledger
+/// if the creator agrees with it: unknown.
 #[must_use]
 pub fn attribute(
     observed_at: Stamp,
@@ -180,12 +182,15 @@ pub fn attribute(
     ledger_active: Option<&AccountKey>,
     auth_changed_at: Option<Stamp>,
 ) -> Attribution {
-    let live = live.filter(|_| auth_changed_at.is_some_and(|changed| changed <= observed_at));
+    let was_live = auth_changed_at.is_some_and(|changed| changed <= observed_at);
     let owner = match (ledger_active, live) {
-        (Some(active), Some(live)) if active != live => creator.filter(|who| *who == live),
+        (Some(active), Some(live)) if active != live && was_live => {
+            creator.filter(|creator| *creator == live)
+        }
+        (Some(active), Some(live)) if active != live && creator == Some(live) => None,
         (Some(active), _) => Some(active),
-        (None, Some(live)) => Some(live),
-        (None, None) => creator,
+        (None, Some(live)) if was_live => Some(live),
+        (None, _) => creator,
     };
     owner.cloned().map_or(Attribution::Unknown, Attribution::Certain)
 }
@@ -545,7 +550,8 @@ mod tests {
         owner(              "a",       "b",       "c",       "11:00:00", "?"); // signed in beside us
         owner(              "",        "b",       "c",       "11:00:00", "?");
         owner(              "c",       "b",       "c",       "11:00:00", "?"); // resumed by either
-        owner(              "b",       "b",       "c",       "11:00:00", "b"); // only b begins b's
+        owner(              "b",       "b",       "c",       "11:00:00", "b"); // and worked
+        owner(              "b",       "b",       "c",       "12:00:01", "?"); // and refreshed since
         owner(              "a",       "b",       "",        "12:00:00", "b");
         owner(              "a",       "b",       "",        "12:00:01", "a");
         owner(              "a",       "b",       "",        "",         "a");

@@ -357,7 +357,10 @@ pub fn plan(
     }
     let mut metadata = describe(request, login, circumstances);
     metadata.captured_files = gathered.captured.iter().cloned().collect();
-    metadata.excluded = gathered.left_out.iter().map(|(path, _)| path.clone()).collect();
+    // What a database's log holds is in the snapshot: only the file of its own is not.
+    let part = LeftOut::PartOfDatabase.to_string();
+    let excluded = gathered.left_out.iter().filter(|(_, why)| *why != part);
+    metadata.excluded = excluded.map(|(path, _)| path.clone()).collect();
     let wanted = wanted_name(&metadata, login, circumstances);
     let is_taken = store.archive(&wanted).symlink_metadata().is_ok();
     let replaces = (request.replace && is_taken).then(|| wanted.clone());

@@ -1,1 +1,25 @@
+//! Evenings at the keyboard: whole command lines, played in process in a home of the test's own.
+//!
+//! One file per command; [`traps`] holds what the older tool stumbled over, [`rooms`] the floors
+//! of the crate. [`home::TestHome`] is the home they all play in.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod home;
+
+mod backup;
+mod config;
+mod cooldown;
+mod legacy;
+mod list;
+mod normalize;
+mod restore;
+mod status;
+mod switch;
+mod verify;

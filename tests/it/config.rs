@@ -1,0 +1,134 @@
+//! `config` and `completions`: are settings kept, and do shells learn our words?
+
+use insta::assert_snapshot;
+
+use crate::home::TestHome;
+
+#[test]
+fn a_setting_is_set_shown_and_taken_back() {
+    let home = TestHome::at("2026-11-21T10:00:00Z");
+    assert_snapshot!(home.run("config path"), @"
+    $ codex-manager config path
+    ~/.codex-manager/config.toml
+    ");
+    assert_snapshot!(home.run("config get timezone"), @"
+    $ codex-manager config get timezone
+    error: `timezone` is not set
+    hint: `codex-manager config set timezone VALUE` sets it
+    (exit 1)
+    ");
+    assert_snapshot!(home.run("config set timezone Asia/Tokyo --dry-run"), @"
+    $ codex-manager config set timezone Asia/Tokyo --dry-run
+    would be set: timezone = Asia/Tokyo
+    ");
+    assert_eq!(home.files(), "");
+    assert_snapshot!(home.run("config set timezone Asia/Tokyo"), @"
+    $ codex-manager config set timezone Asia/Tokyo
+    set: timezone = Asia/Tokyo
+    ");
+    assert_snapshot!(home.run("config get timezone"), @"
+    $ codex-manager config get timezone
+    Asia/Tokyo
+    ");
+    assert_snapshot!(home.run("config set timezone Asia/Tokyo"), @"
+    $ codex-manager config set timezone Asia/Tokyo
+    `timezone` is that already; nothing changed
+    ");
+    assert_snapshot!(home.run("config unset timezone"), @"
+    $ codex-manager config unset timezone
+    unset: timezone
+    ");
+    assert_eq!(home.read(".codex-manager/config.toml"), b"");
+}
+
+#[test]
+fn a_list_tells_where_each_value_comes_from() {
+    let home = TestHome::at("2026-11-21T10:00:00Z")
+        .variable("CODEX_MANAGER_LOCK_TIMEOUT", "3")
+        .config("lean", "true")
+        .config("aliases.work", "ada@example.com");
+    assert_snapshot!(home.run("config list --show-origin --tz UTC"), @"
+    $ codex-manager config list --show-origin --tz UTC
+    SETTING                 VALUE            ORIGIN   FOR
+    codex_home              –                default  the Codex home, if it is not ~/.codex
+    timezone                UTC              flag     IANA name of the zone that times are shown and read in
+    color                   auto             default  when output is coloured: auto, always or never
+    lock_timeout            3                env      seconds to wait for another run to finish
+    undo.keep_days          7                default  days for which `undo` can bring back what was replaced
+    session_duration_hours  2                default  length of a session in hours, for files of older tools
+    exclude                                  default  glob patterns that snapshots leave out
+    lean                    true             file     whether snapshots leave out logs and caches unless told otherwise
+    aliases.work            ada@example.com  file     a name of your own for an account (e-mail or account key)
+    ");
+}
+
+#[test]
+fn a_setting_is_in_force() {
+    let home = TestHome::at("2026-11-21T10:00:00Z").signed_in("ada@example.com");
+    let name = |home: &TestHome, words: &str| {
+        home.json(&format!("backup --dry-run {words}"))["data"]["snapshot"].to_string()
+    };
+    assert_snapshot!(name(&home, ""), @r#"
+    "2026-11-21-110000-ada@example.com-codex"
+    "#);
+    let home = home.config("timezone", "Asia/Tokyo");
+    assert_snapshot!(name(&home, ""), @r#"
+    "2026-11-21-190000-ada@example.com-codex"
+    "#);
+    let home = home.variable("CODEX_MANAGER_TIMEZONE", "America/New_York");
+    assert_snapshot!(name(&home, ""), @r#"
+    "2026-11-21-050000-ada@example.com-codex"
+    "#);
+    assert_snapshot!(name(&home, "--tz UTC"), @r#"
+    "2026-11-21-100000-ada@example.com-codex"
+    "#);
+}
+
+#[test]
+fn what_is_no_setting_or_no_value_is_refused() {
+    let home = TestHome::at("2026-11-21T10:00:00Z");
+    assert_snapshot!(home.run("config set time_zone UTC"), @r#"
+    $ codex-manager config set time_zone UTC
+    error: there is no setting "time_zone"
+    hint: did you mean `timezone`?
+    (exit 4)
+    "#);
+    assert_snapshot!(home.run("config set timezone Mars/Olympus"), @"
+    $ codex-manager config set timezone Mars/Olympus
+    error: the value given does not fit `timezone`: an IANA time zone name, as Europe/Berlin is expected
+    (exit 4)
+    ");
+    assert_snapshot!(home.run("config set lean perhaps"), @"
+    $ codex-manager config set lean perhaps
+    error: the value given does not fit `lean`: true or false is expected
+    (exit 4)
+    ");
+    assert_eq!(home.play("config list").exit, 0);
+}
+
+#[test]
+fn the_comments_of_a_person_survive() {
+    let home = TestHome::at("2026-11-21T10:00:00Z")
+        .file(".codex-manager/config.toml", "# mine\ntimezone = \"UTC\" # home\n");
+    home.run("config set lean true");
+    let text = String::from_utf8(home.read(".codex-manager/config.toml")).unwrap();
+    assert_snapshot!(text, @r#"
+    # mine
+    timezone = "UTC" # home
+    lean = true
+    "#);
+}
+
+#[test]
+fn every_shell_gets_a_script_that_knows_the_commands() {
+    let home = TestHome::at("2026-11-21T10:00:00Z");
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let seen = home.play(&format!("completions {shell}"));
+        assert_eq!(seen.exit, 0);
+        for word in ["backup", "restore", "recommend", "--status-file"] {
+            let bare = word.trim_start_matches('-');
+            assert!(seen.out.contains(bare), "{shell} does not know {word}");
+        }
+    }
+    assert_eq!(home.play("completions cobol").exit, 4);
+}

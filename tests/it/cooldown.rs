@@ -1,0 +1,212 @@
+//! `cooldown` and `recommend`: who may work, when, and who is next?
+
+use insta::assert_snapshot;
+
+use crate::home::TestHome;
+
+/// Ada has used up her week, bob some of his; carol is only known by a login.
+fn three_accounts() -> TestHome {
+    let home = TestHome::at("2026-11-21T10:00:00Z").signed_in("carol@example.com");
+    home.run("backup --auth-only");
+    let home = home.later("+10m").signed_in("ada@example.com");
+    home.run("backup --auth-only");
+    let home = home
+        .later("+1h")
+        .session("ada@example.com", (100.0, "+2h"), (100.0, "2026-11-24T10:02:00+01:00"));
+    home.run("backup");
+    let home = home.later("+10m").signed_in("bob@example.com");
+    home.run("backup --auth-only");
+    let home = home
+        .later("+1h")
+        .session("bob@example.com", (45.0, "+3h"), (20.0, "2026-11-27T08:00:00+01:00"));
+    home.run("backup");
+    home.later("+1m")
+}
+
+#[test]
+fn ready_accounts_come_first_then_those_that_are_soon() {
+    let home = three_accounts();
+    assert_snapshot!(home.run("cooldown"), @"
+    $ codex-manager cooldown
+       ACCOUNT            STATE     LEFT  AVAILABLE         IN      SOURCE   AGE
+    *  bob@example.com    ready     55%   now               –       rollout  1m
+       carol@example.com  ready     –     now               –       –        –
+       ada@example.com    cooldown  0%    Tue 24 Nov 10:02  2d 20h  rollout  1h 11m
+    ");
+    let answer = home.json("cooldown");
+    assert_snapshot!(format!("{:#}", answer["data"]["accounts"][2]), @r#"
+    {
+      "account": "chatgpt:user-ada-example-com/acct-ada-example-com",
+      "email": "ada@example.com",
+      "alias": null,
+      "active": false,
+      "state": "cooldown",
+      "next_available_at": "2026-11-24T10:02:00+01:00",
+      "session_start_at": "2026-11-17T10:02:00+01:00",
+      "quota_end_detected_at": "2026-11-21T12:10:00+01:00",
+      "remaining_seconds": 247260,
+      "left_percent": 0.0,
+      "windows": [
+        {
+          "minutes": 300,
+          "used_percent": 100.0,
+          "resets_at": "2026-11-21T14:10:00+01:00",
+          "predicted_full": false,
+          "source": "rollout",
+          "observed_at": "2026-11-21T12:10:00+01:00"
+        },
+        {
+          "minutes": 10080,
+          "used_percent": 100.0,
+          "resets_at": "2026-11-24T10:02:00+01:00",
+          "predicted_full": false,
+          "source": "rollout",
+          "observed_at": "2026-11-21T12:10:00+01:00"
+        }
+      ],
+      "source": "rollout",
+      "observed_at": "2026-11-21T12:10:00+01:00",
+      "validation_status": null,
+      "has_login": true
+    }
+    "#);
+}
+
+#[test]
+fn another_instant_has_another_answer_and_the_end_is_open() {
+    let home = three_accounts();
+    let state = |at: &str| {
+        let answer = home.json(&format!("cooldown --at '{at}'"));
+        let rows = answer["data"]["accounts"].as_array().unwrap().clone();
+        let ada = rows.into_iter().find(|row| row["email"] == "ada@example.com").unwrap();
+        ada["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state("2026-11-24 10:01:59"), "cooldown");
+    assert_eq!(state("2026-11-24 10:02"), "ready");
+    assert_snapshot!(home.run("cooldown --at 2026-11-25"), @"
+    $ codex-manager cooldown --at 2026-11-25
+       ACCOUNT            STATE  LEFT  AVAILABLE  IN  SOURCE   AGE
+       ada@example.com    ready  –     now        –   rollout  3d 11h
+    *  bob@example.com    ready  80%   now        –   rollout  3d 10h
+       carol@example.com  ready  –     now        –   –        –
+    ");
+    assert_snapshot!(home.run("cooldown --at whenever"), @r#"
+    $ codex-manager cooldown --at whenever
+    error: `whenever` is not a time
+    hint: write it as 2026-04-21T15:55:00+02:00, "2026-04-21 15:55", 15:55, +3h or +2d
+    (exit 4)
+    "#);
+}
+
+#[test]
+fn an_account_is_set_aside_and_taken_back() {
+    let home = three_accounts();
+    let before = home.tree("");
+    assert_snapshot!(home.run("cooldown set bob --until +2d --dry-run"), @"
+    $ codex-manager cooldown set bob --until +2d --dry-run
+    would: bob@example.com rests until Mon 23 Nov 2026 13:21
+    ");
+    home.assert_same("", &before);
+    assert_snapshot!(home.run("cooldown set bob --until +2d"), @"
+    $ codex-manager cooldown set bob --until +2d
+    bob@example.com rests until Mon 23 Nov 2026 13:21
+    ");
+    assert_snapshot!(home.run("cooldown"), @"
+    $ codex-manager cooldown
+       ACCOUNT            STATE     LEFT  AVAILABLE         IN      SOURCE   AGE
+       carol@example.com  ready     –     now               –       –        –
+    *  bob@example.com    cooldown  55%   Mon 23 Nov 13:21  2d      manual   0s
+       ada@example.com    cooldown  0%    Tue 24 Nov 10:02  2d 20h  rollout  1h 11m
+    ");
+    assert_snapshot!(home.run("cooldown clear bob"), @"
+    $ codex-manager cooldown clear bob
+    bob@example.com counts by its quota again
+    ");
+    assert_snapshot!(home.run("cooldown clear bob"), @"
+    $ codex-manager cooldown clear bob
+    bob@example.com was not set aside; nothing to clear
+    ");
+    assert_snapshot!(home.run("cooldown set bob --until 2026-11-20"), @r#"
+    $ codex-manager cooldown set bob --until 2026-11-20
+    error: "2026-11-20" has passed already
+    hint: `codex-manager cooldown clear ACCOUNT` ends a cooldown
+    (exit 4)
+    "#);
+    assert_snapshot!(home.run("cooldown set nobody --until +1d"), @r#"
+    $ codex-manager cooldown set nobody --until +1d
+    error: no account is called "nobody"
+    hint: `codex-manager cooldown` lists the accounts
+    (exit 4)
+    "#);
+}
+
+#[test]
+fn the_recommendation_says_why_and_what_would_change_it() {
+    let home = three_accounts();
+    assert_snapshot!(home.run("recommend"), @"
+    $ codex-manager recommend
+    carol@example.com
+    carol@example.com is ready and was used least recently
+    ");
+    assert_snapshot!(home.run("next --why"), @"
+    $ codex-manager next --why
+    carol@example.com
+    carol@example.com is ready and was used least recently
+
+    the others:
+      bob@example.com: 55 % left, last used 1h 1m ago, active now
+      ada@example.com: week used up until 2026-11-24 10:02 (in 2d 20h)
+
+    what would change this:
+      a new status of carol@example.com could show that it is used up
+      ada@example.com is ready from 2026-11-24 10:02
+    ");
+}
+
+#[test]
+fn the_least_recently_used_of_the_ready_ones_is_next() {
+    let home = three_accounts();
+    home.run("use carol");
+    let home = home.later("+1m");
+    assert_eq!(home.json("recommend")["data"]["selected"]["email"], "bob@example.com");
+    // When ada's week is over she has rested longest.
+    let answer = home.json("recommend --at '2026-11-24 10:02'");
+    assert_eq!(answer["data"]["selected"]["email"], "ada@example.com");
+}
+
+#[test]
+fn where_nobody_is_ready_the_first_to_be_is_named_and_scripts_can_tell() {
+    let home = three_accounts();
+    home.run("cooldown set bob --until +5d");
+    home.run("cooldown set carol --until +6d");
+    assert_snapshot!(home.run("recommend"), @"
+    $ codex-manager recommend
+    ada@example.com
+    no account is ready; ada@example.com is the first, from 2026-11-24 10:02 (in 2d 20h)
+    ");
+    assert_snapshot!(home.run("recommend --ready"), @"
+    $ codex-manager recommend --ready
+    ada@example.com
+    no account is ready; ada@example.com is the first, from 2026-11-24 10:02 (in 2d 20h)
+    (exit 10)
+    ");
+    assert_eq!(home.play("recommend --ready --at +4d").exit, 0);
+}
+
+#[test]
+fn with_no_account_at_all_there_is_nothing_to_recommend() {
+    let home = TestHome::at("2026-11-21T10:00:00Z");
+    assert_snapshot!(home.run("recommend"), @"
+    $ codex-manager recommend
+    no account is known
+    ");
+    assert_snapshot!(home.run("recommend --ready"), @"
+    $ codex-manager recommend --ready
+    no account is known
+    (exit 10)
+    ");
+    assert_snapshot!(home.run("cooldown"), @"
+    $ codex-manager cooldown
+    no account is known yet: `codex-manager backup` stores the current one
+    ");
+}

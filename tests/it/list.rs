@@ -1,0 +1,170 @@
+//! `list` and `show`: what is told of the snapshots there are?
+
+use insta::assert_snapshot;
+
+use crate::home::TestHome;
+
+fn two_accounts() -> TestHome {
+    let home = TestHome::of_ada();
+    home.run("backup --label monday");
+    let home = home.later("+1d").signed_in("bob@example.com");
+    home.run("backup --auth-only --note 'a remark'");
+    home
+}
+
+#[test]
+fn nothing_stored_yet_is_said_with_the_next_step() {
+    let home = TestHome::at("2026-11-21T10:00:00Z");
+    assert_snapshot!(home.run("list"), @"
+    $ codex-manager list
+    no snapshot is stored yet: `codex-manager backup` makes one
+    ");
+    assert_snapshot!(home.json("list"), @r#"
+    {"schema":"codex-manager.list/1","ok":true,"data":{"snapshots":[]},"warnings":[],"error":null}
+    "#);
+}
+
+#[test]
+fn the_newest_comes_first_and_an_account_narrows_it() {
+    let home = two_accounts();
+    assert_snapshot!(home.run("list"), @"
+    $ codex-manager list
+    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
+    2026-11-22-110000-bob@example.com-codex  auth  #.# KiB  2026-11-22 11:00  –                 –
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday
+    ");
+    assert_snapshot!(home.run("ls --account ada"), @"
+    $ codex-manager ls --account ada
+    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday
+    ");
+    assert_snapshot!(home.run("list-backups --account carol"), @r#"
+    $ codex-manager list-backups --account carol
+    error: no account is called "carol"
+    hint: `codex-manager cooldown` lists the accounts
+    (exit 4)
+    "#);
+}
+
+#[test]
+fn a_narrow_terminal_drops_columns_and_wraps_nothing() {
+    let home = two_accounts().columns(70);
+    assert_snapshot!(home.run("list"), @"
+    $ codex-manager list
+    NAME                                     KIND  SIZE
+    2026-11-22-110000-bob@example.com-codex  auth  #.# KiB
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB
+    ");
+}
+
+#[test]
+fn show_tells_everything_about_one() {
+    let home = two_accounts();
+    assert_snapshot!(home.run("show"), @"
+    $ codex-manager show
+    name        2026-11-22-110000-bob@example.com-codex
+    account     bob@example.com
+    plan        plus
+    kind        auth
+    created     2026-11-22 11:00:00
+    week began  –
+    available   –
+    login       refreshed 2026-11-22T10:00:00Z
+    codex       0.169.0
+    taken from  ~/.codex
+    holds       auth.json
+    content     2 files, 2.1 KiB
+    note        a remark
+    archive     ~/.codex-manager/backups/2026-11-22-110000-bob@example.com-codex.tar.gz (#.# KiB)
+    ");
+    assert_snapshot!(home.run("show --account ada@example.com --files"), @"
+    $ codex-manager show --account ada@example.com --files
+    name        2026-11-19-100200-ada@example.com-codex
+    account     ada@example.com
+    plan        plus
+    kind        full
+    created     2026-11-21 11:00:00
+    week began  2026-11-19 10:02:00
+    available   2026-11-26 10:02:00
+    5 h         88% left, resets 2026-11-21 13:00:00
+    week        60% left, resets 2026-11-26 10:02:00
+    quota from  rollout, 2026-11-21 11:00:00
+    login       refreshed 2026-11-21T10:00:00Z
+    codex       0.169.0
+    taken from  ~/.codex
+    holds       auth.json config.toml sessions/ state_5.sqlite
+    content     5 files, 15 KiB
+    label       monday
+    archive     ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz (#.# KiB)
+
+    auth.json  1.0 KiB
+    .codex-manager/
+    .codex-manager/metadata.json  1.6 KiB
+    config.toml  16 B
+    sessions/
+    sessions/2026/
+    sessions/2026/11/
+    sessions/2026/11/21/
+    sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl  763 B
+    state_5.sqlite  12 KiB
+    ");
+    assert_snapshot!(home.run("show monday"), @"
+    $ codex-manager show monday
+    name        2026-11-19-100200-ada@example.com-codex
+    account     ada@example.com
+    plan        plus
+    kind        full
+    created     2026-11-21 11:00:00
+    week began  2026-11-19 10:02:00
+    available   2026-11-26 10:02:00
+    5 h         88% left, resets 2026-11-21 13:00:00
+    week        60% left, resets 2026-11-26 10:02:00
+    quota from  rollout, 2026-11-21 11:00:00
+    login       refreshed 2026-11-21T10:00:00Z
+    codex       0.169.0
+    taken from  ~/.codex
+    holds       auth.json config.toml sessions/ state_5.sqlite
+    content     5 files, 15 KiB
+    label       monday
+    archive     ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz (#.# KiB)
+    ");
+}
+
+#[test]
+fn a_name_that_fits_none_or_several_is_refused() {
+    let home = two_accounts();
+    assert_snapshot!(home.run("show nothing"), @r#"
+    $ codex-manager show nothing
+    error: no snapshot is called "nothing"
+    hint: `codex-manager list` shows what there is
+    (exit 4)
+    "#);
+    assert_snapshot!(home.run("show example.com"), @r#"
+    $ codex-manager show example.com
+    error: "example.com" fits 2 snapshots: 2026-11-22-110000-bob@example.com-codex, 2026-11-19-100200-ada@example.com-codex
+    hint: name one of them in full
+    (exit 2)
+    "#);
+    assert_snapshot!(home.json("show example.com")["error"]["code"], @"2");
+}
+
+#[test]
+fn one_bad_snapshot_does_not_hide_the_others() {
+    let home = two_accounts()
+        .file(
+            ".codex-manager/backups/2026-11-01-080000-eve@example.com-codex.metadata.json",
+            "{\"schema\"",
+        )
+        .file(
+            ".codex-manager/backups/2026-11-01-080000-eve@example.com-codex.tar.gz",
+            "no archive",
+        );
+    assert_snapshot!(home.run("list"), @"
+    $ codex-manager list
+    warning: ~/.codex-manager/backups/2026-11-01-080000-eve@example.com-codex.metadata.json: its metadata is not JSON at line 1, column 9
+    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
+    2026-11-22-110000-bob@example.com-codex  auth  #.# KiB  2026-11-22 11:00  –                 –
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday
+    2026-11-01-080000-eve@example.com-codex  full  ## B     –                 –                 –
+    ");
+}

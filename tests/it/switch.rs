@@ -1,0 +1,213 @@
+//! `use`: is the right login put in place, and is the other one safe?
+
+use insta::assert_snapshot;
+
+use crate::home::{TestHome, ids};
+
+/// Ada and bob are stored, and bob is signed in.
+fn two_accounts() -> TestHome {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let home = home.later("+1d").signed_in("bob@example.com");
+    home.run("backup --auth-only");
+    home.later("+1h")
+}
+
+#[test]
+fn the_login_changes_and_nothing_else() {
+    let home = two_accounts();
+    let mut before = home.tree(".codex");
+    assert_snapshot!(home.run("use ada"), @"
+    $ codex-manager use ada
+    signed in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    let mut after = home.tree(".codex");
+    for tree in [&mut before, &mut after] {
+        tree.remove("auth.json");
+        tree.remove("auth.lock");
+        tree.remove(""); // the folder's own mtime
+    }
+    assert_eq!(after, before);
+    assert_snapshot!(home.run("cooldown"), @"
+    $ codex-manager cooldown
+       ACCOUNT          STATE  LEFT  AVAILABLE  IN  SOURCE   AGE
+    *  ada@example.com  ready  60%   now        –   rollout  1d 1h
+       bob@example.com  ready  –     now        –   –        –
+    ");
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let home = two_accounts();
+    let before = home.tree("");
+    assert_snapshot!(home.run("use ada --dry-run"), @"
+    $ codex-manager use ada --dry-run
+    would sign in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    home.assert_same("", &before);
+}
+
+#[test]
+fn a_login_that_is_not_stored_is_banked_and_comes_back_byte_for_byte() {
+    let (user, workspace) = ids("bob@example.com");
+    let home = two_accounts().signed_in_as(
+        "bob@example.com", &user, &workspace, "rt_refreshed", "2026-11-22T10:30:00Z",
+    );
+    let refreshed = home.read(".codex/auth.json");
+    assert_snapshot!(home.run("use ada"), @"
+    $ codex-manager use ada
+    stored the login that was live as 2026-11-22-120000-bob@example.com-codex
+    signed in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    assert_ne!(home.read(".codex/auth.json"), refreshed);
+    assert_snapshot!(home.run("use bob"), @"
+    $ codex-manager use bob
+    signed in bob@example.com, with the login from 2026-11-22-120000-bob@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    assert_eq!(home.read(".codex/auth.json"), refreshed, "not the older copy of the first backup");
+}
+
+#[test]
+fn who_is_signed_in_with_the_newest_login_stays() {
+    let (user, workspace) = ids("bob@example.com");
+    let home = two_accounts().signed_in_as(
+        "bob@example.com", &user, &workspace, "rt_refreshed", "2026-11-22T10:30:00Z",
+    );
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("use bob"), @"
+    $ codex-manager use bob
+    bob@example.com is signed in already, with its newest login
+    ");
+    home.assert_same(".codex", &before); // an older login never replaces a newer one
+}
+
+#[test]
+fn a_live_login_older_than_the_stored_one_is_replaced() {
+    let (user, workspace) = ids("bob@example.com");
+    let stored = two_accounts();
+    let newest = stored.read(".codex/auth.json");
+    let home = stored.signed_in_as(
+        "bob@example.com", &user, &workspace, "rt_old", "2026-11-01T10:30:00Z",
+    );
+    assert_eq!(home.play("use bob").exit, 0);
+    assert_eq!(home.read(".codex/auth.json"), newest);
+}
+
+#[test]
+fn a_login_that_nobody_understands_is_kept_all_the_same() {
+    let home = two_accounts().file(".codex/auth.json", "{\"tokens\": 7}");
+    assert_snapshot!(home.run("use ada"), @"
+    $ codex-manager use ada
+    warning: auth.json names no account: it holds no tokens
+    stored the login that was live as 2026-11-22-120000-orphan-codex
+    signed in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    let files = home.files();
+    assert!(files.contains("orphan"), "{files}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_a_link_and_its_target_is_replaced() {
+    let home = two_accounts();
+    std::fs::rename(home.codex("auth.json"), home.path("elsewhere.json")).unwrap();
+    let home = home.link(".codex/auth.json", "../elsewhere.json");
+    assert_eq!(home.play("use ada").exit, 0);
+    assert!(home.codex("auth.json").is_symlink());
+    let text = String::from_utf8(home.read("elsewhere.json")).unwrap();
+    assert!(text.contains("acct-ada-example-com"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hard_linked_login_gets_a_file_of_its_own() {
+    let home = two_accounts();
+    std::fs::hard_link(home.codex("auth.json"), home.path("other-home-auth.json")).unwrap();
+    let bob = home.read("other-home-auth.json");
+    assert_eq!(home.play("use ada").exit, 0);
+    assert_eq!(home.read("other-home-auth.json"), bob, "the other name keeps its login");
+    assert_ne!(home.read(".codex/auth.json"), bob);
+}
+
+#[test]
+fn where_codex_keeps_logins_in_the_keyring_swapping_the_file_is_refused() {
+    let home = two_accounts()
+        .file(".codex/config.toml", "cli_auth_credentials_store = \"keyring\"\n");
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("use ada"), @r#"
+    $ codex-manager use ada
+    error: Codex keeps its logins in the keyring: exchanging auth.json would do nothing
+    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again
+    (exit 5)
+    "#);
+    home.assert_same(".codex", &before);
+}
+
+#[test]
+fn an_account_that_nobody_knows_or_two_share_is_refused() {
+    let home = two_accounts();
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("use carol"), @r#"
+    $ codex-manager use carol
+    error: no account is called "carol"
+    hint: `codex-manager cooldown` lists the accounts
+    (exit 4)
+    "#);
+    assert_snapshot!(home.run("use example"), @r#"
+    $ codex-manager use example
+    error: "example" fits 2 accounts: ada@example.com, bob@example.com
+    hint: name one of them in full
+    (exit 2)
+    "#);
+    assert_snapshot!(home.run("use"), @"
+    $ codex-manager use
+    error: the following required arguments were not provided:
+      <ACCOUNT>
+
+    Usage: codex-manager use <ACCOUNT>
+
+    For more information, try '--help'.
+    (exit 4)
+    ");
+    home.run("cooldown set carol@example.com --until +1d");
+    assert_snapshot!(home.run("use carol"), @"
+    $ codex-manager use carol
+    error: no login of carol@example.com is stored
+    hint: sign in with `codex login`, then store it with `codex-manager backup --auth-only`
+    (exit 4)
+    ");
+    home.assert_same(".codex", &before);
+}
+
+#[test]
+fn an_alias_names_an_account() {
+    let home = two_accounts().config("aliases.work", "ada@example.com");
+    assert_snapshot!(home.run("use work"), @"
+    $ codex-manager use work
+    signed in work, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn under_a_running_codex_the_login_stays() {
+    let home = two_accounts();
+    let codex = home.running_codex();
+    let before = home.tree(".codex");
+    let id = codex.id().to_string();
+    assert_snapshot!(home.run("use ada").replace(&id, "PID"), @"
+    $ codex-manager use ada
+    error: codex (pid PID) is using ~/.codex
+    hint: quit it with /quit, or let it finish, and try again; --force goes on regardless
+    (exit 3)
+    ");
+    home.assert_same(".codex", &before);
+    codex.quit();
+    assert_eq!(home.play("use ada").exit, 0);
+}

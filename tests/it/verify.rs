@@ -1,0 +1,165 @@
+//! `verify`: is rot found, and named?
+
+use insta::assert_snapshot;
+
+use crate::home::TestHome;
+
+const ARCHIVE: &str = ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
+const ROLLOUT: &str =
+    "sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl";
+const SIDECAR: &str =
+    ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json";
+
+#[test]
+fn sound_snapshots_are_said_to_be_so() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    home.run("backup --auth-only");
+    assert_snapshot!(home.run("verify"), @"
+    $ codex-manager verify
+    ok  2026-11-19-100200-ada@example.com~2-codex
+    1 snapshot checked, nothing is wrong
+    ");
+    assert_snapshot!(home.run("verify --all"), @"
+    $ codex-manager verify --all
+    ok  2026-11-19-100200-ada@example.com~2-codex
+    ok  2026-11-19-100200-ada@example.com-codex
+    2 snapshots checked, nothing is wrong
+    ");
+    assert_snapshot!(home.json("verify --all"), @r#"
+    {"schema":"codex-manager.verify/1","ok":true,"data":{"snapshots":[{"name":"2026-11-19-100200-ada@example.com~2-codex","verdict":"ok","problems":[]},{"name":"2026-11-19-100200-ada@example.com-codex","verdict":"ok","problems":[]}]},"warnings":[],"error":null}
+    "#);
+}
+
+#[test]
+fn one_flipped_bit_anywhere_is_found_and_refused() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let sound = home.read(ARCHIVE);
+    // A prime step meets members, headers, table of contents and footer without a pattern.
+    let last_51 = sound.len() - 51..sound.len();
+    let mut home = home;
+    for place in (0..sound.len()).step_by(97).chain(last_51.step_by(7)) {
+        let mut rotten = sound.clone();
+        rotten[place] ^= 1 << (place % 8);
+        home = home.file(ARCHIVE, &rotten);
+        let seen = home.play("verify");
+        assert_eq!(seen.exit, 5, "byte {place}:\n{}", seen.screen);
+        // What a restore does not need, such as an archived login older than the live one, may
+        // be rotten; what it brings is sound, or it brings nothing.
+        let to = format!("restored-{place}");
+        let seen = home.play(&format!("restore --login keep --to {to}"));
+        assert_eq!(seen.exit, if home.path(&to).exists() { 0 } else { 5 }, "{}", seen.screen);
+        for file in ["config.toml", ROLLOUT] {
+            let restored = std::fs::read(home.path(&to).join(file));
+            let same = restored.is_ok_and(|bytes| bytes == home.read(&format!(".codex/{file}")));
+            assert_eq!(same, seen.exit == 0, "byte {place}: {file}");
+        }
+    }
+}
+
+#[test]
+fn the_file_that_rots_is_named() {
+    let home = TestHome::of_ada().file(".codex/notes.md", "0123456789".repeat(3_000));
+    home.run("backup");
+    let sound = home.read(ARCHIVE);
+    let shown = home.json("show --files");
+    assert!(
+        shown["data"]["files"].as_array().unwrap().iter().any(|file| file["name"] == "notes.md")
+    );
+    let home = home.file(ARCHIVE, rotten_member(&sound, "notes.md"));
+    assert_snapshot!(home.run("verify"), @"
+    $ codex-manager verify
+    corrupt  2026-11-19-100200-ada@example.com-codex
+        notes.md: chunk 0, byte 1790: its compressed bytes do not match their digest
+    1 snapshot checked, 1 corrupt
+    (exit 5)
+    ");
+}
+
+/// The archive with one byte changed within the compressed content of a member, which the table
+/// of contents at its end tells.
+fn rotten_member(archive: &[u8], name: &str) -> Vec<u8> {
+    let table = crate::home::table_of_contents(archive);
+    let entry = table["entries"].as_array().unwrap().iter().find(|entry| entry["name"] == name);
+    let offset = usize::try_from(entry.unwrap()["offset"].as_u64().unwrap()).unwrap();
+    let size = usize::try_from(entry.unwrap()["memberSize"].as_u64().unwrap()).unwrap();
+    let mut rotten = archive.to_vec();
+    rotten[offset + size / 2] ^= 0x10;
+    rotten
+}
+
+#[test]
+fn an_archive_cut_short_or_grown_is_corrupt() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let sound = home.read(ARCHIVE);
+    let home = home.file(ARCHIVE, &sound[..sound.len() - 1]);
+    assert_snapshot!(home.run("verify"), @"
+    $ codex-manager verify
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3674 bytes, its sidecar says 3675
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
+    ");
+    let home = home.file(ARCHIVE, [sound.as_slice(), b"\0"].concat());
+    assert_snapshot!(home.run("verify"), @"
+    $ codex-manager verify
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3676 bytes, its sidecar says 3675
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
+    ");
+    let home = home.file(ARCHIVE, "");
+    assert_snapshot!(home.run("verify"), @"
+    $ codex-manager verify
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 0 bytes, its sidecar says 3675
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
+    ");
+}
+
+#[test]
+fn an_archive_under_another_ones_sidecar_is_corrupt() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let sidecar = home.read(SIDECAR);
+    let home = home.file(".codex/notes.md", "more");
+    home.run("backup --force");
+    let home = home.file(SIDECAR, sidecar);
+    assert_snapshot!(home.run("verify"), @"
+    $ codex-manager verify
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3918 bytes, its sidecar says 3680
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
+    ");
+    assert_snapshot!(home.run("restore --yes"), @"
+    $ codex-manager restore --yes
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3918 bytes, its sidecar says 3680
+    error: there is no such snapshot that is sound
+    hint: `codex-manager verify --all` tells what is wrong with each
+    (exit 5)
+    ");
+}
+
+#[test]
+fn an_archive_alone_is_complete() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    std::fs::remove_file(home.path(SIDECAR)).unwrap();
+    assert_snapshot!(home.run("verify"), @"
+    $ codex-manager verify
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has no sidecar; the copy inside it is used
+    ok  2026-11-19-100200-ada@example.com-codex
+    1 snapshot checked, nothing is wrong
+    ");
+    assert_snapshot!(home.run("list"), @"
+    $ codex-manager list
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has no sidecar; the copy inside it is used
+    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  –
+    ");
+    assert_eq!(home.play("restore --yes").exit, 0);
+}
