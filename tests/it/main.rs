@@ -13,3 +13,4 @@
 
 mod backup;
 mod home;
+mod wrong_input;
