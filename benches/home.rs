@@ -29,9 +29,7 @@ fn main() -> io::Result<()> {
         fs::remove_dir_all(lab.at("manager")).ok();
         lab.manager("codex", &["backup", "--without-status-check"])
     })?;
-    let tar = median(rounds, || {
-        lab.run("tar", &["-czf", "../home.tgz", "."], &lab.at("codex"))
-    });
+    let tar = median(rounds, || lab.run("tar", &["-czf", "../home.tgz", "."], &lab.at("codex")));
     compare(&mut out, "backup", ours, "tar -czf", tar)?;
 
     let archive = lab.archive()?;

@@ -130,7 +130,9 @@ impl ConfigError {
             Self::Value { key, place: Place::File { .. }, .. } => {
                 Some(format!("run `codex-manager config set {key} VALUE`, or `config unset {key}`"))
             }
-            Self::Value { .. } => None,
+            Self::Value { .. } => Some(
+                "`codex-manager config list` shows every setting and what it is for".to_owned(),
+            ),
             Self::Unknown(unknown) => unknown.hint(),
         }
     }

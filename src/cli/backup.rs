@@ -135,8 +135,10 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 fn request(args: &Args, places: &Places) -> Result<Request, Failure> {
     let mut exclude = places.settings.exclude.clone();
     for glob in &args.exclude {
-        let pattern = glob::Pattern::new(glob)
-            .map_err(|error| Failure::usage(format!("{glob:?} is no pattern: {}", error.msg)))?;
+        let pattern = glob::Pattern::new(glob).map_err(|error| {
+            Failure::usage(format!("{glob:?} is no pattern: {}", error.msg))
+                .hint("a pattern looks like log/*.txt or **/cache")
+        })?;
         exclude.push(pattern);
     }
     let kind = match (args.auth_only, args.no_login) {
@@ -151,7 +153,8 @@ fn request(args: &Args, places: &Places) -> Result<Request, Failure> {
         if odd {
             return Err(Failure::usage(format!(
                 "{name} needs one line of text, at most 1000 bytes long"
-            )));
+            ))
+            .hint(format!("leave {name} away, or shorten it")));
         }
     }
     Ok(Request {

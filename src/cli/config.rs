@@ -6,7 +6,7 @@ use crate::cli::Report;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{Table, or_dash, plain};
 use crate::cli::session::Session;
-use crate::config::{self, Key, Setting};
+use crate::config::{self, Config, Key, Setting, Settings};
 use crate::disk::{read, replace};
 use crate::snapshot::store::MAX_RECORDS;
 
@@ -127,16 +127,28 @@ fn change(
     session: &mut Session,
 ) -> Result<Report, Failure> {
     let store = session.store()?;
+    let edit = |session: &Session| -> Result<(String, String), Failure> {
+        let bytes = read::optional(&store.config(), MAX_RECORDS)?.unwrap_or_default();
+        let old = String::from_utf8(bytes).map_err(|_| session.not_text(&store))?;
+        let new = match value {
+            Some(value) => config::set(&old, key, value)?,
+            None => config::unset(&old, key)?,
+        };
+        Ok((old, new))
+    };
+    // Looked at as it will be: the setting may be the one that keeps the two homes apart. What
+    // else is wrong with the file is not this command's business.
+    let (_, new) = edit(session)?;
+    let (flags, variables) = session.overrides();
+    if let Ok(settings) =
+        Config::parse(&new).and_then(|config| Settings::gather(&flags, &variables, &config))
+    {
+        session.home_beside(&store, &settings)?;
+    }
     // The file may be what is wrong, so the lock's own setting is not asked for here.
     let wait = std::time::Duration::from_secs(session.global.lock_timeout.unwrap_or(10));
     let opened = if dry_run { None } else { Some(store.open(wait, "config")?) };
-    let bytes = read::optional(&store.config(), MAX_RECORDS)?.unwrap_or_default();
-    let old = String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format!("{} is not UTF-8", session.show(&store.config()))))?;
-    let new = match value {
-        Some(value) => config::set(&old, key, value)?,
-        None => config::unset(&old, key)?,
-    };
+    let (old, new) = edit(session)?;
     let changed = old != new;
     if changed && opened.is_some() {
         replace::write(&store.config(), new.as_bytes())?;

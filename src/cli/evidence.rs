@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -19,6 +20,9 @@ use crate::window::Window;
 
 /// How long a status command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long its output may stay open when it has ended.
+const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// Where the quota is read from.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -123,8 +127,11 @@ impl Sources {
             return Ok(Some((bytes, now)));
         }
         let path = session.world.absolute(file);
-        let bytes = read::bounded_following(&path, cap)
-            .map_err(|error| Failure::usage(error.to_string()).hinted(error.hint()))?;
+        let bytes = read::bounded_following(&path, cap).map_err(|error| {
+            Failure::usage(error.to_string())
+                .hint("name a file that holds what /status shows, or - for standard input")
+                .hinted(error.hint())
+        })?;
         let written = std::fs::metadata(&path).and_then(|facts| facts.modified()).ok();
         // A clock that is ahead does not make a text of the future.
         let seen_at = written.map_or(now, |at| DateTime::<Utc>::from(at).min(now));
@@ -166,10 +173,12 @@ fn run(command: &str, cap: u64) -> Result<Vec<u8>, Failure> {
         .spawn()
         .map_err(|error| failed(format!("cannot be started: {error}")))?;
     let output = child.stdout.take();
-    let reader = std::thread::spawn(move || {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = output.map(|output| output.take(cap + 1).read_to_end(&mut bytes));
-        read.transpose().map(|_| bytes)
+        // Who gave up waiting does not listen any more.
+        let _unheard = tell.send(read.transpose().map(|_| bytes));
     });
     let began = Instant::now();
     let status = loop {
@@ -189,9 +198,10 @@ fn run(command: &str, cap: u64) -> Result<Vec<u8>, Failure> {
     if !status.success() {
         return Err(failed(format!("failed ({status})")));
     }
-    match reader.join() {
+    // Something it left in the background may hold its output open for ever.
+    match told.recv_timeout(AFTERWARDS) {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => Err(failed(format!("cannot be read: {error}"))),
-        Err(_) => Err(failed("cannot be read".to_owned())),
+        Err(_) => Err(failed("ended, but something it started keeps its output open".to_owned())),
     }
 }

@@ -112,8 +112,11 @@ fn refuse(error: &clap::Error, wants_json: bool, world: &mut World) -> Exit {
         return if written.is_ok() { Exit::Done } else { Exit::Failed };
     }
     let plain_text = error.render().to_string();
-    let message = plain_text.lines().next().unwrap_or_default();
-    let message = message.strip_prefix("error: ").unwrap_or(message);
+    // The first paragraph is the message, the rest is usage.
+    let message: Vec<&str> =
+        plain_text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let message = message.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
     let failure = Failure::usage(message).hint("see `codex-manager --help`");
     let written = if wants_json {
         let envelope = envelope("codex-manager", Err(&failure), &[]);

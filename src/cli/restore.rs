@@ -9,7 +9,7 @@ use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{Facts, bytes, count, plain};
 use crate::cli::progress::Progress;
-use crate::cli::session::{Places, Session};
+use crate::cli::session::{Places, Session, resolved};
 use crate::cli::switch::{activation, bank, refuse_while_running};
 use crate::cli::{Report, prompt};
 use crate::snapshot::logins::Live;
@@ -54,7 +54,8 @@ enum Which {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     if args.accept_stale_login && args.login != Which::Snapshot {
-        return Err(Failure::usage("--accept-stale-login means nothing without --login snapshot"));
+        return Err(Failure::usage("--accept-stale-login means nothing without --login snapshot")
+            .hint("pass both, or neither"));
     }
     let destination = destination(args, &places, session)?;
     let in_place = matches!(destination, Destination::InPlace(_));
@@ -160,9 +161,10 @@ fn destination(args: &Args, places: &Places, session: &Session) -> Result<Destin
     };
     let to = session.world.absolute(to);
     // The staging folder lies beside the destination, so the folder above has to be real.
-    let parent = to.parent().map(std::path::Path::to_owned).unwrap_or_default();
-    let parent = parent.canonicalize().unwrap_or(parent);
-    let to = to.file_name().map_or_else(|| to.clone(), |leaf| parent.join(leaf));
+    let to = match (to.parent(), to.file_name()) {
+        (Some(parent), Some(leaf)) => resolved(parent).join(leaf),
+        _ => resolved(&to),
+    };
     for (root, name) in [(places.home.root(), "Codex"), (places.store.root(), "manager")] {
         if to.starts_with(root) {
             return Err(Failure::usage(format!(

@@ -1,7 +1,7 @@
 //! What does one run work with?
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::cli::args::{Color, Global};
 use crate::cli::exit::Failure;
@@ -60,7 +60,7 @@ impl Session {
             (None, Some(user)) => user.join(".codex-manager"),
             (None, None) => return Err(no_home("--home")),
         };
-        Ok(Store::at(resolved(root)))
+        Ok(Store::at(resolved(&root)))
     }
 
     /// Reads the configuration of a store; an odd one is an error for every command but those
@@ -75,9 +75,16 @@ impl Session {
 
     fn read_config(&self, store: &Store) -> Result<Config, Failure> {
         let bytes = read::optional(&store.config(), MAX_RECORDS)?;
-        let text = String::from_utf8(bytes.unwrap_or_default())
-            .map_err(|_| Failure::usage(format!("{} is not UTF-8", self.show(&store.config()))))?;
+        let text =
+            String::from_utf8(bytes.unwrap_or_default()).map_err(|_| self.not_text(store))?;
         Ok(Config::parse(&text)?)
+    }
+
+    /// The configuration is no text at all.
+    pub(crate) fn not_text(&self, store: &Store) -> Failure {
+        let path = self.show(&store.config());
+        Failure::usage(format!("{path} is not UTF-8"))
+            .hint("move it aside; `codex-manager config set` begins a new one")
     }
 
     /// The flags and variables that stand above the configuration.
@@ -115,8 +122,19 @@ impl Session {
         let config = self.config(&store)?;
         let (flags, variables) = self.overrides();
         let settings = Settings::gather(&flags, &variables, &config)?;
-        let places = self.found(store, config, settings)?;
-        let Places { store, home, .. } = &places;
+        let zone = self.zone(&settings);
+        let home = self.home_beside(&store, &settings)?;
+        Ok(Places { store, home, settings, config, zone })
+    }
+
+    /// The Codex home, which must not hold the manager home: snapshots would grow by themselves,
+    /// and a restore would take them away.
+    pub(crate) fn home_beside(
+        &self,
+        store: &Store,
+        settings: &Settings,
+    ) -> Result<CodexHome, Failure> {
+        let home = CodexHome::at(self.codex_home(settings)?);
         if store.root().starts_with(home.root()) {
             return Err(Failure::usage(format!(
                 "the manager home {} lies inside the Codex home {}",
@@ -125,7 +143,7 @@ impl Session {
             ))
             .hint("name another folder with --home DIR or CODEX_MANAGER_HOME"));
         }
-        Ok(places)
+        Ok(home)
     }
 
     /// Finds everything for a look at what is wrong: a configuration that cannot be read counts
@@ -144,18 +162,9 @@ impl Session {
             faults.push(fault.into());
             Ok::<_, Failure>(settings)
         })?;
-        Ok((self.found(store, config, settings)?, faults))
-    }
-
-    fn found(
-        &mut self,
-        store: Store,
-        config: Config,
-        settings: Settings,
-    ) -> Result<Places, Failure> {
         let zone = self.zone(&settings);
         let home = CodexHome::at(self.codex_home(&settings)?);
-        Ok(Places { store, home, settings, config, zone })
+        Ok((Places { store, home, settings, config, zone }, faults))
     }
 
     /// `--codex-home`, else `CODEX_HOME`, else the configured one, else `~/.codex`; a link is
@@ -166,8 +175,8 @@ impl Session {
             .or_else(|| self.world.variable("CODEX_HOME").map(PathBuf::from))
             .or_else(|| settings.codex_home.as_ref().map(PathBuf::from));
         match (named, &self.world.user_home) {
-            (Some(named), _) => Ok(resolved(self.world.absolute(&named))),
-            (None, Some(user)) => Ok(resolved(user.join(".codex"))),
+            (Some(named), _) => Ok(resolved(&self.world.absolute(&named))),
+            (None, Some(user)) => Ok(resolved(&user.join(".codex"))),
             (None, None) => Err(no_home("--codex-home")),
         }
     }
@@ -205,27 +214,30 @@ impl Session {
             let root = self.show(places.store.root());
             self.warn(format!("{root} was open to others (mode {mode:04o}); it is 0700 now"));
         }
+        if opened.torn {
+            let ledger = self.show(&places.store.ledger());
+            self.warn(format!("{ledger} ended in half a line, which was cut off"));
+        }
         Ok(opened)
     }
 }
 
 /// The path with its links resolved as far as it exists, so that a link in front of a home is
-/// never mistaken for the home.
-fn resolved(path: PathBuf) -> PathBuf {
-    let mut missing = Vec::new();
-    let mut known = path.as_path();
-    loop {
-        if let Ok(found) = known.canonicalize() {
-            return missing.iter().rev().fold(found, |path, part| path.join(part));
+/// never mistaken for the home. What does not exist yet is no link, so a `..` behind it goes
+/// back to where it was.
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            found.pop();
+            continue;
         }
-        match (known.parent(), known.file_name()) {
-            (Some(parent), Some(leaf)) => {
-                missing.push(leaf.to_owned());
-                known = parent;
-            }
-            _ => return path,
+        found.push(part);
+        if let Ok(real) = found.canonicalize() {
+            found = real;
         }
     }
+    found
 }
 
 fn no_home(flag: &str) -> Failure {

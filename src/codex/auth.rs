@@ -167,7 +167,10 @@ impl AuthError {
         match self {
             Self::NotALogin { .. } => Some("sign in again with `codex login`".to_owned()),
             Self::Unsettled { .. } => Some("quit Codex and try again".to_owned()),
-            Self::NotAFile { .. } | Self::TooLarge { .. } | Self::Io { .. } => None,
+            Self::NotAFile { .. } | Self::TooLarge { .. } => {
+                Some("move it aside and sign in again with `codex login`".to_owned())
+            }
+            Self::Io { .. } => None,
         }
     }
 }

@@ -75,10 +75,9 @@ impl StatusError {
             Self::CutOff => {
                 Some("widen the terminal to 100 columns and run /status again".to_owned())
             }
-            Self::NoPanel | Self::Empty => {
+            Self::NoPanel | Self::Empty | Self::NotText | Self::TooLarge => {
                 Some("run /status in Codex and copy what it shows".to_owned())
             }
-            Self::NotText | Self::TooLarge => None,
         }
     }
 }

@@ -34,6 +34,9 @@ impl DiskError {
 
     /// What a person can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
+        if self.source.get_ref().is_some_and(|inner| inner.is::<NotRegular>()) {
+            return Some("move it aside and try again".to_owned());
+        }
         let hint = match self.kind() {
             io::ErrorKind::StorageFull => "free some space on that file system and try again",
             io::ErrorKind::QuotaExceeded => "your disk quota is used up; free some space",
@@ -45,6 +48,18 @@ impl DiskError {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+/// Something other than a file has the name of one.
+#[derive(Debug, thiserror::Error)]
+#[error("it is {0}, not a regular file")]
+pub(super) struct NotRegular(&'static str);
+
+impl NotRegular {
+    /// `what` is the kind of thing, with its article.
+    pub(super) fn error(what: &'static str) -> io::Error {
+        io::Error::other(Self(what))
     }
 }
 

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::error::{At, DiskError, Result};
+use super::error::{At, DiskError, NotRegular, Result};
 use super::sys;
 
 /// How much is looked at in one go while searching for a line's end.
@@ -148,7 +148,7 @@ pub(super) fn regular(opened: io::Result<File>) -> io::Result<File> {
     if meta.is_file() {
         return Ok(file);
     }
-    Err(io::Error::other(format!("it is {}, not a regular file", sys::kind_of(&meta))))
+    Err(NotRegular::error(sys::kind_of(&meta)))
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ mod imp {
     pub(in super::super) fn explain_open(error: io::Error) -> io::Error {
         match Errno::from_io_error(&error) {
             Some(Errno::LOOP) => io::Error::other("it is a symbolic link"),
-            Some(Errno::NXIO) => io::Error::other("it is a socket, not a regular file"),
+            Some(Errno::NXIO) => super::super::error::NotRegular::error("a socket"),
             _ => error,
         }
     }

@@ -160,7 +160,7 @@ pub enum RestoreError {
         known: String,
     },
     /// The destination is in the way.
-    #[error("{} is not empty", path.display())]
+    #[error("{} is there already and is no empty folder", path.display())]
     NotEmpty {
         /// The destination.
         path: PathBuf,

@@ -201,8 +201,8 @@ impl Store {
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
-        replace::truncate_torn_tail(&self.ledger())?;
-        Ok(Opened { lock, narrowed })
+        let torn = replace::truncate_torn_tail(&self.ledger())?.is_some();
+        Ok(Opened { lock, narrowed, torn })
     }
 
     /// Reads what is in `backups/`, and in the older tool's folders there.
@@ -286,6 +286,8 @@ pub struct Opened {
     pub lock: Lock,
     /// The mode the manager home had, if it was wider than 0700.
     pub narrowed: Option<u32>,
+    /// Whether the ledger ended in half a line, which has been cut off.
+    pub torn: bool,
 }
 
 /// Why the manager home could not be used.

@@ -10,15 +10,19 @@ fn three_accounts() -> TestHome {
     home.run("backup --auth-only");
     let home = home.later("+10m").signed_in("ada@example.com");
     home.run("backup --auth-only");
-    let home = home
-        .later("+1h")
-        .session("ada@example.com", (100.0, "+2h"), (100.0, "2026-11-24T10:02:00+01:00"));
+    let home = home.later("+1h").session(
+        "ada@example.com",
+        (100.0, "+2h"),
+        (100.0, "2026-11-24T10:02:00+01:00"),
+    );
     home.run("backup");
     let home = home.later("+10m").signed_in("bob@example.com");
     home.run("backup --auth-only");
-    let home = home
-        .later("+1h")
-        .session("bob@example.com", (45.0, "+3h"), (20.0, "2026-11-27T08:00:00+01:00"));
+    let home = home.later("+1h").session(
+        "bob@example.com",
+        (45.0, "+3h"),
+        (20.0, "2026-11-27T08:00:00+01:00"),
+    );
     home.run("backup");
     home.later("+1m")
 }

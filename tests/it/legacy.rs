@@ -91,7 +91,8 @@ fn a_login_of_either_is_used() {
         let ada = home.read(".codex/auth.json");
         let seen = home.run("use second@example.com");
         assert!(seen.contains("signed in second@example.com"), "{version}: {seen}");
-        let auth: serde_json::Value = serde_json::from_slice(&home.read(".codex/auth.json")).unwrap();
+        let auth: serde_json::Value =
+            serde_json::from_slice(&home.read(".codex/auth.json")).unwrap();
         assert!(auth["tokens"]["refresh_token"].is_string());
         home.run("use ada");
         assert_eq!(home.read(".codex/auth.json"), ada);
@@ -108,7 +109,8 @@ fn a_snapshot_of_1_0_0_is_restored_with_the_row_that_was_only_in_the_log() {
     error: 2026-11-19-100200-user@example.com-codex: refused: history.jsonl is a hard link
     (exit 5)
     ");
-    let restored: Vec<String> = home.tree("copy").into_keys().filter(|name| name.contains("sqlite")).collect();
+    let restored: Vec<String> =
+        home.tree("copy").into_keys().filter(|name| name.contains("sqlite")).collect();
     assert_snapshot!(restored.join(" "), @"");
     let db = Connection::open(home.path("copy").join(&restored[0])).unwrap();
     let tables: Vec<(String, i64)> = {

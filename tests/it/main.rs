@@ -23,3 +23,4 @@ mod restore;
 mod status;
 mod switch;
 mod verify;
+mod wrong_input;

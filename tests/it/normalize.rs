@@ -168,6 +168,11 @@ fn records_that_are_known_are_kept() {
     home.run("normalize legacy");
     let inventory: serde_json::Value =
         serde_json::from_slice(&home.read(".codex-manager/inventory.json")).unwrap();
-    let emails: Vec<&str> = inventory["records"].as_array().unwrap().iter().map(|record| record["email"].as_str().unwrap()).collect();
+    let emails: Vec<&str> = inventory["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| record["email"].as_str().unwrap())
+        .collect();
     assert_eq!(emails.len(), 3, "{emails:?}");
 }

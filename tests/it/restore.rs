@@ -183,9 +183,8 @@ fn the_log_of_the_replaced_database_never_meets_the_restored_one() {
 
 #[test]
 fn what_the_configuration_excludes_is_carried_over() {
-    let home = TestHome::of_ada()
-        .file(".codex/skills/big/blob", "large")
-        .config("exclude", "skills/big");
+    let home =
+        TestHome::of_ada().file(".codex/skills/big/blob", "large").config("exclude", "skills/big");
     home.run("backup");
     let home = home.file(".codex/skills/big/blob", "larger");
     assert_eq!(home.play("restore --yes").exit, 0);
@@ -197,7 +196,11 @@ fn the_freshest_login_of_the_account_is_installed() {
     // The snapshot's login is old; Codex has refreshed the live one since.
     let (user, workspace) = ids("ada@example.com");
     let home = changed().signed_in_as(
-        "ada@example.com", &user, &workspace, "rt_second", "2026-11-22T08:00:00Z",
+        "ada@example.com",
+        &user,
+        &workspace,
+        "rt_second",
+        "2026-11-22T08:00:00Z",
     );
     let live = home.read(".codex/auth.json");
     let answer = home.json("restore --yes");
@@ -211,7 +214,11 @@ fn an_older_login_is_refused_unless_that_is_accepted() {
     let home = changed();
     let archived = home.read(".codex/auth.json");
     let home = home.signed_in_as(
-        "ada@example.com", &user, &workspace, "rt_second", "2026-11-22T08:00:00Z",
+        "ada@example.com",
+        &user,
+        &workspace,
+        "rt_second",
+        "2026-11-22T08:00:00Z",
     );
     let before = home.tree(".codex");
     assert_snapshot!(home.run("restore --login snapshot --yes"), @"
@@ -292,7 +299,10 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     login        from the snapshot
     restored to  ~/copy
     ");
-    assert_eq!(std::fs::read_link(home.path("copy/skills/alias")).unwrap(), "mine".as_ref() as &std::path::Path);
+    assert_eq!(
+        std::fs::read_link(home.path("copy/skills/alias")).unwrap(),
+        "mine".as_ref() as &std::path::Path
+    );
     assert!(home.path("copy/prompts").symlink_metadata().is_err());
     // The live home has the very same link: whoever made it trusts it.
     assert_snapshot!(home.run("restore --yes"), @"
@@ -303,7 +313,10 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     restored to  ~/.codex
     before       kept in ~/.codex-manager/undo/2026-11-21-110000-restore/codex-home
     ");
-    assert_eq!(std::fs::read_link(home.codex("prompts")).unwrap(), "../outside".as_ref() as &std::path::Path);
+    assert_eq!(
+        std::fs::read_link(home.codex("prompts")).unwrap(),
+        "../outside".as_ref() as &std::path::Path
+    );
     assert_eq!(text(&home, "outside/secret"), "not yours");
 }
 
@@ -393,9 +406,10 @@ fn a_login_made_up_for_another_account_is_no_match_for_its_sidecar() {
     let sidecar = format!(".codex-manager/backups/{NAME}.metadata.json");
     let told = text(&home, &sidecar).replace("user-ada-example-com", "user-eve-example-com");
     let (user, workspace) = ids("ada@example.com");
-    let home = home
-        .file(&sidecar, told)
-        .file(".codex/auth.json", login("ada@example.com", &user, &workspace, "rt_x", "2026-11-21T10:00:00Z"));
+    let home = home.file(&sidecar, told).file(
+        ".codex/auth.json",
+        login("ada@example.com", &user, &workspace, "rt_x", "2026-11-21T10:00:00Z"),
+    );
     let before = home.tree(".codex");
     assert_snapshot!(home.run(&format!("restore {NAME} --yes")), @"
     $ codex-manager restore 2026-11-19-100200-ada@example.com-codex --yes

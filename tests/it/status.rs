@@ -27,9 +27,8 @@ fn the_newest_session_tells_it_by_itself() {
 
 #[test]
 fn a_file_standard_input_and_a_command_are_read_alike() {
-    let home = TestHome::at("2026-11-21T10:00:00Z")
-        .signed_in("ada@example.com")
-        .file("panel.txt", PANEL);
+    let home =
+        TestHome::at("2026-11-21T10:00:00Z").signed_in("ada@example.com").file("panel.txt", PANEL);
     let from_file = home.run("status --no-save --status-file panel.txt");
     assert_snapshot!(from_file, @"
     $ codex-manager status --no-save --status-file panel.txt
@@ -41,7 +40,8 @@ fn a_file_standard_input_and_a_command_are_read_alike() {
     let told = |text: &str| text.split_once('\n').unwrap().1.to_owned();
     let home = home.typed(PANEL);
     assert_eq!(told(&home.run("status --no-save --status-file -")), told(&from_file));
-    let command = format!("status --no-save --status-command 'cat {}'", home.path("panel.txt").display());
+    let command =
+        format!("status --no-save --status-command 'cat {}'", home.path("panel.txt").display());
     assert_eq!(told(&home.run(&command)), told(&from_file));
 }
 
@@ -50,7 +50,12 @@ fn every_version_of_the_panel_names_the_account_and_the_week() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/status");
     let home = TestHome::at("2026-11-21T12:45:00Z").signed_in("ada@example.com");
     let mut lines = String::new();
-    for name in ["0.118.0.normal.w80.txt", "0.118.0.weekly-limit-reached.w120.txt", "0.169.0.normal.w120.txt", "0.169.0.weekly-only.w120.txt"] {
+    for name in [
+        "0.118.0.normal.w80.txt",
+        "0.118.0.weekly-limit-reached.w120.txt",
+        "0.169.0.normal.w120.txt",
+        "0.169.0.weekly-only.w120.txt",
+    ] {
         let answer = home.json(&format!("status --no-save --status-file {folder}/{name}"));
         let data = &answer["data"];
         let (left, next) = (&data["left_percent"], &data["next_available_at"]);

@@ -53,7 +53,11 @@ fn a_dry_run_changes_nothing() {
 fn a_login_that_is_not_stored_is_banked_and_comes_back_byte_for_byte() {
     let (user, workspace) = ids("bob@example.com");
     let home = two_accounts().signed_in_as(
-        "bob@example.com", &user, &workspace, "rt_refreshed", "2026-11-22T10:30:00Z",
+        "bob@example.com",
+        &user,
+        &workspace,
+        "rt_refreshed",
+        "2026-11-22T10:30:00Z",
     );
     let refreshed = home.read(".codex/auth.json");
     assert_snapshot!(home.run("use ada"), @"
@@ -75,7 +79,11 @@ fn a_login_that_is_not_stored_is_banked_and_comes_back_byte_for_byte() {
 fn who_is_signed_in_with_the_newest_login_stays() {
     let (user, workspace) = ids("bob@example.com");
     let home = two_accounts().signed_in_as(
-        "bob@example.com", &user, &workspace, "rt_refreshed", "2026-11-22T10:30:00Z",
+        "bob@example.com",
+        &user,
+        &workspace,
+        "rt_refreshed",
+        "2026-11-22T10:30:00Z",
     );
     let before = home.tree(".codex");
     assert_snapshot!(home.run("use bob"), @"
@@ -90,9 +98,8 @@ fn a_live_login_older_than_the_stored_one_is_replaced() {
     let (user, workspace) = ids("bob@example.com");
     let stored = two_accounts();
     let newest = stored.read(".codex/auth.json");
-    let home = stored.signed_in_as(
-        "bob@example.com", &user, &workspace, "rt_old", "2026-11-01T10:30:00Z",
-    );
+    let home =
+        stored.signed_in_as("bob@example.com", &user, &workspace, "rt_old", "2026-11-01T10:30:00Z");
     assert_eq!(home.play("use bob").exit, 0);
     assert_eq!(home.read(".codex/auth.json"), newest);
 }
@@ -136,8 +143,8 @@ fn a_hard_linked_login_gets_a_file_of_its_own() {
 
 #[test]
 fn where_codex_keeps_logins_in_the_keyring_swapping_the_file_is_refused() {
-    let home = two_accounts()
-        .file(".codex/config.toml", "cli_auth_credentials_store = \"keyring\"\n");
+    let home =
+        two_accounts().file(".codex/config.toml", "cli_auth_credentials_store = \"keyring\"\n");
     let before = home.tree(".codex");
     assert_snapshot!(home.run("use ada"), @r#"
     $ codex-manager use ada
