@@ -39,12 +39,10 @@ struct Found {
 pub(crate) fn run(_args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let (places, faults) = session.places_despite_faults()?;
     let faults: Vec<_> = faults.into_iter().map(|fault| (fault.message, fault.hint)).collect();
-    let sqlite_home = session.world.variable("CODEX_SQLITE_HOME");
-    let sqlite_home = sqlite_home.map(|named| session.world.absolute(Path::new(named)));
     let findings = doctor::examine(&Facts {
         store: &places.store,
         home: &places.home,
-        sqlite_home: sqlite_home.as_deref(),
+        surroundings: session.surroundings(),
         config: &places.config,
         faults: &faults,
         program: &program(&session.world),

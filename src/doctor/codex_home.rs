@@ -197,9 +197,7 @@ fn running(facts: &Facts<'_>) -> Vec<Finding> {
 fn databases(facts: &Facts<'_>, config: &str) -> Vec<Finding> {
     let found = |level, what: String| Finding::new(Check::Databases, level, what);
     let root = facts.home.root();
-    let elsewhere = facts.sqlite_home.map(Path::to_owned);
-    let elsewhere = elsewhere.or_else(|| facts.home.sqlite_home(config));
-    let elsewhere = elsewhere.filter(|folder| folder != root);
+    let elsewhere = facts.home.sqlite_home(config, &facts.surroundings);
     let folders = [Some(root), elsewhere.as_deref()].into_iter().flatten();
     let mut findings = Vec::new();
     let mut sound = 0_usize;

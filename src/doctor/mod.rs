@@ -15,7 +15,7 @@ mod snapshots;
 use std::path::{Path, PathBuf};
 
 use crate::codex::auth;
-use crate::codex::home::CodexHome;
+use crate::codex::home::{CodexHome, Surroundings};
 use crate::config::Config;
 use crate::snapshot::store::{Scan, Store};
 use crate::time::Zone;
@@ -28,8 +28,8 @@ pub struct Facts<'a> {
     pub store: &'a Store,
     /// The Codex home.
     pub home: &'a CodexHome,
-    /// A folder for databases that the environment names.
-    pub sqlite_home: Option<&'a Path>,
+    /// What the environment says about the folder of the databases.
+    pub surroundings: Surroundings,
     /// The configuration as far as it could be read.
     pub config: &'a Config,
     /// What in the configuration could not be read: the fact, and what to do about it.

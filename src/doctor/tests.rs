@@ -79,7 +79,7 @@ impl Lab {
         examine(&Facts {
             store: &self.store,
             home: &self.home,
-            sqlite_home: None,
+            surroundings: Surroundings::default(),
             config,
             faults: &self.faults,
             program: &self.program,
@@ -318,7 +318,7 @@ fn who_uses_the_home_is_named_with_its_number() {
     let facts = Facts {
         store: &lab.store,
         home: &lab.home,
-        sqlite_home: None,
+        surroundings: Surroundings::default(),
         config: &config,
         faults: &[],
         program: &lab.program,

@@ -292,6 +292,7 @@ impl TestHome {
             environment: self.environment.borrow().clone(),
             user_home: Some(self.root.clone()),
             folder: self.root.clone(),
+            host: Some("desk".to_owned()),
             system_zone: None,
             input: Box::new(Cursor::new(self.input.take())),
             out: stream(true),

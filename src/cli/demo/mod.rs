@@ -161,6 +161,7 @@ mod tests {
                 err: Box::new(err.clone()),
                 terminals: Terminals::default(),
                 width: None,
+                host: None,
                 interrupted: Arc::new(AtomicBool::new(self.interrupted)),
             };
             let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();

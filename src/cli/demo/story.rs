@@ -195,6 +195,7 @@ impl Player {
             // Styles are written, and taken out again where the outer run wants none.
             terminals: Terminals { input: false, out: true, err: false },
             width: Some(self.width),
+            host: None,
             interrupted: Arc::clone(&self.interrupted),
         }
     }

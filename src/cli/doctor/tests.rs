@@ -82,6 +82,7 @@ impl Desk {
             err: Box::new(io::sink()),
             terminals: Terminals::default(),
             width: None,
+            host: None,
             interrupted: Arc::new(AtomicBool::new(false)),
         }
     }
