@@ -19,6 +19,7 @@ mod cooldown;
 mod legacy;
 mod list;
 mod normalize;
+mod promises;
 mod restore;
 mod rooms;
 mod status;
