@@ -284,6 +284,15 @@ pub fn remove_tree(path: &Path) -> Result<bool> {
     }
 }
 
+/// Removes a folder that is empty, and syncs what held it. Answers whether it was there.
+///
+/// # Errors
+///
+/// When there is anything in it, or it cannot be removed; nothing has changed then.
+pub fn remove_empty_dir(path: &Path) -> Result<bool> {
+    removed(std::fs::remove_dir(path), path)
+}
+
 /// Makes what was created, renamed or removed in a folder survive a power cut.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! exchanges the two in one step. Until that step the live home is untouched.
 
 mod databases;
+mod place;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::snapshot::logins::{self, Known, Live, LoginError};
 use crate::snapshot::metadata::Kind;
 use crate::snapshot::store::{Origin, Store, Stored};
 use databases::Incoming;
+use place::Staged;
 
 /// Which login the restored home gets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -500,19 +502,14 @@ pub fn apply(
     advance: &mut dyn FnMut(u64),
     stop: &AtomicBool,
 ) -> Result<Restored, RestoreError> {
-    let place = plan.destination.path().to_owned();
-    if let Some(parent) = place.parent() {
-        replace::private_dir(parent)?;
-    }
-    let staging = tree::staging_dir(&place)?;
-    let result = build(&plan, &staging, advance, stop).and_then(|(built, incoming)| {
-        put_in_place(&plan, built, incoming, &staging, store, operation)
+    let mut staged = Staged::beside(plan.destination.path())?;
+    let done = build(&plan, staged.path(), advance, stop).and_then(|(built, incoming)| {
+        put_in_place(&plan, built, incoming, &mut staged, store, operation)
     });
-    if result.is_err() && staging.symlink_metadata().is_ok() {
-        // What was built is of no use; a failure here leaves litter the next run removes.
-        replace::remove_tree(&staging)?;
+    if done.is_err() {
+        staged.discard();
     }
-    result
+    done
 }
 
 fn build(
@@ -598,7 +595,7 @@ fn put_in_place(
     plan: &Plan,
     built: Restored,
     incoming: Option<Incoming>,
-    staging: &Path,
+    staged: &mut Staged,
     store: &Store,
     operation: &str,
 ) -> Result<Restored, RestoreError> {
@@ -606,23 +603,24 @@ fn put_in_place(
     let place = plan.destination.path();
     let undo = store.undo().join(operation);
     if !plan.replaces {
-        replace::rename_new(staging, place)?;
+        staged.settle(place, &mut restored.warnings)?;
         install(incoming, &undo, &mut restored);
         return Ok(restored);
     }
-    restored.how = Some(swap::exchange(staging, place)?);
-    // From here on the new home is live, and `staging` is the old one.
+    restored.how = Some(staged.exchange(place, &mut restored.warnings)?);
+    // From here on the new home is live, and what has the staged name is the old one.
     if let Destination::To(_) = plan.destination {
-        replace::remove_tree(staging)?;
+        restored.warnings.extend(place::remove_empty(staged.path()));
         return Ok(restored);
     }
     for path in &plan.carried {
-        if let Err(error) = carry(staging, place, path) {
+        if let Err(error) = place::carry(staged.path(), place, path) {
             restored.warnings.push(format!("{path} stays in the replaced home: {error}"));
         }
     }
     install(incoming, &undo, &mut restored);
-    restored.kept = Some(keep(staging, place, &undo, operation)?);
+    let kept = place::keep(staged.path(), place, &undo, operation, &mut restored.warnings);
+    restored.kept = Some(kept);
     let found = auth::read(&place.join(CodexHome::AUTH)).ok().flatten();
     let expected = plan.login.as_ref().map(Secret::bytes);
     if found.as_ref().map(|file| file.bytes.bytes()) != expected && expected.is_some() {
@@ -639,31 +637,5 @@ fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
     if let Some(incoming) = incoming {
         restored.databases = Some(incoming.folder.clone());
         incoming.install(&undo.join("sqlite_home"), &mut restored.warnings);
-    }
-}
-
-/// Moves something from the old home into the new one, unless the snapshot brought its own.
-fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
-    let target = new.join(path);
-    if let Some(parent) = target.parent() {
-        replace::private_dir(parent)?;
-    }
-    replace::rename_new(&old.join(path), &target)
-}
-
-/// Puts the replaced home where `undo` finds it: into the manager home if that is on the same
-/// file system, else beside its place under a name that tells what it is.
-fn keep(old: &Path, place: &Path, undo: &Path, operation: &str) -> Result<PathBuf, DiskError> {
-    replace::private_dir(undo)?;
-    let kept = undo.join("codex-home");
-    match replace::rename_new(old, &kept) {
-        Ok(()) => Ok(kept),
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let leaf = place.file_name().unwrap_or_default().to_string_lossy();
-            let beside = place.with_file_name(format!("{leaf}.replaced-{operation}"));
-            replace::rename_new(old, &beside)?;
-            Ok(beside)
-        }
-        Err(error) => Err(error),
     }
 }

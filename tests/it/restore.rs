@@ -86,6 +86,27 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_home_that_cannot_be_put_away_stays_beside_the_new_one() {
+    let home = changed();
+    let before = home.tree(".codex");
+    // Nobody can make a folder in there.
+    std::fs::remove_dir(home.manager("undo")).unwrap();
+    let home = home.link(".codex-manager/undo", "/proc");
+    let answer = home.json("restore --yes");
+    assert_eq!(answer["ok"], true, "{answer}");
+    assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "as it was");
+    let kept = answer["data"]["undo"].as_str().unwrap().strip_prefix("~/").unwrap().to_owned();
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains(&kept), "{warnings}");
+    let kept = home.tree(&kept);
+    for (name, node) in &before {
+        let moved = name.is_empty() || name.starts_with("worktrees");
+        assert!(moved || kept.get(name) == Some(node), "{name}");
+    }
+}
+
 #[test]
 fn every_way_to_name_a_snapshot_finds_it() {
     let home = changed();
@@ -158,7 +179,7 @@ fn elsewhere_the_index_of_threads_names_the_new_place() {
     assert_snapshot!(home.threads("elsewhere/copy/state_5.sqlite"), @"~/elsewhere/copy/sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl");
     assert_snapshot!(home.run("restore --to elsewhere/copy"), @"
     $ codex-manager restore --to elsewhere/copy
-    error: ~/elsewhere/copy is not empty
+    error: ~/elsewhere/copy is there already and is no empty folder
     hint: name a folder that does not exist yet
     (exit 4)
     ");
@@ -380,13 +401,17 @@ fn the_document_tells_what_happened() {
     let home = changed();
     let mut answer = home.json("restore --yes");
     answer["data"].sort_all_objects();
+    // Paths of this folder are in the database, so its name decides the length.
+    assert!(answer["data"]["content_bytes"].as_u64().is_some_and(|count| 8192 < count));
+    answer["data"]["content_bytes"] = "some".into();
     assert_snapshot!(format!("{:#}", answer["data"]), @r#"
     {
       "banked": null,
       "carried": [
         "worktrees"
       ],
-      "content_bytes": 15849,
+      "content_bytes": "some",
+      "databases": null,
       "destination": "~/.codex",
       "dry_run": false,
       "files": 7,
