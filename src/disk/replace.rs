@@ -284,6 +284,17 @@ pub fn remove_tree(path: &Path) -> Result<bool> {
     }
 }
 
+/// Makes a symbolic link to `target` (a path as it is written, not looked at) and syncs its
+/// folder.
+///
+/// # Errors
+///
+/// When something has the name already, or the system has no such links.
+pub fn link(target: &Path, at: &Path) -> Result<()> {
+    sys::symlink(target, at).at("make a link at", at)?;
+    sync_dir(parent(at))
+}
+
 /// Removes a folder that is empty, and syncs what held it. Answers whether it was there.
 ///
 /// # Errors

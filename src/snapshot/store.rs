@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::account::{Account, AccountKey};
+use crate::codex::home;
 use crate::disk::archive::{Archive, EntryName, Layout, Limits};
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
@@ -322,7 +323,10 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
         if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
-            replace::remove_tree(&path)?;
+            // A restore that was killed right after its exchange leaves the replaced home so.
+            if !home::may_be_one(&path) {
+                replace::remove_tree(&path)?;
+            }
         } else {
             replace::remove_file(&path)?;
         }
