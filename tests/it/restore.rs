@@ -1,10 +1,18 @@
 //! `restore`: does the home come back, and is nothing lost on the way?
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
+use codex_manager::codex::home::{CodexHome, Surroundings};
+use codex_manager::codex::process::{Holder, Role};
+use codex_manager::snapshot::logins::{Live, Shelf};
+use codex_manager::snapshot::restore::{self, Destination, Policy, RestoreError, Run};
+use codex_manager::snapshot::store::Store;
+use codex_manager::time::Zone;
 use insta::assert_snapshot;
+use rusqlite::Connection;
 
-use crate::home::{Node, TestHome, ids, login};
+use crate::home::{Node, TestHome, ids, login, rotten_member};
 
 const NAME: &str = "2026-11-19-100200-ada@example.com-codex";
 
@@ -63,6 +71,7 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     tmp/
     trash/
     undo/2026-11-22-110000-restore/codex-home/auth.json
+    undo/2026-11-22-110000-restore/codex-home/auth.lock
     undo/2026-11-22-110000-restore/codex-home/config.toml
     undo/2026-11-22-110000-restore/codex-home/installation_id
     undo/2026-11-22-110000-restore/codex-home/new.md
@@ -443,4 +452,269 @@ fn a_login_made_up_for_another_account_is_no_match_for_its_sidecar() {
     (exit 5)
     ");
     home.assert_same(".codex", &before);
+}
+
+/// Restores the only snapshot in place; `holders` is asked right before the exchange.
+fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> RestoreError {
+    let store = Store::at(home.path(".codex-manager"));
+    let root = home.codex("").canonicalize().unwrap();
+    let scan = store.scan(&Zone::UTC).unwrap();
+    let shelf = Shelf::new(&scan.snapshots, &scan.problems);
+    let live = Live::read(&CodexHome::at(root.clone())).unwrap();
+    let to = Destination::InPlace(root);
+    let around = Surroundings::default();
+    let plan =
+        restore::plan(&scan.snapshots[0], to, Policy::Freshest, &live, &shelf, around).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut run = Run { operation: "test", advance: &mut |_| {}, stop: &stop, holders };
+    restore::apply(&plan, &store, &mut run).unwrap_err()
+}
+
+/// What lies beside the Codex home.
+fn beside(home: &TestHome) -> Vec<String> {
+    let names = std::fs::read_dir(home.path("")).unwrap();
+    let mut names: Vec<String> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_login_that_is_refreshed_while_the_home_is_built_is_not_replaced() {
+    let home = changed();
+    let newer = home.read(".codex/auth.json").repeat(1);
+    let newer = String::from_utf8(newer).unwrap().replace("rt_ada", "rt_second");
+    let auth = home.codex("auth.json");
+    let error = restored_while(&home, &|| {
+        std::fs::write(&auth, &newer).unwrap();
+        Vec::new()
+    });
+    assert!(matches!(error, RestoreError::LoginChanged), "{error}");
+    assert_eq!(text(&home, ".codex/auth.json"), newer);
+    assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "spoilt");
+    assert_eq!(beside(&home), [".codex", ".codex-manager"]);
+}
+
+#[test]
+fn a_codex_that_starts_while_the_home_is_built_keeps_it() {
+    let home = changed();
+    let error = restored_while(&home, &|| vec![Holder { pid: 4242, role: Role::Session }]);
+    assert_snapshot!(error, @"codex (pid 4242) came to use the home meanwhile");
+    assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "spoilt");
+    assert_eq!(beside(&home), [".codex", ".codex-manager"]);
+}
+
+#[test]
+fn a_damaged_newer_login_is_told_before_an_older_one_is_restored() {
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-11-22T08:00:00Z";
+    let home = changed().signed_in_as("ada@example.com", &user, &workspace, "rt_second", at);
+    home.run("backup --auth-only");
+    let newer = ".codex-manager/backups/2026-11-19-100200-ada@example.com~2-codex.tar.gz";
+    let rotten = rotten_member(&home.read(newer), "auth.json");
+    let home = home.file(newer, rotten).signed_in("bob@example.com");
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("restore good --yes"), @"
+    $ codex-manager restore good --yes
+    error: the newest login known (refreshed 2026-11-22T08:00:00Z) is in 2026-11-19-100200-ada@example.com~2-codex, which cannot be used: auth.json: chunk 0, byte 100: its compressed bytes do not match their digest; the one in 2026-11-19-100200-ada@example.com-codex is older (refreshed 2026-11-21T10:00:00Z)
+    hint: `--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` takes the one in this snapshot
+    (exit 5)
+    ");
+    home.assert_same(".codex", &before);
+    let seen = home.play("restore good --login snapshot --accept-stale-login --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+}
+
+#[test]
+fn a_copy_elsewhere_never_gets_an_older_login_than_is_known() {
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-11-22T08:00:00Z";
+    let home = changed().signed_in_as("ada@example.com", &user, &workspace, "rt_second", at);
+    let live = home.read(".codex/auth.json");
+    assert_snapshot!(home.run("restore good --to freshest"), @"
+    $ codex-manager restore good --to freshest
+    snapshot     2026-11-19-100200-ada@example.com-codex
+    content      7 files, 15 KiB
+    login        the same as the live one
+    restored to  ~/freshest
+    ");
+    assert_eq!(home.read("freshest/auth.json"), live);
+    assert_snapshot!(home.run("restore good --to keep --login keep"), @"
+    $ codex-manager restore good --to keep --login keep
+    snapshot     2026-11-19-100200-ada@example.com-codex
+    content      7 files, 15 KiB
+    login        none
+    restored to  ~/keep
+    ");
+    assert!(!home.path("keep/auth.json").exists());
+    assert_snapshot!(home.run("restore good --to archived --login snapshot"), @"
+    $ codex-manager restore good --to archived --login snapshot
+    error: 2026-11-19-100200-ada@example.com-codex holds an older login (refreshed 2026-11-21T10:00:00Z) than the live one (refreshed 2026-11-22T08:00:00Z)
+    hint: leave --login away to install the newest one; --accept-stale-login insists
+    (exit 5)
+    ");
+    assert!(!home.path("archived").exists());
+    let insisting = "restore good --to archived --login snapshot --accept-stale-login";
+    assert_eq!(home.play(insisting).exit, 0);
+    assert!(!text(&home, "archived/auth.json").contains("rt_second"));
+    // Another account's login is none of its business.
+    let home = home.signed_in("bob@example.com");
+    assert_eq!(home.play("restore good --to beside-bob").exit, 0);
+    assert!(text(&home, "beside-bob/auth.json").contains("acct-ada-example-com"));
+}
+
+#[test]
+fn a_login_that_codex_would_not_look_at_is_not_restored() {
+    let home = changed().signed_in("bob@example.com");
+    let keyring = "cli_auth_credentials_store = \"keyring\"\n";
+    let home = home.file(".codex/config.toml", keyring);
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("restore good --yes"), @r#"
+    $ codex-manager restore good --yes
+    error: Codex keeps its logins in the keyring: the restored auth.json would do nothing
+    hint: `--login keep` restores everything else; cli_auth_credentials_store = "file" in config.toml brings the login back into auth.json
+    (exit 5)
+    "#);
+    home.assert_same(".codex", &before);
+    let seen = home.play("restore good --login keep --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+
+    // The snapshot's own configuration counts as well: it is the one that comes.
+    let home = TestHome::of_ada().file(".codex/config.toml", keyring);
+    home.run("backup --no-login --label lean");
+    let home = home.file(".codex/config.toml", "").later("+1h");
+    home.run("backup --auth-only");
+    let home = home.signed_in("bob@example.com");
+    let before = home.tree(".codex");
+    let seen = home.play("restore lean --yes");
+    assert_eq!(seen.exit, 5, "{}", seen.screen);
+    home.assert_same(".codex", &before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_linked_login_stays_linked_while_it_stays_and_is_never_exchanged() {
+    let home = changed();
+    std::fs::rename(home.codex("auth.json"), home.path("elsewhere.json")).unwrap();
+    let ada = home.read("elsewhere.json");
+    let home = home.link(".codex/auth.json", "../elsewhere.json");
+    assert_eq!(home.play("restore good --yes").exit, 0);
+    let link = std::fs::read_link(home.codex("auth.json")).unwrap();
+    assert_eq!(link.to_str(), Some("../elsewhere.json"));
+    assert_eq!(home.read(".codex/auth.json"), ada);
+    assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "as it was");
+
+    let bob = login("bob@example.com", "user-bob", "acct-bob", "rt_bob", "2026-11-22T08:00:00Z");
+    let home = home.file("elsewhere.json", &bob);
+    let before = home.tree("");
+    assert_snapshot!(home.run("restore good --dry-run"), @"
+    $ codex-manager restore good --dry-run
+    error: auth.json is a link to ~/elsewhere.json, which is not exchanged with the home
+    hint: restore with `--login keep`; then `codex-manager use ACCOUNT` writes that file
+    (exit 5)
+    ");
+    home.assert_same("", &before);
+
+    // A place in the home is exchanged with the home.
+    let home = changed();
+    std::fs::rename(home.codex("auth.json"), home.codex("ada.json")).unwrap();
+    let home = home.link(".codex/auth.json", "ada.json");
+    assert_eq!(home.play("restore good --yes").exit, 0);
+    assert!(!home.codex("auth.json").is_symlink());
+    assert_eq!(home.read(".codex/auth.json"), ada);
+}
+
+#[test]
+fn a_copy_takes_the_place_of_an_empty_folder_and_of_nothing_else() {
+    let home = changed();
+    std::fs::create_dir(home.path("empty")).unwrap();
+    assert_eq!(home.play("restore good --to empty").exit, 0);
+    assert_eq!(text(&home, "empty/skills/mine/SKILL.md"), "as it was");
+    assert_eq!(beside(&home), [".codex", ".codex-manager", "empty"]);
+    let before = home.tree("empty");
+    assert_eq!(home.play("restore good --to empty").exit, 4);
+    home.assert_same("empty", &before);
+}
+
+#[test]
+fn databases_outside_come_back_although_the_home_has_some_of_that_name() {
+    let home = TestHome::of_ada().variable("CODEX_SQLITE_HOME", "db").file("db/notes.md", "mine");
+    let say = |path: &str, word: &str| {
+        let db = Connection::open(home.path(path)).unwrap();
+        db.execute_batch("CREATE TABLE IF NOT EXISTS said (word TEXT); DELETE FROM said").unwrap();
+        db.execute("INSERT INTO said VALUES (?1)", [word]).unwrap();
+    };
+    let said = |path: &str| -> String {
+        assert!(home.path(path).exists(), "{path}");
+        let db = Connection::open(home.path(path)).unwrap();
+        db.query_row("SELECT word FROM said", [], |row| row.get(0)).unwrap()
+    };
+    say("db/memories_1.sqlite", "outside");
+    say(".codex/goals_1.sqlite", "inside");
+    say("db/goals_1.sqlite", "outside");
+    let made = home.run("backup --label good");
+    assert!(made.contains("good") || made.contains("stored"), "{made}");
+    say("db/goals_1.sqlite", "changed");
+    say(".codex/goals_1.sqlite", "changed");
+    let seen = home.play("restore good --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(said("db/goals_1.sqlite"), "outside");
+    assert_eq!(said(".codex/goals_1.sqlite"), "inside");
+    assert_eq!(text(&home, "db/notes.md"), "mine");
+    // A copy has one folder for all: what Codex used is in it.
+    let seen = home.play("restore good --to copy");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(said("copy/goals_1.sqlite"), "outside");
+    assert_eq!(said("copy/memories_1.sqlite"), "outside");
+}
+
+#[test]
+fn sessions_of_the_older_tool_come_back_with_the_login_of_their_account() {
+    let sessions =
+        ".codex-manager/backups/sessions/user@example.com/backup-2026-11-19-100200-codex.tar.gz";
+    let mut tarball =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut header = tar::Header::new_ustar();
+    header.set_size(6);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    tarball.append_data(&mut header, "notes.md", "theirs".as_bytes()).unwrap();
+    let archive = tarball.into_inner().unwrap().finish().unwrap();
+    let home = TestHome::at("2026-11-21T12:00:00Z")
+        .legacy_store("23.0.0")
+        .file(sessions, archive)
+        .signed_in("ada@example.com");
+    let ada = home.read(".codex/auth.json");
+    let seen = home.play("restore backup-2026-11-19-100200-codex --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(text(&home, ".codex/notes.md"), "theirs");
+    let live = home.json("cooldown");
+    let active: Vec<&str> = live["data"]["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|account| account["active"] == true)
+        .filter_map(|account| account["email"].as_str())
+        .collect();
+    assert_eq!(active, ["user@example.com"], "{}", seen.screen);
+    home.run("use ada");
+    assert_eq!(home.read(".codex/auth.json"), ada);
+}
+
+#[test]
+fn a_home_that_an_interrupted_restore_left_is_no_litter() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let left = ".codex-manager/.codex-manager-0123456789abcdef.staging";
+    let home = home
+        .file(&format!("{left}/auth.json"), "somebody's login")
+        .file(".codex-manager/tmp/.codex-manager-0123456789abcdef.staging/sessions/a", "a session")
+        .file(".codex-manager/.codex-manager-0123456789abcdee.staging/x", "litter");
+    home.run("cooldown set ada --until +1d");
+    let files = home.files();
+    assert_eq!(text(&home, &format!("{left}/auth.json")), "somebody's login");
+    assert!(files.contains("staging/sessions/a") && !files.contains("staging/x"), "{files}");
 }
