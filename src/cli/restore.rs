@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let operation = free_operation(&places, &operation.to_string());
     let Some(opened) = opened else {
         let text = preview(&plan, outgoing.is_some(), session);
-        return Ok(Report::new(&data(&plan, None, true), text));
+        return Ok(Report::new(&data(&plan, true), text));
     };
     if in_place && plan.replaces {
         let question = format!(
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         bank(outgoing, &places, session)?;
     }
     let described = describe(&plan);
-    let mut document = data(&plan, None, false);
+    let mut document = data(&plan, false);
     let place = plan.destination.path().to_owned();
     let mut progress = Progress::bytes("restoring", plan.content_bytes, session);
     let stop = std::sync::Arc::clone(&session.world.interrupted);
@@ -196,14 +196,14 @@ fn free_operation(places: &Places, wanted: &str) -> String {
         .unwrap_or_default()
 }
 
-fn data(plan: &Plan, kept: Option<PathBuf>, dry_run: bool) -> serde_json::Value {
+fn data(plan: &Plan, dry_run: bool) -> serde_json::Value {
     json!({
         "snapshot": plan.stored.title,
         "destination": plan.destination.path(),
         "login": plan.fate,
         "login_from": plan.login_from,
         "banked": null,
-        "undo": kept,
+        "undo": null,
         "carried": plan.carried,
         "files": plan.files,
         "content_bytes": plan.content_bytes,

@@ -197,3 +197,63 @@ fn record(
     let entry = Entry::Activation { at: places.zone.stamp(now), account, email: file.email };
     Ok(places.store.record(&[entry], lock)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::cli::args::Global;
+    use crate::world::{Terminals, World};
+
+    /// A run in the user's folder `home`.
+    fn session(home: &Path) -> Session {
+        let world = World {
+            now: "2026-11-21T10:00:00Z".parse().unwrap(),
+            environment: BTreeMap::new(),
+            user_home: Some(home.to_owned()),
+            folder: home.to_owned(),
+            host: None,
+            system_zone: None,
+            input: Box::new(std::io::empty()),
+            out: Box::new(std::io::sink()),
+            err: Box::new(std::io::sink()),
+            terminals: Terminals::default(),
+            width: None,
+            interrupted: Arc::new(AtomicBool::new(false)),
+        };
+        Session::new(Global::default(), world)
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_written_after_the_deed_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = session(&dir.path().canonicalize().unwrap());
+        let places = session.places().unwrap();
+        std::fs::create_dir(places.home.root()).unwrap();
+        let key = r#"{"auth_mode": "apikey", "OPENAI_API_KEY": "sk-made-up"}"#;
+        std::fs::write(places.home.auth(), key).unwrap();
+        let opened = session.open(&places, "use").unwrap();
+        let known = look(&places, session.world.now, &mut session).unwrap();
+        // Something came in the way since it was read.
+        std::fs::create_dir(places.store.ledger()).unwrap();
+        activation(&places, &known, &opened.lock, &mut session);
+        let told = session.warnings().join("\n");
+        assert!(told.contains("who is signed in now was not recorded"), "{told}");
+        std::fs::remove_dir(places.store.ledger()).unwrap();
+        activation(&places, &known, &opened.lock, &mut session);
+        assert_eq!(session.warnings().len(), 1);
+        assert!(places.store.ledger().is_file());
+    }
+
+    #[test]
+    fn who_overwrites_a_login_learns_where_the_one_before_is() {
+        let hint = |error, banked| overwritten(error, banked).hint.unwrap();
+        assert!(hint(switch::SwitchError::Overwritten, Some("a-codex")).contains("a-codex"));
+        assert!(!hint(switch::SwitchError::Changed, Some("a-codex")).contains("a-codex"));
+        assert_eq!(hint(switch::SwitchError::Overwritten, None), "quit every Codex and try again");
+    }
+}

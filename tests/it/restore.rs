@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
+use codex_manager::account::AccountKey;
 use codex_manager::codex::home::{CodexHome, Surroundings};
 use codex_manager::codex::process::{Holder, Role};
-use codex_manager::snapshot::logins::{Live, Shelf};
+use codex_manager::snapshot::logins::{self, Live, Shelf};
 use codex_manager::snapshot::restore::{self, Destination, Policy, RestoreError, Run};
 use codex_manager::snapshot::store::Store;
 use codex_manager::time::Zone;
@@ -634,6 +635,43 @@ fn a_copy_takes_the_place_of_an_empty_folder_and_of_nothing_else() {
     let before = home.tree("empty");
     assert_eq!(home.play("restore good --to empty").exit, 4);
     home.assert_same("empty", &before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_mount_point_is_named_as_what_it_is() {
+    let home = changed();
+    assert_snapshot!(home.run("restore good --to /proc/self/fd"), @"
+    $ codex-manager restore good --to /proc/self/fd
+    error: /proc/15266/fd is there already and is no empty folder
+    hint: name a folder that does not exist yet
+    (exit 4)
+    ");
+    assert_snapshot!(home.run("restore good --to /proc"), @"
+    $ codex-manager restore good --to /proc
+    error: /proc is there already and is no empty folder
+    hint: name a folder that does not exist yet
+    (exit 4)
+    ");
+}
+
+#[test]
+fn an_address_that_two_accounts_share_decides_nothing() {
+    let home = TestHome::at("2026-11-21T10:00:00Z").signed_in("ada@example.com");
+    home.run("backup --auth-only --without-status-check");
+    let at = "2026-11-21T10:00:00Z";
+    let home = home.signed_in_as("ada@example.com", "user-ada", "acct-team", "rt_team", at);
+    let store = Store::at(home.path(".codex-manager"));
+    let scan = store.scan(&Zone::UTC).unwrap();
+    let codex = CodexHome::at(home.path(".codex"));
+    let address = "ada@example.com".parse().unwrap();
+    let owner = |live: &Live| logins::owner(&address, live, &scan.snapshots);
+    let (user_id, account_id) = ids("ada@example.com");
+    let stored = AccountKey::ChatGpt { user_id, account_id };
+    assert_eq!(owner(&Live::Absent).unwrap(), Some(stored));
+    assert_snapshot!(owner(&Live::read(&codex).unwrap()).unwrap_err(), @"ada@example.com is the address of several accounts: chatgpt:user-ada/acct-team, chatgpt:user-ada-example-com/acct-ada-example-com");
+    let nobody = "eve@example.com".parse().unwrap();
+    assert_eq!(logins::owner(&nobody, &Live::Absent, &scan.snapshots).unwrap(), None);
 }
 
 #[test]

@@ -205,3 +205,37 @@ impl LiveError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_codex_that_is_writing_its_login_is_waited_for_and_then_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = CodexHome::at(dir.path().to_owned());
+        let codex = Lock::acquire(&home.auth_lock(), Mode::Exclusive, Duration::ZERO, "").unwrap();
+        let error = hold_for(&home, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, HoldError::BeingWritten), "{error}");
+        drop(codex);
+        let held = hold_for(&home, Duration::ZERO).unwrap();
+        assert!(held.is_some());
+        assert!(Lock::acquire(&home.auth_lock(), Mode::Exclusive, Duration::ZERO, "").is_err());
+    }
+
+    #[test]
+    fn a_login_stands_still_as_long_as_every_byte_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = CodexHome::at(dir.path().to_owned());
+        let one = Secret::from("{\"a\": 1}".to_owned());
+        assert!(is_still(&home, None).unwrap());
+        assert!(!is_still(&home, Some(&one)).unwrap());
+        fs::write(home.auth(), one.bytes()).unwrap();
+        assert!(is_still(&home, Some(&one)).unwrap());
+        assert!(!is_still(&home, None).unwrap());
+        fs::write(home.auth(), "{\"a\"").unwrap();
+        assert!(!is_still(&home, Some(&one)).unwrap());
+    }
+}
