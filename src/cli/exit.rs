@@ -156,7 +156,9 @@ failure_from! {
     };
     RestoreError => |error| match error {
         RestoreError::Archive { source: ArchiveError::Interrupted, .. } => Exit::Interrupted,
-        RestoreError::NotEmpty { .. } | RestoreError::OnlyALogin { .. } => Exit::Usage,
+        RestoreError::NotEmpty { .. }
+        | RestoreError::MountPoint { .. }
+        | RestoreError::OnlyALogin { .. } => Exit::Usage,
         RestoreError::Running { .. } => Exit::Running,
         _ if error.is_refusal() => Exit::Refused,
         _ => Exit::Failed,

@@ -7,6 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{At, DiskError, Result};
 use super::replace::{TEMP_PREFIX, parent, reserved_name, sync_dir};
 use super::sys;
@@ -83,7 +85,7 @@ pub fn exchange_by_renames(staged: &Path, live: &Path, aside: &Path) -> Result<(
 }
 
 /// What tells a folder or file from every other one of this machine, whatever its name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Identity {
     device: u64,
     inode: u64,

@@ -6,6 +6,7 @@
 
 mod databases;
 mod error;
+mod journal;
 mod login;
 mod place;
 
@@ -28,6 +29,8 @@ use crate::snapshot::store::{Origin, Store, Stored};
 use crate::snapshot::switch;
 use databases::Incoming;
 pub use error::RestoreError;
+use journal::Journal;
+pub(crate) use journal::finish;
 use login::Case;
 use place::Staged;
 
@@ -221,9 +224,12 @@ fn check_place(destination: &Destination) -> Result<bool, RestoreError> {
             }
             Ok(true)
         }
-        (Destination::To(_), Ok(facts)) if facts.is_dir() && read::names(path)?.is_empty() => {
+        (Destination::To(_), Ok(facts)) if facts.is_dir() => {
             if swap::is_mount_point(path)? {
                 return Err(RestoreError::MountPoint { path: path.to_owned() });
+            }
+            if !read::names(path)?.is_empty() {
+                return Err(RestoreError::NotEmpty { path: path.to_owned() });
             }
             Ok(true)
         }
@@ -444,6 +450,8 @@ fn put_in_place(
     if !logins::is_still(&home, plan.live.as_ref())? {
         return Err(RestoreError::LoginChanged);
     }
+    let journal = store.journal();
+    Journal::write(&journal, run.operation, staged.path(), place, &plan.carried)?;
     restored.how = Some(staged.exchange(place, &mut restored.warnings)?);
     // From here on the new home is live, and what has the staged name is the old one. A Codex
     // that knows no lock may have written into either.
@@ -457,6 +465,11 @@ fn put_in_place(
     }
     install(incoming, &undo, &mut restored);
     let kept = place::keep(staged.path(), place, &undo, run.operation, &mut restored.warnings);
+    if let Err(error) = Journal::close(&journal) {
+        restored
+            .warnings
+            .push(format!("the next command will look at this restore again: {error}"));
+    }
     if !stood_still {
         return Err(RestoreError::LoginOverwritten { kept });
     }

@@ -641,16 +641,10 @@ fn a_copy_takes_the_place_of_an_empty_folder_and_of_nothing_else() {
 #[test]
 fn a_mount_point_is_named_as_what_it_is() {
     let home = changed();
-    assert_snapshot!(home.run("restore good --to /proc/self/fd"), @"
-    $ codex-manager restore good --to /proc/self/fd
-    error: /proc/15266/fd is there already and is no empty folder
-    hint: name a folder that does not exist yet
-    (exit 4)
-    ");
     assert_snapshot!(home.run("restore good --to /proc"), @"
     $ codex-manager restore good --to /proc
-    error: /proc is there already and is no empty folder
-    hint: name a folder that does not exist yet
+    error: /proc is a mount point and cannot be exchanged with another folder
+    hint: restore with --to DIR inside that file system, or unmount it
     (exit 4)
     ");
 }
@@ -755,4 +749,47 @@ fn a_home_that_an_interrupted_restore_left_is_no_litter() {
     let files = home.files();
     assert_eq!(text(&home, &format!("{left}/auth.json")), "somebody's login");
     assert!(files.contains("staging/sessions/a") && !files.contains("staging/x"), "{files}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command() {
+    use std::os::unix::fs::MetadataExt as _;
+    let home = changed();
+    let old = home.read(".codex/auth.json");
+    // What lies there when it is killed: the new home in its place, the old one beside it.
+    let staged = ".codex-manager-0123456789abcdef.staging";
+    std::fs::rename(home.codex(""), home.path(staged)).unwrap();
+    let home = home.file(".codex/auth.json", &old).file(".codex/new-home", "");
+    let identity = |path: &str| {
+        let facts = std::fs::metadata(home.path(path)).unwrap();
+        serde_json::json!({"device": facts.dev(), "inode": facts.ino()})
+    };
+    let journal = serde_json::json!({
+        "schema_version": 1, "operation": "killed",
+        "staged": home.path(staged), "place": home.path(".codex"),
+        "new": identity(".codex"), "old": identity(staged), "carried": ["worktrees"],
+    });
+    std::fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
+    assert_snapshot!(home.run("cooldown set ada --until +1d"), @"
+    $ codex-manager cooldown set ada --until +1d
+    warning: an interrupted restore was finished: the home before is ~/.codex-manager/undo/killed/codex-home; databases outside the home are as they were
+    ada@example.com rests until Mon 23 Nov 2026 11:00
+    ");
+    assert!(!home.path(staged).exists() && !home.manager("journal.json").exists());
+    assert!(home.codex("new-home").exists());
+    assert_eq!(text(&home, ".codex/worktrees/ab12/repo/file"), "unfinished work");
+    let kept = ".codex-manager/undo/killed/codex-home";
+    assert_eq!(text(&home, &format!("{kept}/new.md")), "came later");
+    assert_eq!(home.play("cooldown clear ada --json").exit, 0);
+}
+
+#[test]
+fn without_its_journal_no_exchange_begins() {
+    let home = changed().file(".codex-manager/journal.json/in-the-way", "");
+    let seen = home.play("restore --yes");
+    assert_eq!(seen.exit, 1, "{}", seen.screen);
+    assert!(seen.screen.contains("journal.json"), "{}", seen.screen);
+    assert_eq!(text(&home, ".codex/new.md"), "came later");
+    assert_eq!(beside(&home), [".codex", ".codex-manager"]);
 }
