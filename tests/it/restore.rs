@@ -332,7 +332,7 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     ");
     assert_eq!(
         std::fs::read_link(home.path("copy/skills/alias")).unwrap(),
-        "mine".as_ref() as &std::path::Path
+        std::path::Path::new("mine")
     );
     assert!(home.path("copy/prompts").symlink_metadata().is_err());
     // The live home has the very same link: whoever made it trusts it.
@@ -346,7 +346,7 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     ");
     assert_eq!(
         std::fs::read_link(home.codex("prompts")).unwrap(),
-        "../outside".as_ref() as &std::path::Path
+        std::path::Path::new("../outside")
     );
     assert_eq!(text(&home, "outside/secret"), "not yours");
 }

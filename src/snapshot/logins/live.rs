@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The login that is live in a home, whatever state it is in.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one run holds one of these")]
 pub enum Live {
     /// Nobody is signed in.
     Absent,
