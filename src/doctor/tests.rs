@@ -284,6 +284,8 @@ fn leftovers_are_named_and_a_waiting_home_is_an_error() {
         &format!("warning: ~/{staging} was left by an interrupted run [if no codex-manager is running: rm -r ~/{staging}]"),
         &format!("note: left by an interrupted run, or in use: {temp} [the next command that changes something removes what nobody uses]"),
     ]);
+    let lab = lab.file(&format!("{staging}/auth.json"), "{}");
+    assert!(lab.complaints().contains(&format!("error: ~/{staging} was left by an interrupted restore; it may be your Codex home as it was before [compare it with ~/codex before you delete it]")));
     let lab = lab.without("codex");
     assert!(lab.complaints().contains(&format!("error: ~/{aside} waits since an exchange was interrupted; it may be your Codex home [mv ~/{aside} ~/codex]")));
 }
@@ -296,7 +298,7 @@ fn a_database_that_is_none_is_named_wherever_it_is_kept() {
         .file("codex/config.toml", config)
         .file("codex/state_5.sqlite", b"SQLite format 3\0\x10\0\x01\x01")
         .file("codex/empty_1.sqlite", "").file("codex/notes.txt", "x").file("db/logs_2.sqlite", "x");
-    check(&lab, &["warning: ~/codex/../db/logs_2.sqlite is no SQLite database [quit Codex, move it aside, and start Codex again]"]);
+    check(&lab, &["warning: ~/db/logs_2.sqlite is no SQLite database [quit Codex, move it aside, and start Codex again]"]);
 }
 
 #[test]
