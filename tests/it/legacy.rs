@@ -148,6 +148,7 @@ fn a_snapshot_of_1_0_0_is_restored_with_the_row_that_was_only_in_the_log() {
     $ codex-manager restore 2026-11-19-100200-user@example.com-codex --to copy
     warning: ~/.codex-manager was open to others (mode 0755); it is 0700 now
     warning: ~/.codex-manager/backups/2026-11-17-070500-odd-one@example.com-codex.tar.gz: refused: a.fifo is a named pipe
+    warning: 2026-11-17-070500-odd-one@example.com-codex: refused: a.fifo is a named pipe
     snapshot     2026-11-19-100200-user@example.com-codex
     content      19 files, 42 KiB
     login        from the snapshot
@@ -175,13 +176,13 @@ fn a_snapshot_of_23_0_0_is_restored_in_place() {
     assert_snapshot!(home.run("restore backup-2026-11-19-100200-codex --yes"), @"
     $ codex-manager restore backup-2026-11-19-100200-codex --yes
     warning: ~/.codex-manager was open to others (mode 0755); it is 0700 now
-    warning: no login of email:user@example.com is stored; the live one stays
     snapshot     sessions/user@example.com/backup-2026-11-19-100200-codex
     content      13 files, 41 KiB
-    login        the live one stays
+    login        the newer one from auth/user@example.com/latest
     stored       the login that was live, as 2026-11-21-130000-ada@example.com-codex
     restored to  ~/.codex
     before       kept in ~/.codex-manager/undo/2026-11-21-130000-restore/codex-home
+    `codex resume ID` goes on with any session, `resume --last` with the newest of this account
     ");
     assert_snapshot!(home.codex_files(), @"
     archived_sessions/

@@ -124,8 +124,9 @@ fn waiting(place: &Path, old: Identity) -> Result<Option<PathBuf>, DiskError> {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
+    #![cfg(unix)]
+
     use std::fs;
 
     use super::*;
