@@ -7,6 +7,7 @@ mod describe;
 mod error;
 mod gather;
 mod login;
+mod place;
 mod source;
 mod write;
 
@@ -18,7 +19,7 @@ use glob::Pattern;
 
 use crate::account::Secret;
 use crate::codex::auth::AuthFile;
-use crate::codex::home::{Class, CodexHome, LeftOut, Surroundings};
+use crate::codex::home::{Class, CodexHome, Surroundings};
 use crate::disk::archive::EntryName;
 use crate::disk::space;
 use crate::quota::Reading;
@@ -58,7 +59,7 @@ pub struct Request {
     pub skip_unreadable: bool,
     /// Store a database that SQLite calls damaged as the bytes it is.
     pub force_damaged: bool,
-    /// Replace the snapshot that has the wanted name; it goes to `trash/`.
+    /// Replace the snapshot of the same account, kind and start; it goes to `trash/`.
     pub replace: bool,
     /// A short name for it.
     pub label: Option<String>,
@@ -97,17 +98,23 @@ pub struct Plan {
     /// The sidecar but for the facts about the archive.
     pub metadata: Metadata,
     /// What the home holds and the snapshot will not, with the reason.
-    pub left_out: Vec<(String, String)>,
+    pub left_out: Listed,
     /// What should be in it and cannot be read or named, with the reason.
-    pub unreadable: Vec<(String, String)>,
+    pub unreadable: Listed,
     /// Length of the content by class.
     pub sizes: BTreeMap<Class, Size>,
     /// What is odd about the home and does not stand in the way.
     pub warnings: Vec<String>,
     /// The snapshot that gives way, if `--force` replaces one.
     pub replaces: Option<SnapshotName>,
+    /// Where the login was read, if the snapshot holds the live one.
+    login: Option<PathBuf>,
+    skip_unreadable: bool,
     force_damaged: bool,
 }
+
+/// Paths, folders with `/` at the end, each with what is to be said about it.
+pub type Listed = Vec<(String, String)>;
 
 /// How much of one class there is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
@@ -164,8 +171,10 @@ pub struct Made {
     pub sidecar: PathBuf,
     /// What the sidecar says.
     pub metadata: Metadata,
-    /// What could not be stored after all, with the reason.
-    pub missed: Vec<(String, String)>,
+    /// What went away before it could be read, with that as the reason.
+    pub vanished: Listed,
+    /// What should be in it and could not be stored, with the reason.
+    pub skipped: Listed,
     /// What was odd on the way.
     pub warnings: Vec<String>,
 }
@@ -198,14 +207,13 @@ pub fn plan(
     }
     let mut metadata = describe(request, login, circumstances);
     metadata.captured_files = gathered.captured.iter().cloned().collect();
-    // What a database's log holds is in the snapshot: only the file of its own is not.
-    let part = LeftOut::PartOfDatabase.to_string();
-    let excluded = gathered.left_out.iter().filter(|(_, why)| *why != part);
-    metadata.excluded = excluded.map(|(path, _)| path.clone()).collect();
+    let missing = gathered.left_out.iter().chain(&gathered.unreadable);
+    metadata.excluded = missing.map(|(path, _)| path.clone()).collect();
+    metadata.excluded.sort();
+    metadata.excluded.dedup();
     let wanted = wanted_name(&metadata, login, circumstances);
-    let is_taken = store.archive(&wanted).symlink_metadata().is_ok();
-    let replaces = (request.replace && is_taken).then(|| wanted.clone());
-    let name = if replaces.is_some() { wanted } else { store.free_name(wanted) };
+    let replaces = request.replace.then(|| alike(store, &wanted, &metadata)).flatten();
+    let name = replaces.clone().unwrap_or_else(|| store.free_name(wanted));
     gathered.sort();
     let plan = Plan {
         name,
@@ -216,6 +224,8 @@ pub fn plan(
         sizes: gathered.sizes,
         warnings: gathered.warnings,
         replaces,
+        login: login.filter(|_| request.kind.has_login()).map(|_| home.auth()),
+        skip_unreadable: request.skip_unreadable,
         force_damaged: request.force_damaged,
     };
     let needed = room_needed(&plan);
@@ -239,8 +249,7 @@ pub fn plan_login(
     store: &Store,
 ) -> Plan {
     let mut gathered = Gathered::default();
-    let content = Content::Bytes(bytes.bytes().to_vec());
-    gathered.add(CodexHome::AUTH, 0o600, modified, content);
+    gathered.login_bytes(bytes.bytes(), modified);
     let mut metadata = metadata;
     metadata.captured_files = vec![CodexHome::AUTH.to_owned()];
     Plan {
@@ -252,8 +261,26 @@ pub fn plan_login(
         sizes: gathered.sizes,
         warnings: Vec::new(),
         replaces: None,
+        login: None,
+        skip_unreadable: false,
         force_damaged: false,
     }
+}
+
+/// The first snapshot of this name, or of the numbers after it, that is of the same account and
+/// kind: one of another kind holds what the new one does not. A pinned one stays.
+fn alike(store: &Store, wanted: &SnapshotName, new: &Metadata) -> Option<SnapshotName> {
+    let key = new.key()?;
+    let mut name = wanted.clone();
+    while store.has(&name) {
+        let is_alike =
+            |old: Metadata| old.kind == new.kind && old.key().as_ref() == Some(&key) && !old.pinned;
+        if store.told(&name).is_some_and(is_alike) {
+            return Some(name);
+        }
+        name = name.next();
+    }
+    None
 }
 
 /// Private copies of the databases, and the archive at a quarter of the content: text shrinks
@@ -271,4 +298,8 @@ fn room_needed(plan: &Plan) -> u64 {
 /// The folder itself, or the nearest one above it that exists.
 fn nearest_folder(path: &Path) -> &Path {
     path.ancestors().find(|folder| folder.is_dir()).unwrap_or(path)
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

@@ -21,7 +21,7 @@ use crate::snapshot::backup::{OURS, OUTSIDE};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{self, Known, Live, LoginError};
 use crate::snapshot::metadata::Kind;
-use crate::snapshot::store::{Origin, Store, Stored};
+use crate::snapshot::store::{self, Origin, Store, Stored};
 use databases::Incoming;
 
 /// Which login the restored home gets.
@@ -261,7 +261,7 @@ pub fn plan(
         return Err(RestoreError::OnlyALogin { title });
     }
     let archive = logins::open(stored).map_err(failed)?;
-    if logins::is_another(&archive, stored) {
+    if logins::is_another(&archive, stored) || store::contradicts(stored) {
         return Err(RestoreError::OtherArchive { title });
     }
     let replaces = check_place(&destination)?;
@@ -645,6 +645,11 @@ fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
 /// Moves something from the old home into the new one, unless the snapshot brought its own.
 fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
     let target = new.join(path);
+    // The snapshot had the very same link.
+    let says = |path: &Path| std::fs::read_link(path).ok();
+    if says(&target).is_some_and(|link| says(&old.join(path)) == Some(link)) {
+        return Ok(());
+    }
     if let Some(parent) = target.parent() {
         replace::private_dir(parent)?;
     }

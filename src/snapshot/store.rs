@@ -17,6 +17,27 @@ use crate::time::Zone;
 /// Largest ledger, inventory or configuration that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;
 
+/// What is in every manager home that was ever written to, this program's or the older tool's,
+/// and hardly anywhere else. `backups/` counts too, if snapshots are in it.
+const MARKS: [&str; 5] =
+    ["ledger.jsonl", "operations.jsonl", "inventory.json", "cooldown.json", "lock"];
+
+/// What may be in a manager home and is in other folders too. Where nothing else is, the folder
+/// is taken for one: somebody has written the configuration by hand, or a file manager was here.
+const COMMON: [&str; 11] = [
+    "config.toml",
+    "config.json",
+    "backups",
+    "profiles",
+    "trash",
+    "undo",
+    "tmp",
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    "lost+found",
+];
+
 /// The manager home.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Store {
@@ -192,6 +213,7 @@ impl Store {
     ///
     /// When another process holds the lock for the whole of `timeout`, or the disk refuses.
     pub fn open(&self, timeout: Duration, doing: &str) -> Result<Opened, StoreError> {
+        self.refuse_foreign()?;
         replace::private_dir(&self.root)?;
         let narrowed = replace::narrow(&self.root)?;
         let lock = Lock::acquire(&self.lock_file(), Mode::Exclusive, timeout, doing)?;
@@ -201,8 +223,52 @@ impl Store {
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
+        self.retire_lone_sidecars()?;
         let torn = replace::truncate_torn_tail(&self.ledger())?.is_some();
         Ok(Opened { lock, narrowed, torn })
+    }
+
+    /// Refuses a folder that is somebody else's: there is something in it, and nothing of it
+    /// is a manager home's. Nothing is changed. A folder that is not there yet is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotOurs`], or when the folder cannot be listed.
+    pub fn refuse_foreign(&self) -> Result<(), StoreError> {
+        let Some(names) = read::absent_is_none(list(&self.root))? else { return Ok(()) };
+        let is_ours = |name: &String| match name.as_str() {
+            "backups" => holds_snapshots(&self.backups()),
+            name => MARKS.contains(&name),
+        };
+        let may_be_ours = |name: &String| {
+            COMMON.contains(&name.as_str()) || name.starts_with(replace::TEMP_PREFIX)
+        };
+        if names.iter().any(is_ours) || names.iter().all(may_be_ours) {
+            return Ok(());
+        }
+        Err(StoreError::NotOurs { path: self.root.clone() })
+    }
+
+    /// Moves to `trash/` the sidecars of ours that stand there without an archive: a backup that
+    /// was stopped between its last two steps leaves one. It holds nothing that is not in the
+    /// archive too, wherever that is, and nothing is deleted.
+    fn retire_lone_sidecars(&self) -> Result<(), DiskError> {
+        for file in list(&self.backups())? {
+            let Some(Ok(name)) = file.strip_suffix(SIDECAR).map(str::parse::<SnapshotName>) else {
+                continue;
+            };
+            let sidecar = self.sidecar(&name);
+            if self.archive(&name).symlink_metadata().is_ok() || read_sidecar(&sidecar).is_err() {
+                continue;
+            }
+            let is_taken = |file: String| self.trash().join(file).symlink_metadata().is_ok();
+            let mut resting = name;
+            while is_taken(resting.archive()) || is_taken(resting.sidecar()) {
+                resting = resting.next();
+            }
+            replace::rename_new(&sidecar, &self.trash().join(resting.sidecar()))?;
+        }
+        Ok(())
     }
 
     /// Reads what is in `backups/`, and in the older tool's folders there.
@@ -241,13 +307,28 @@ impl Store {
     #[must_use]
     pub fn free_name(&self, wanted: SnapshotName) -> SnapshotName {
         let mut name = wanted;
-        // `symlink_metadata`, for a dangling link occupies a name too.
-        while self.archive(&name).symlink_metadata().is_ok()
-            || self.sidecar(&name).symlink_metadata().is_ok()
-        {
+        while self.has(&name) {
             name = name.next();
         }
         name
+    }
+
+    /// Whether anything in `backups/` has this name.
+    #[must_use]
+    pub fn has(&self, name: &SnapshotName) -> bool {
+        // A dangling link occupies a name too.
+        [self.archive(name), self.sidecar(name)].iter().any(|path| path.symlink_metadata().is_ok())
+    }
+
+    /// What the snapshot of this name says about itself, in its sidecar or else inside it;
+    /// `None` if there is no such archive or nothing about it can be read.
+    #[must_use]
+    pub fn told(&self, name: &SnapshotName) -> Option<Metadata> {
+        let archive = self.archive(name);
+        if !archive.symlink_metadata().is_ok_and(|facts| facts.is_file()) {
+            return None;
+        }
+        read_sidecar(&self.sidecar(name)).or_else(|_| inside(&archive)).ok()
     }
 }
 
@@ -299,6 +380,12 @@ pub enum StoreError {
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The folder is somebody else's.
+    #[error("{} is not empty and no manager home", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A ledger entry has no JSON form.
     #[error("a ledger entry cannot be written as JSON")]
     Unwritable,
@@ -311,6 +398,9 @@ impl StoreError {
         match self {
             Self::Lock(error) => error.hint(),
             Self::Disk(error) => error.hint(),
+            Self::NotOurs { .. } => {
+                Some("name an empty folder, or one that is not there yet, with --home".to_owned())
+            }
             Self::Unwritable => None,
         }
     }
@@ -382,7 +472,7 @@ fn take(backups: &Path, name: &SnapshotName, names: &BTreeSet<String>, scan: &mu
         origin: Origin::Ours,
     };
     match told {
-        Ok(metadata) => match disagreement(&archive, name, &metadata) {
+        Ok(metadata) => match disagreement(&archive, &metadata) {
             None => scan.snapshots.push(found(Some(sidecar), metadata)),
             Some(what) => {
                 scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive });
@@ -473,12 +563,36 @@ pub fn inside(archive: &Path) -> Result<Metadata, String> {
     Metadata::parse(&bytes).map_err(|error| format!("its metadata {error}"))
 }
 
-/// What contradicts the sidecar without opening the archive: its name and its length.
-fn disagreement(archive: &Path, name: &SnapshotName, metadata: &Metadata) -> Option<String> {
-    let facts = metadata.archive.as_ref()?;
-    if facts.name != name.archive() {
-        return Some("its sidecar describes an archive of another name".to_owned());
+/// Whether a sidecar says of what was captured what the copy inside the archive does not. The
+/// e-mail is a label, and labels may change later.
+#[must_use]
+pub fn contradicts(stored: &Stored) -> bool {
+    if stored.origin != Origin::Ours || stored.sidecar.is_none() {
+        return false;
     }
+    let said = &stored.metadata;
+    inside(&stored.archive).is_ok_and(|inner| {
+        inner.kind != said.kind
+            || inner.account != said.account
+            || inner.created_at != said.created_at
+    })
+}
+
+/// Whether a folder named `backups` is one of ours or of the older tool's.
+fn holds_snapshots(backups: &Path) -> bool {
+    let is_snapshot = |name: &String| {
+        [ARCHIVE, SIDECAR]
+            .iter()
+            .any(|end| name.strip_suffix(end).is_some_and(|base| base.ends_with("-codex")))
+    };
+    list(backups).is_ok_and(|names| names.iter().any(is_snapshot))
+        || legacy::find(backups).is_ok_and(|older| !older.archives.is_empty())
+}
+
+/// What contradicts the sidecar without opening the archive. Its length does; its name was only
+/// what it was called then, and a pair may be renamed.
+fn disagreement(archive: &Path, metadata: &Metadata) -> Option<String> {
+    let facts = metadata.archive.as_ref()?;
     let found = archive.symlink_metadata().ok()?;
     if !found.is_file() {
         return Some("is not a regular file".to_owned());

@@ -17,9 +17,9 @@ pub(super) fn describe(
 ) -> Metadata {
     let zone = circumstances.zone;
     let mut metadata = Metadata::empty(request.kind);
-    metadata.email = login.and_then(|login| login.email.clone());
-    metadata.account = login.and_then(account_facts);
-    metadata.login = login.filter(|_| request.kind.has_login()).map(|login| login.login.clone());
+    if let Some(login) = login {
+        describe_login(&mut metadata, login);
+    }
     if let Some(reading) = &circumstances.reading {
         describe_quota(&mut metadata, reading, circumstances.status_text.clone(), zone);
     }
@@ -31,6 +31,13 @@ pub(super) fn describe(
     metadata.created_at = Some(zone.stamp(circumstances.now));
     metadata.manager_version = Some(env!("CARGO_PKG_VERSION").to_owned());
     metadata
+}
+
+/// Writes whose login it is into a sidecar, and, where the snapshot holds it, which one.
+pub(super) fn describe_login(metadata: &mut Metadata, login: &AuthFile) {
+    metadata.email = login.email.clone();
+    metadata.account = account_facts(login);
+    metadata.login = metadata.kind.has_login().then(|| login.login.clone());
 }
 
 /// Writes what a reading says into a sidecar.

@@ -73,13 +73,31 @@ pub enum BackupError {
     Database(#[from] DatabaseError),
     /// The archive could not be written or did not check.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Archive(ArchiveError),
+    /// Another account signed in, or this one out, while the plan was made.
+    #[error("{} was written by somebody else meanwhile", path.display())]
+    LoginChanged {
+        /// The login file.
+        path: PathBuf,
+    },
+    /// Too many large files got shorter while they were read.
+    #[error("the Codex home kept changing while it was read")]
+    Restless,
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The user stopped it.
     #[error("the backup was stopped; nothing was stored")]
     Interrupted,
+}
+
+impl From<ArchiveError> for BackupError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Interrupted => Self::Interrupted,
+            other => Self::Archive(other),
+        }
+    }
 }
 
 impl BackupError {
@@ -102,6 +120,8 @@ impl BackupError {
             Self::Unreadable { .. } => {
                 "mend what is wrong, or pass --skip-unreadable to store the rest"
             }
+            Self::LoginChanged { .. } => "try again when nobody signs in or out",
+            Self::Restless => "quit Codex and try again",
             Self::NoRoom { .. } => "free some space, or leave caches out with --lean",
             Self::Database(DatabaseError::Damaged { .. }) => {
                 "pass --force-damaged to store the file as it is"
@@ -116,11 +136,19 @@ impl BackupError {
     }
 }
 
+/// So many are named in one message.
+const MANY: usize = 20;
+
 fn count(list: &[(String, String)]) -> String {
     if list.len() == 1 { "1 file".to_owned() } else { format!("{} files", list.len()) }
 }
 
 fn told(list: &[(String, String)]) -> String {
-    let each: Vec<String> = list.iter().map(|(path, why)| format!("{path} ({why})")).collect();
-    each.join(", ")
+    let named = list.iter().take(MANY).map(|(path, why)| format!("{path} ({why})"));
+    let named: Vec<String> = named.collect();
+    let more = match list.len().saturating_sub(MANY) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!("{}{more}", named.join(", "))
 }

@@ -7,16 +7,19 @@ use std::path::{Path, PathBuf};
 use super::{BackupError, Content, Item, OURS, OUTSIDE, Request, Size};
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{self, Class, CodexHome, LeftOut};
-use crate::disk::archive::EntryName;
+use crate::disk::archive::{self, EntryName, InvalidName};
 use crate::disk::tree::{self, Kind as NodeKind, Node, Visit};
-use crate::disk::{database, read, replace};
+use crate::disk::{DiskError, database, read, replace};
 use crate::snapshot::metadata::Kind;
+
+/// Why something that belongs into the snapshot cannot be stored.
+type Objection = String;
 
 /// What was found in the home so far.
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) items: Vec<Item>,
-    names: BTreeSet<String>,
+    /// Every name so far, as the most forgiving file system would compare it.
     folded: BTreeSet<String>,
     pub(super) captured: BTreeSet<String>,
     pub(super) left_out: Vec<(String, String)>,
@@ -35,112 +38,140 @@ impl Gathered {
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
             .and_then(|since| i64::try_from(since.as_secs()).ok())
             .unwrap_or(0);
-        let content = Content::Bytes(login.bytes.bytes().to_vec());
-        self.add(CodexHome::AUTH, 0o600, modified, content);
+        self.login_bytes(login.bytes.bytes(), modified);
     }
 
+    /// Adds these bytes as the login.
+    pub(super) fn login_bytes(&mut self, bytes: &[u8], modified: i64) {
+        let content = Content::Bytes(bytes.to_vec());
+        if self.add(CodexHome::AUTH, 0o600, modified, content).is_ok() {
+            self.captured(CodexHome::AUTH, false);
+            self.count(Class::Login, super::length(bytes));
+        }
+    }
+
+    /// Takes what the request wants of everything below `root`.
     pub(super) fn walk(&mut self, root: &Path, request: &Request) -> Result<(), BackupError> {
         let mut left_out = Vec::new();
+        let mut odd = Vec::new();
         let walk = tree::walk(root, &mut |node| {
-            let Some(path) = node.path.to_str() else { return Visit::Take };
-            let path = portable(path);
-            match why_not(&path, node, request) {
-                Some(why) => {
-                    let slash = if node.kind == NodeKind::Dir { "/" } else { "" };
-                    left_out.extend(why.map(|why| (format!("{path}{slash}"), why)));
-                    Visit::Skip
-                }
-                None => Visit::Take,
+            let path = shown(&node.path);
+            if let Some(why) = why_not(root, &path, node, request) {
+                left_out.extend(why.map(|why| (marked(&path, node), why)));
+                return Visit::Skip;
             }
+            // What is in a folder that has no name in an archive has none either.
+            if let Err(error) = EntryName::from_path(&node.path)
+                && !matches!(node.kind, NodeKind::Other(_))
+            {
+                odd.push((marked(&path, node), error.reason.to_owned()));
+                return Visit::Skip;
+            }
+            Visit::Take
         })?;
         self.left_out.append(&mut left_out);
-        for (path, why) in &walk.unreadable {
-            self.unreadable.push((path.to_string_lossy().into_owned(), why.clone()));
+        self.unreadable.append(&mut odd);
+        let mut rejected = BTreeSet::new();
+        for (path, why) in walk.unreadable.iter().filter(|(path, _)| is_part(path, request.kind)) {
+            let node = walk.nodes.iter().find(|node| node.path == *path);
+            let text = shown(path);
+            self.unreadable
+                .push((node.map_or(text.clone(), |node| marked(&text, node)), why.clone()));
+            rejected.insert(path.clone());
         }
-        for node in &walk.nodes {
-            self.node(root, node, request);
+        // Of two names that some file systems take for one, that of Codex stays.
+        let (known, other): (Vec<_>, Vec<_>) =
+            walk.nodes.iter().partition(|node| home::class(&shown(&node.path)) != Class::Other);
+        for node in known.into_iter().chain(other) {
+            if node.path.ancestors().any(|above| rejected.contains(above)) {
+                continue;
+            }
+            let path = shown(&node.path);
+            if let Err(why) = self.node(root, &path, node) {
+                self.unreadable.push((marked(&path, node), why));
+                rejected.insert(node.path.clone());
+            }
         }
         self.left_out.sort();
         self.left_out.dedup();
+        self.unreadable.sort();
         Ok(())
     }
 
-    fn node(&mut self, root: &Path, node: &Node, request: &Request) {
-        let Some(path) = node.path.to_str().map(portable) else {
-            let why = "its name is not UTF-8".to_owned();
-            self.unreadable.push((node.path.to_string_lossy().into_owned(), why));
-            return;
-        };
+    fn node(&mut self, root: &Path, path: &str, node: &Node) -> Result<(), Objection> {
         let absolute = root.join(&node.path);
-        let is_login = home::class(&path) == Class::Login;
-        if path == CodexHome::AUTH || (request.kind == Kind::State && is_login) {
-            return;
-        }
         match node.kind {
+            // The login was read already.
+            _ if path == CodexHome::AUTH => Ok(()),
             NodeKind::Dir => {
-                self.add(&path, 0o700, node.modified, Content::Folder);
-                self.captured(&path, true);
+                self.add(path, 0o700, node.modified, Content::Folder)?;
+                self.captured(path, true);
+                Ok(())
             }
-            NodeKind::File => self.file(&path, absolute, node),
+            NodeKind::File => self.file(path, absolute, node),
             // Codex reads its configuration through a link, so the snapshot holds what it reads.
-            NodeKind::Symlink if path == CodexHome::CONFIG => match std::fs::metadata(&absolute) {
-                Ok(facts) if facts.is_file() => match std::fs::canonicalize(&absolute) {
-                    Ok(target) => {
-                        self.add(&path, 0o600, node.modified, Content::File { path: target });
-                        self.captured(&path, false);
-                    }
-                    Err(error) => self.unreadable.push((path, error.to_string())),
-                },
-                _ => self.unreadable.push((path, "the link leads to no file".to_owned())),
-            },
-            NodeKind::Symlink => match std::fs::read_link(&absolute) {
-                Ok(target) => match target.to_str() {
-                    Some(target) => {
-                        let link = Content::Link(target.to_owned());
-                        self.add(&path, 0o777, node.modified, link);
-                        self.captured(&path, false);
-                    }
-                    None => self.unreadable.push((path, "its target is not UTF-8".to_owned())),
-                },
-                Err(error) => self.unreadable.push((path, error.to_string())),
-            },
+            NodeKind::Symlink if path == CodexHome::CONFIG => {
+                let target = std::fs::canonicalize(&absolute).map_err(|error| error.to_string())?;
+                let facts = std::fs::metadata(&target).map_err(|error| error.to_string())?;
+                if !facts.is_file() {
+                    return Err("the link leads to no file".to_owned());
+                }
+                self.add(path, 0o600, node.modified, Content::File { path: target })?;
+                self.captured(path, false);
+                self.count(home::class(path), facts.len());
+                Ok(())
+            }
+            NodeKind::Symlink => self.link(root, path, &absolute, node),
             NodeKind::Other(what) => {
-                self.left_out.push((path, format!("a {what} cannot be archived")));
+                self.left_out.push((path.to_owned(), format!("a {what} cannot be archived")));
+                Ok(())
             }
         }
     }
 
-    fn file(&mut self, path: &str, absolute: PathBuf, node: &Node) {
-        let mode = 0o600 | (node.mode & 0o100);
+    fn link(
+        &mut self,
+        root: &Path,
+        path: &str,
+        absolute: &Path,
+        node: &Node,
+    ) -> Result<(), Objection> {
+        let target = std::fs::read_link(absolute).map_err(|error| error.to_string())?;
+        let target = target.to_str().ok_or("its target is not UTF-8")?;
+        if !archive::is_target(target) {
+            return Err("its target is too long or has a control character".to_owned());
+        }
+        self.add(path, 0o777, node.modified, Content::Link(target.to_owned()))?;
+        self.captured(path, false);
+        let leads_to = std::fs::canonicalize(absolute).ok().filter(|to| to.is_dir());
+        if leads_to.is_some_and(|to| !to.starts_with(root)) {
+            self.warnings.push(format!(
+                "{path} is a link to {target}: the link is stored, what is in that folder is not"
+            ));
+            let why = format!("only the link is stored, not what is in {target}");
+            self.left_out.push((format!("{path}/"), why));
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str, absolute: PathBuf, node: &Node) -> Result<(), Objection> {
+        if archive::LARGEST_FILE < node.size {
+            return Err("it has 64 GiB or more".to_owned());
+        }
         let content = if home::is_json_lines(path) {
-            Content::Lines { path: absolute }
+            read::open_regular(&absolute).map(|_| Content::Lines { path: absolute })
         } else {
-            match database::looks_like_database(&absolute) {
-                Ok(true) => Content::Database { path: absolute, bytes: node.size },
-                Ok(false) => Content::File { path: absolute },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-                Err(error) => {
-                    self.unreadable.push((path.to_owned(), error.source.to_string()));
-                    return;
-                }
-            }
+            of_magic(absolute, node.size)
         };
-        if matches!(content, Content::Lines { .. })
-            && let Err(error) = read::open_regular(match &content {
-                Content::Lines { path } => path,
-                _ => return,
-            })
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            self.unreadable.push((path.to_owned(), error.source.to_string()));
-            return;
-        }
-        if self.add(path, mode, node.modified, content) {
-            let size = self.sizes.entry(home::class(path)).or_default();
-            size.files += 1;
-            size.bytes = size.bytes.saturating_add(node.size);
-            self.captured(path, false);
-        }
+        let content = match content {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.source.to_string()),
+        };
+        self.add(path, 0o600 | (node.mode & 0o100), node.modified, content)?;
+        self.captured(path, false);
+        self.count(home::class(path), node.size);
+        Ok(())
     }
 
     /// The databases that `sqlite_home` keeps outside the home.
@@ -153,24 +184,46 @@ impl Gathered {
         let mut names: Vec<String> =
             names.into_iter().filter_map(|name| name.into_string().ok()).collect();
         names.sort();
-        let mut any = false;
         for name in names.iter().filter(|name| name.ends_with(".sqlite")) {
             let path = folder.join(name);
+            let inside = format!("{OUTSIDE}/{name}");
             let Ok(facts) = path.symlink_metadata() else { continue };
-            if !facts.is_file() || (request.lean && home::is_dispensable(name)) {
+            if !facts.is_file() {
                 continue;
             }
-            let content = Content::Database { path, bytes: facts.len() };
-            if self.add(&format!("{OUTSIDE}/{name}"), 0o600, 0, content) {
-                any = true;
-                let size = self.sizes.entry(home::class(name)).or_default();
-                size.files += 1;
-                size.bytes = size.bytes.saturating_add(facts.len());
+            if let Some(why) = not_wanted(name, request) {
+                self.left_out.push((inside, why.to_owned()));
+                continue;
+            }
+            if let Err(why) = self.outside(name, &inside, path, facts.len()) {
+                self.unreadable.push((inside, why));
+                continue;
+            }
+            let folded = name.parse().map_or_else(|_| name.clone(), |n: EntryName| n.folded());
+            if self.folded.contains(&folded) {
+                self.warnings.push(format!(
+                    "{name} lies in the home and in {}: Codex uses the latter; both are stored",
+                    folder.display()
+                ));
             }
         }
-        if any {
-            self.add(OUTSIDE, 0o700, 0, Content::Folder);
+        if self.items.iter().any(|item| item.name.as_str().starts_with(OUTSIDE)) {
+            let added = self.add(OUTSIDE, 0o700, 0, Content::Folder);
+            debug_assert!(added.is_ok(), "nothing else may take our name");
         }
+        Ok(())
+    }
+
+    fn outside(
+        &mut self,
+        name: &str,
+        inside: &str,
+        path: PathBuf,
+        bytes: u64,
+    ) -> Result<(), Objection> {
+        let content = of_magic(path, bytes).map_err(|error| error.source.to_string())?;
+        self.add(inside, 0o600, 0, content)?;
+        self.count(home::class(name), bytes);
         Ok(())
     }
 
@@ -180,33 +233,31 @@ impl Gathered {
         }
     }
 
+    fn count(&mut self, class: Class, bytes: u64) {
+        let size = self.sizes.entry(class).or_default();
+        size.files += 1;
+        size.bytes = size.bytes.saturating_add(bytes);
+    }
+
     /// Adds an item unless no archive could name it.
-    pub(super) fn add(&mut self, path: &str, mode: u32, modified: i64, content: Content) -> bool {
-        let name: EntryName = match path.parse() {
-            Ok(name) => name,
-            Err(error) => {
-                let error: crate::disk::archive::InvalidName = error;
-                self.unreadable.push((path.to_owned(), error.reason.to_string()));
-                return false;
-            }
-        };
-        if !self.folded.insert(name.folded()) && !self.names.contains(path) {
-            let why = "another name differs from it only in case or in the way it is encoded";
-            self.unreadable.push((path.to_owned(), why.to_owned()));
-            return false;
+    fn add(
+        &mut self,
+        path: &str,
+        mode: u32,
+        modified: i64,
+        content: Content,
+    ) -> Result<(), Objection> {
+        let name: EntryName = path.parse().map_err(|error: InvalidName| error.reason.to_owned())?;
+        if archive::is_reserved(&name) {
+            return Err("an archive needs that name for its own table of contents".to_owned());
         }
-        if path == CodexHome::AUTH {
-            self.captured(path, false);
-            let size = self.sizes.entry(Class::Login).or_default();
-            size.files += 1;
-            if let Content::Bytes(bytes) = &content {
-                size.bytes =
-                    size.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            }
+        if !self.folded.insert(name.folded()) {
+            return Err(
+                "another name differs from it only in case or in the way it is encoded".to_owned()
+            );
         }
-        self.names.insert(path.to_owned());
         self.items.push(Item { name, mode, modified, content });
-        true
+        Ok(())
     }
 
     /// The order of the archive: the login, our metadata, then by name; a folder comes before
@@ -223,36 +274,80 @@ impl Gathered {
     }
 }
 
+/// A file that is copied by SQLite if it begins like a database, else byte by byte.
+fn of_magic(path: PathBuf, bytes: u64) -> Result<Content, DiskError> {
+    let is_database = database::looks_like_database(&path)?;
+    Ok(if is_database { Content::Database { path, bytes } } else { Content::File { path } })
+}
+
+/// Whether a path, whatever its encoding, is of the part that a kind stores.
+fn is_part(path: &Path, kind: Kind) -> bool {
+    let is_login = path.starts_with(CodexHome::AUTH) || path.starts_with(CodexHome::LOGIN_SESSIONS);
+    match kind {
+        Kind::Full => true,
+        Kind::Auth => is_login,
+        Kind::State => !is_login,
+    }
+}
+
 /// Whether an entry stays out of this snapshot; inside, the reason, unless nothing is lost by
 /// it: a database's log is part of its copy, and a login alone leaves out everything else.
-fn why_not(path: &str, node: &Node, request: &Request) -> Option<Option<String>> {
-    if request.kind == Kind::Auth {
-        return (home::class(path) != Class::Login).then_some(None);
+fn why_not(root: &Path, path: &str, node: &Node, request: &Request) -> Option<Option<String>> {
+    if !is_part(&node.path, request.kind) {
+        let is_worth_a_word = request.kind == Kind::State && path == CodexHome::LOGIN_SESSIONS;
+        return Some(is_worth_a_word.then(|| "belongs to the login".to_owned()));
     }
     let is_folder = node.kind == NodeKind::Dir;
-    if path == OURS || is_reserved(path) {
+    if path == OURS || is_ours_for_now(path) {
         return Some(Some("belongs to codex-manager".to_owned()));
     }
+    if node.kind == NodeKind::File && is_part_of_database(root, path) {
+        return Some(None);
+    }
     match home::left_out(path, is_folder, node.size) {
-        Some(LeftOut::PartOfDatabase) => return Some(None),
+        // By its name; whether it is one was just asked.
+        Some(LeftOut::PartOfDatabase) | None => {}
         Some(why) => return Some(Some(why.to_string())),
-        None => {}
     }
+    if path == CodexHome::AUTH {
+        return None;
+    }
+    not_wanted(path, request).map(|why| Some(why.to_owned()))
+}
+
+/// Why the user does not want it.
+fn not_wanted(path: &str, request: &Request) -> Option<&'static str> {
     if request.lean && home::is_dispensable(path) {
-        return Some(Some("left out by --lean".to_owned()));
+        return Some("left out by --lean");
     }
-    let excluded = path != CodexHome::AUTH && request.exclude.iter().any(|glob| glob.matches(path));
-    excluded.then(|| Some("excluded by the configuration or --exclude".to_owned()))
+    let is_excluded = request.exclude.iter().any(|glob| glob.matches(path));
+    is_excluded.then_some("excluded by the configuration or --exclude")
+}
+
+/// Whether a file is what SQLite keeps beside a database: the file it is named after begins like
+/// one, or is a database that was never written to. A name alone proves nothing.
+fn is_part_of_database(root: &Path, path: &str) -> bool {
+    let Some(base) = home::named_after(path) else { return false };
+    let beside = root.join(base);
+    let is_empty = || beside.symlink_metadata().is_ok_and(|it| it.is_file() && it.len() == 0);
+    database::looks_like_database(&beside).unwrap_or(false)
+        || (home::left_out(path, false, 1) == Some(LeftOut::PartOfDatabase) && is_empty())
 }
 
 /// Whether a top-level name is one of our own temporary ones.
-fn is_reserved(path: &str) -> bool {
+fn is_ours_for_now(path: &str) -> bool {
     !path.contains('/')
         && path.starts_with(replace::TEMP_PREFIX)
         && [replace::TEMP_SUFFIX, replace::STAGING_SUFFIX].iter().any(|end| path.ends_with(end))
 }
 
-/// A relative path with `/` between its parts.
-fn portable(path: &str) -> String {
-    if cfg!(windows) { path.replace('\\', "/") } else { path.to_owned() }
+/// A relative path as text, with `/` between its parts; what is not UTF-8 is replaced.
+fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if cfg!(windows) { text.replace('\\', "/") } else { text.into_owned() }
+}
+
+/// A path as lists tell it: folders end in `/`.
+fn marked(path: &str, node: &Node) -> String {
+    if node.kind == NodeKind::Dir { format!("{path}/") } else { path.to_owned() }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Content;
+use super::{Content, length};
 use crate::disk::{DiskError, read};
 
 /// Files up to this length are read before they are written, so that one that shrinks under the
@@ -81,7 +81,9 @@ impl Source {
 
 /// Passes a large file through, counts it, and ends it when the user says so.
 pub(super) struct Watched<'a> {
-    pub(super) file: io::Take<File>,
+    pub(super) file: File,
+    /// Bytes that still belong into the snapshot.
+    pub(super) rest: u64,
     pub(super) advance: &'a mut dyn FnMut(u64),
     pub(super) stop: &'a AtomicBool,
 }
@@ -91,12 +93,10 @@ impl Read for Watched<'_> {
         if self.stop.load(Ordering::Relaxed) {
             return Ok(0);
         }
-        let count = self.file.read(buffer)?;
-        (self.advance)(u64::try_from(count).unwrap_or(u64::MAX));
+        let count = (&self.file).take(self.rest).read(buffer)?;
+        let read = u64::try_from(count).unwrap_or(u64::MAX);
+        self.rest = self.rest.saturating_sub(read);
+        (self.advance)(read);
         Ok(count)
     }
-}
-
-pub(super) fn length(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

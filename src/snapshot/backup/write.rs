@@ -1,19 +1,25 @@
-//! How does a plan become an archive, a sidecar and a name?
+//! How does a plan become an archive and its sidecar?
+//!
+//! What somebody else writes meanwhile is stored as it was at one look: a large file that got
+//! shorter under the reader is copied aside and the archive begun anew.
 
-use std::io::{self, Read as _};
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::source::{IN_MEMORY, Source, Watched, length};
-use super::{BackupError, Content, Item, LEVEL, Made, OURS, Plan};
+use super::source::{IN_MEMORY, Source, Watched};
+use super::{BackupError, Content, Item, LEVEL, Listed, Made, OURS, Plan, describe, length, place};
+use crate::codex::auth;
 use crate::codex::home::CodexHome;
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::replace::{self, NewFile, Overwrite};
 use crate::disk::{DiskError, tree};
 use crate::snapshot::metadata::{ArchiveFacts, MEMBER, Metadata};
-use crate::snapshot::name::SnapshotName;
 use crate::snapshot::store::Store;
+
+/// How often an archive is begun anew because a file changed or could not be read to its end.
+const RESTARTS: usize = 8;
 
 /// Writes the snapshot. `advance` hears of every byte of content that is done.
 ///
@@ -23,7 +29,7 @@ use crate::snapshot::store::Store;
 ///
 /// # Errors
 ///
-/// [`BackupError`]; nothing has appeared in the store then.
+/// [`BackupError`]; nothing has appeared in the store then, and nothing has gone.
 pub fn apply(
     plan: Plan,
     store: &Store,
@@ -33,8 +39,11 @@ pub fn apply(
     let staging = tree::staging_dir(&store.tmp().join("database"))?;
     let made = build(plan, store, &staging, advance, stop);
     let removed = replace::remove_tree(&staging);
-    let made = made?;
-    removed?;
+    let mut made = made?;
+    if let Err(error) = removed {
+        // The snapshot is there; what is left over goes when the store is opened next.
+        made.warnings.push(error.to_string());
+    }
     Ok(made)
 }
 
@@ -45,33 +54,30 @@ fn build(
     advance: &mut dyn FnMut(u64),
     stop: &AtomicBool,
 ) -> Result<Made, BackupError> {
-    let Plan { name, mut items, metadata, warnings, replaces, force_damaged, .. } = plan;
-    let mut build = Build { missed: Vec::new(), warnings, advance, stop };
-    for (number, item) in items.iter_mut().enumerate() {
-        build.settle(item, &staging.join(number.to_string()), force_damaged)?;
+    let Plan { name, mut items, mut metadata, login, replaces, force_damaged, .. } = plan;
+    let mut build = Build {
+        staging,
+        copies: 0,
+        skip_unreadable: plan.skip_unreadable,
+        skipped: Vec::new(),
+        warnings: plan.warnings,
+        advance,
+        stop,
+    };
+    if let Some(path) = &login {
+        refresh_login(path, &mut items, &mut metadata)?;
     }
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let file = NewFile::create_in(&store.backups())?;
-    let mut writer = Writer::new(io::BufWriter::with_capacity(1 << 20, file), LEVEL, workers);
-    let mut ours = Some(own_items(&metadata)?);
-    for item in items {
-        if item.name.as_str() != CodexHome::AUTH
-            && let Some(ours) = ours.take()
-        {
-            for item in ours {
-                build.write(&mut writer, item)?;
-            }
-        }
-        build.write(&mut writer, item)?;
-    }
-    for item in ours.into_iter().flatten() {
-        build.write(&mut writer, item)?;
-    }
-    let (file, written) = writer.finish()?;
-    let file = file.into_inner().map_err(|error| writing(error.into_error()))?;
+    build.settle(&mut items, force_damaged)?;
+    let (file, written, vanished) = build.archive(&mut items, &metadata, store)?;
     check(file.path(), &written, stop)?;
     build.stopped()?;
-    let mut metadata = metadata;
+    if login.is_some_and(|path| !is_still(&path, &items)) {
+        build.warnings.push(
+            "auth.json was written while the backup ran, the snapshot holds it as it was before: \
+             `codex-manager backup --auth-only` stores the new one"
+                .to_owned(),
+        );
+    }
     metadata.archive = Some(ArchiveFacts {
         name: name.archive(),
         bytes: written.bytes,
@@ -79,16 +85,53 @@ fn build(
         files: written.files,
         content_bytes: written.content_bytes,
     });
-    if let Some(old) = replaces {
-        retire(store, &old)?;
+    let Build { skipped: late, warnings, .. } = build;
+    metadata.excluded.extend(late.iter().map(|(path, _)| path.clone()));
+    metadata.excluded.sort();
+    if replaces.is_some() {
+        place::replace_old(store, &name, file, &metadata)?;
+    } else {
+        place::publish(store, &name, file, &metadata)?;
     }
     let (archive, sidecar) = (store.archive(&name), store.sidecar(&name));
-    replace::write_new(&sidecar, &metadata.to_bytes())?;
-    if let Err(error) = file.commit(&archive, Overwrite::Never) {
-        replace::remove_file(&sidecar)?;
-        return Err(error.into());
+    let skipped = plan.unreadable.into_iter().chain(late).collect();
+    Ok(Made { name, archive, sidecar, metadata, vanished, skipped, warnings })
+}
+
+/// Reads the login once more, for Codex may have refreshed it since the plan was made. What is
+/// stored and what the sidecar says of it then come from this one reading.
+fn refresh_login(
+    path: &Path,
+    items: &mut [Item],
+    metadata: &mut Metadata,
+) -> Result<(), BackupError> {
+    let Some(bytes) = login_bytes(items) else { return Ok(()) };
+    let changed = || BackupError::LoginChanged { path: path.to_owned() };
+    let found = auth::read(path)?.ok_or_else(changed)?;
+    if found.bytes.bytes() == bytes.as_slice() {
+        return Ok(());
     }
-    Ok(Made { name, archive, sidecar, metadata, missed: build.missed, warnings: build.warnings })
+    if found.key.is_none() || found.mixed.is_some() || found.key != metadata.key() {
+        return Err(changed());
+    }
+    *bytes = found.bytes.bytes().to_vec();
+    describe::describe_login(metadata, &found);
+    Ok(())
+}
+
+/// Whether the file at `path` holds the login that was stored.
+fn is_still(path: &Path, items: &[Item]) -> bool {
+    let stored = items.iter().find_map(|item| match &item.content {
+        Content::Bytes(bytes) if item.name.as_str() == CodexHome::AUTH => Some(bytes.as_slice()),
+        _ => None,
+    });
+    let found = auth::read(path).ok().flatten();
+    found.as_ref().map(|file| file.bytes.bytes()) == stored
+}
+
+fn login_bytes(items: &mut [Item]) -> Option<&mut Vec<u8>> {
+    let login = items.iter_mut().find(|item| item.name.as_str() == CodexHome::AUTH)?;
+    if let Content::Bytes(bytes) = &mut login.content { Some(bytes) } else { None }
 }
 
 /// Our folder and the metadata in it.
@@ -128,26 +171,30 @@ fn writing(source: io::Error) -> ArchiveError {
     ArchiveError::Io { doing: "write", source }
 }
 
-/// Moves a snapshot to `trash/`: its archive first, which is what makes it one.
-fn retire(store: &Store, name: &SnapshotName) -> Result<(), DiskError> {
-    let mut resting = name.clone();
-    while store.trash().join(resting.archive()).symlink_metadata().is_ok() {
-        resting = resting.next();
-    }
-    replace::rename_new(&store.archive(name), &store.trash().join(resting.archive()))?;
-    if store.sidecar(name).symlink_metadata().is_ok() {
-        let rest = store.trash().join(resting.sidecar());
-        replace::remove_file(&rest)?;
-        replace::rename_new(&store.sidecar(name), &rest)?;
-    }
-    Ok(())
-}
-
 struct Build<'a> {
-    missed: Vec<(String, String)>,
+    /// A private folder for copies.
+    staging: &'a Path,
+    copies: usize,
+    skip_unreadable: bool,
+    /// What could not be read after all.
+    skipped: Listed,
     warnings: Vec<String>,
     advance: &'a mut dyn FnMut(u64),
     stop: &'a AtomicBool,
+}
+
+/// What stands in the way of an archive that was begun.
+enum Obstacle {
+    /// A file got shorter under the reader.
+    Shrank,
+    /// A file cannot be read.
+    Unreadable(String),
+}
+
+/// An archive that was begun: complete, or stopped by the item of this number.
+enum Pass {
+    Done(NewFile, Written, Listed),
+    Stopped(usize, Obstacle),
 }
 
 impl Build<'_> {
@@ -155,67 +202,204 @@ impl Build<'_> {
         if self.stop.load(Ordering::Relaxed) { Err(BackupError::Interrupted) } else { Ok(()) }
     }
 
-    /// Puts a private copy in the place of a database.
-    fn settle(&mut self, item: &mut Item, copy: &Path, force: bool) -> Result<(), BackupError> {
-        let Content::Database { path, .. } = &item.content else { return Ok(()) };
-        self.stopped()?;
-        let as_it_is = Content::File { path: path.clone() };
-        item.content = match database::copy(path, copy) {
-            Ok(database::Copied::Database { .. }) => Content::File { path: copy.to_owned() },
+    fn next_copy(&mut self) -> PathBuf {
+        self.copies += 1;
+        self.staging.join(self.copies.to_string())
+    }
+
+    /// Puts private copies in the place of the databases.
+    fn settle(&mut self, items: &mut Vec<Item>, force: bool) -> Result<(), BackupError> {
+        let mut settled = Vec::with_capacity(items.len());
+        for mut item in items.drain(..) {
+            if let Content::Database { path, .. } = &item.content {
+                self.stopped()?;
+                match self.copied(path, &item.name, force) {
+                    Ok(content) => item.content = content,
+                    Err(BackupError::Database(DatabaseError::Disk(error)))
+                        if error.path == *path =>
+                    {
+                        self.skip(item.name.as_str(), error.source.to_string())?;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            settled.push(item);
+        }
+        *items = settled;
+        Ok(())
+    }
+
+    fn copied(
+        &mut self,
+        path: &Path,
+        name: &EntryName,
+        force: bool,
+    ) -> Result<Content, BackupError> {
+        let copy = self.next_copy();
+        let as_it_is = Content::File { path: path.to_owned() };
+        match database::copy(path, &copy) {
+            Ok(database::Copied::Database { .. }) => Ok(Content::File { path: copy }),
             Ok(database::Copied::NotADatabase) => {
-                let name = &item.name;
                 self.warnings.push(format!("{name} only looks like a database; stored as it is"));
-                as_it_is
+                Ok(as_it_is)
             }
             Err(DatabaseError::Damaged { .. }) if force => {
-                self.warnings.push(format!("{} is damaged; stored as it is", item.name));
-                as_it_is
+                self.warnings.push(format!("{name} is damaged; stored as it is"));
+                Ok(as_it_is)
             }
-            Err(DatabaseError::Disk(error)) if error.kind() == io::ErrorKind::NotFound => as_it_is,
-            Err(error) => return Err(error.into()),
-        };
+            // It is asked for again when it is its turn.
+            Err(DatabaseError::Disk(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(as_it_is)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Goes on without something that cannot be read, if that is wanted.
+    fn skip(&mut self, name: &str, why: String) -> Result<(), BackupError> {
+        if !self.skip_unreadable {
+            return Err(BackupError::Unreadable { list: vec![(name.to_owned(), why)] });
+        }
+        self.skipped.push((name.to_owned(), why));
         Ok(())
+    }
+
+    /// Writes the archive; begins anew without what cannot be read, and with a private copy of
+    /// what does not hold still.
+    fn archive(
+        &mut self,
+        items: &mut Vec<Item>,
+        metadata: &Metadata,
+        store: &Store,
+    ) -> Result<(NewFile, Written, Listed), BackupError> {
+        for _ in 0..RESTARTS {
+            let (number, obstacle) = match self.pass(items, metadata, store)? {
+                Pass::Done(file, written, vanished) => return Ok((file, written, vanished)),
+                Pass::Stopped(number, obstacle) => (number, obstacle),
+            };
+            match obstacle {
+                Obstacle::Unreadable(why) => {
+                    let item = items.remove(number);
+                    self.skip(item.name.as_str(), why)?;
+                }
+                Obstacle::Shrank => {
+                    let copy = self.next_copy();
+                    if let Some(item) = items.get_mut(number) {
+                        item.content.copy_aside(copy)?;
+                    }
+                }
+            }
+        }
+        Err(BackupError::Restless)
+    }
+
+    fn pass(
+        &mut self,
+        items: &[Item],
+        metadata: &Metadata,
+        store: &Store,
+    ) -> Result<Pass, BackupError> {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let file = NewFile::create_in(&store.backups())?;
+        let mut writer = Writer::new(io::BufWriter::with_capacity(1 << 20, file), LEVEL, workers);
+        let mut vanished = Vec::new();
+        let mut ours = Some(own_items(metadata)?);
+        for (number, item) in items.iter().enumerate() {
+            if item.name.as_str() != CodexHome::AUTH {
+                for item in ours.take().into_iter().flatten() {
+                    self.write(&mut writer, &item, &mut vanished)?;
+                }
+            }
+            if let Some(obstacle) = self.write(&mut writer, item, &mut vanished)? {
+                return Ok(Pass::Stopped(number, obstacle));
+            }
+        }
+        for item in ours.into_iter().flatten() {
+            self.write(&mut writer, &item, &mut vanished)?;
+        }
+        let (file, written) = writer.finish()?;
+        let file = file.into_inner().map_err(|error| writing(error.into_error()))?;
+        Ok(Pass::Done(file, written, vanished))
     }
 
     fn write<W: io::Write>(
         &mut self,
         writer: &mut Writer<W>,
-        item: Item,
-    ) -> Result<(), BackupError> {
+        item: &Item,
+        vanished: &mut Listed,
+    ) -> Result<Option<Obstacle>, BackupError> {
         self.stopped()?;
         let Item { name, mode, modified, content } = item;
-        let path = match &content {
-            Content::Folder => return Ok(writer.dir(&name, mode, modified)?),
-            Content::Link(target) => return Ok(writer.symlink(&name, target, modified)?),
+        let (mode, modified) = (*mode, *modified);
+        let path = match content {
+            Content::Folder => {
+                writer.dir(name, mode, modified)?;
+                return Ok(None);
+            }
+            Content::Link(target) => {
+                writer.symlink(name, target, modified)?;
+                return Ok(None);
+            }
             Content::Bytes(bytes) => {
-                writer.file(&name, mode, modified, length(bytes), &mut bytes.as_slice())?;
-                return Ok(());
+                writer.file(name, mode, modified, length(bytes), &mut bytes.as_slice())?;
+                return Ok(None);
             }
             Content::Lines { path } | Content::File { path } | Content::Database { path, .. } => {
                 path
             }
         };
-        let Some(mut source) = Source::open(path, &content)? else { return self.vanished(&name) };
+        let gone = (name.to_string(), "it went away while the home was read".to_owned());
+        let mut source = match Source::open(path, content) {
+            Ok(Some(source)) => source,
+            Ok(None) => {
+                vanished.push(gone);
+                return Ok(None);
+            }
+            Err(error) => return Ok(Some(Obstacle::Unreadable(error.source.to_string()))),
+        };
         if source.bytes <= IN_MEMORY {
-            let bytes = match source.read_again_if_short(path, &content)? {
-                Some(bytes) => bytes,
-                None => return self.vanished(&name),
-            };
-            writer.file(&name, mode, modified, length(&bytes), &mut bytes.as_slice())?;
-            (self.advance)(length(&bytes));
-        } else {
-            let (advance, stop) = (&mut *self.advance, self.stop);
-            let mut content = Watched { file: source.file.take(source.bytes), advance, stop };
-            let written = writer.file(&name, mode, modified, source.bytes, &mut content);
-            self.stopped()?;
-            written?;
+            match source.read_again_if_short(path, content) {
+                Ok(Some(bytes)) => {
+                    writer.file(name, mode, modified, length(&bytes), &mut bytes.as_slice())?;
+                    (self.advance)(length(&bytes));
+                }
+                Ok(None) => vanished.push(gone),
+                Err(error) => return Ok(Some(Obstacle::Unreadable(error.source.to_string()))),
+            }
+            return Ok(None);
         }
-        Ok(())
+        let (advance, stop) = (&mut *self.advance, self.stop);
+        let bytes = source.bytes;
+        let mut content = Watched { file: source.file, rest: bytes, advance, stop };
+        let written = writer.file(name, mode, modified, bytes, &mut content);
+        self.stopped()?;
+        match written {
+            Ok(_) => Ok(None),
+            Err(ArchiveError::ContentChanged { .. }) => Ok(Some(Obstacle::Shrank)),
+            Err(ArchiveError::Source { source, .. }) => {
+                Ok(Some(Obstacle::Unreadable(source.to_string())))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
+}
 
-    fn vanished(&mut self, name: &EntryName) -> Result<(), BackupError> {
-        let why = "it went away while the home was read".to_owned();
-        self.missed.push((name.to_string(), why));
+impl Content {
+    /// Puts a private copy of a file in its place: all of it that there is at one look. A file
+    /// that went away is asked for again when it is its turn.
+    fn copy_aside(&mut self, to: PathBuf) -> Result<(), BackupError> {
+        let (Self::Lines { path } | Self::File { path } | Self::Database { path, .. }) = self
+        else {
+            return Ok(());
+        };
+        let opened = crate::disk::read::open_regular(path);
+        let Some(mut from) = crate::disk::read::absent_is_none(opened)? else { return Ok(()) };
+        let failed = |source| DiskError { action: "copy", path: path.clone(), source };
+        let mut copy = NewFile::create_in(to.parent().unwrap_or(&to))?;
+        io::copy(&mut from, &mut copy).and_then(|_| copy.flush()).map_err(failed)?;
+        copy.commit(&to, Overwrite::Never)?;
+        *path = to;
         Ok(())
     }
 }
