@@ -169,12 +169,22 @@ pub struct ArchiveFacts {
     pub name: String,
     /// Its length.
     pub bytes: u64,
-    /// SHA-256 of the uncompressed table of contents: `sha256:HEX`.
+    /// SHA-256 of the uncompressed table of contents: `sha256:` and 64 hex digits.
+    #[serde(deserialize_with = "digest")]
     pub toc_digest: String,
     /// How many regular files it holds.
     pub files: u64,
     /// Their total length, uncompressed.
     pub content_bytes: u64,
+}
+
+fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    match text.strip_prefix("sha256:") {
+        Some(hex) if hex.len() == 64 && hex.chars().all(is_hex) => Ok(text),
+        _ => Err(de::Error::custom("a digest is sha256: and 64 hex digits")),
+    }
 }
 
 /// Why a sidecar cannot be used. No variant repeats what the file says.

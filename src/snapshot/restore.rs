@@ -261,7 +261,7 @@ pub fn plan(
         return Err(RestoreError::OnlyALogin { title });
     }
     let archive = logins::open(stored).map_err(failed)?;
-    if logins::is_another(&archive, stored) || store::contradicts(stored) {
+    if logins::is_another(&archive, stored) {
         return Err(RestoreError::OtherArchive { title });
     }
     let replaces = check_place(&destination)?;
@@ -277,6 +277,9 @@ pub fn plan(
         Err(error) => return Err(error.into()),
     };
     check_owner(stored, archived.as_ref())?;
+    if store::contradicts(stored) {
+        return Err(RestoreError::OtherArchive { title });
+    }
     let mut warnings = Vec::new();
     let choice = choose(stored, archived, policy, live, snapshots, in_place, &mut warnings)?;
     let carried = match &destination {
@@ -459,7 +462,11 @@ fn insist(
 /// What of the live home moves over: what is tied to its place, and what the snapshot left out
 /// at the user's wish. What Codex rebuilds does not.
 fn carried(root: &Path, stored: &Stored) -> Vec<String> {
-    let excluded = stored.metadata.excluded.iter().map(|path| path.trim_end_matches('/'));
+    // Of a link to a folder, only what it leads to is missing in the snapshot.
+    let is_link =
+        |path: &&String| path.ends_with('/') && root.join(path.trim_end_matches('/')).is_symlink();
+    let excluded = stored.metadata.excluded.iter().filter(|path| !is_link(path));
+    let excluded = excluded.map(|path| path.trim_end_matches('/'));
     let mut carried: Vec<String> = ["worktrees"]
         .into_iter()
         .chain(excluded)
@@ -645,11 +652,6 @@ fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
 /// Moves something from the old home into the new one, unless the snapshot brought its own.
 fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
     let target = new.join(path);
-    // The snapshot had the very same link.
-    let says = |path: &Path| std::fs::read_link(path).ok();
-    if says(&target).is_some_and(|link| says(&old.join(path)) == Some(link)) {
-        return Ok(());
-    }
     if let Some(parent) = target.parent() {
         replace::private_dir(parent)?;
     }

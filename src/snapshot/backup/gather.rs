@@ -64,7 +64,7 @@ impl Gathered {
             if let Err(error) = EntryName::from_path(&node.path)
                 && !matches!(node.kind, NodeKind::Other(_))
             {
-                odd.push((marked(&path, node), error.reason.to_owned()));
+                odd.push((marked(&path, node), objection(&error)));
                 return Visit::Skip;
             }
             Visit::Take
@@ -247,7 +247,7 @@ impl Gathered {
         modified: i64,
         content: Content,
     ) -> Result<(), Objection> {
-        let name: EntryName = path.parse().map_err(|error: InvalidName| error.reason.to_owned())?;
+        let name: EntryName = path.parse().map_err(|error: InvalidName| objection(&error))?;
         if archive::is_reserved(&name) {
             return Err("an archive needs that name for its own table of contents".to_owned());
         }
@@ -272,6 +272,14 @@ impl Gathered {
             (place(a), a.name.as_str()).cmp(&(place(b), b.name.as_str()))
         });
     }
+}
+
+/// What is wrong with a name.
+fn objection(error: &InvalidName) -> Objection {
+    error
+        .reason
+        .strip_prefix("it ")
+        .map_or_else(|| error.reason.to_owned(), |rest| format!("its name {rest}"))
 }
 
 /// A file that is copied by SQLite if it begins like a database, else byte by byte.
