@@ -9,6 +9,8 @@ mod gather;
 mod login;
 mod place;
 mod source;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::collections::BTreeMap;

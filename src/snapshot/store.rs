@@ -355,6 +355,8 @@ pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
     if opened.layout() == Layout::Seekable {
         return inside(archive).map(|metadata| found(None, metadata, Origin::Ours));
     }
+    // Any file may be named: what is no archive to its end is no snapshot.
+    opened.entries().map_err(|error| error.to_string())?;
     let told = read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok());
     let metadata = told.and_then(|bytes| legacy::metadata(&bytes, zone).ok());
     Ok(found(None, metadata.unwrap_or_else(|| Metadata::empty(Kind::Full)), Origin::Python))

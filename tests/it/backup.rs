@@ -476,7 +476,8 @@ fn only_what_belongs_to_a_database_is_left_to_its_copy() {
         ]
     );
     assert_eq!(home.play("restore --to copy").exit, 0);
-    assert_eq!(home.threads("copy/notes"), home.threads("copy/state_5.sqlite"));
+    // The row was in the log alone.
+    assert_eq!(home.threads("copy/notes").lines().count(), 1);
 }
 
 #[test]

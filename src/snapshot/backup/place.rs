@@ -128,3 +128,81 @@ impl Kept {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Bench;
+    use super::*;
+    use crate::snapshot::metadata::Kind;
+    use crate::snapshot::store::OddKind;
+
+    /// Writes a new archive under a reserved name, as `apply` does before it calls this file.
+    fn new_pair(bench: &Bench) -> (NewFile, Metadata) {
+        let made = bench.backup(Kind::Full);
+        let mut archive = NewFile::create_in(&bench.store.backups()).unwrap();
+        archive.write_all(&std::fs::read(&made.archive).unwrap()).unwrap();
+        std::fs::remove_file(&made.archive).unwrap();
+        std::fs::remove_file(&made.sidecar).unwrap();
+        (archive, made.metadata)
+    }
+
+    #[test]
+    fn stopped_after_any_step_the_name_has_one_whole_snapshot() {
+        for steps in 0..=4 {
+            let bench = Bench::new();
+            let old = bench.backup(Kind::Full);
+            bench.file("later.txt", "more");
+            let (archive, metadata) = new_pair(&bench);
+            let was = metadata.archive.clone().unwrap().toc_digest;
+
+            let new = Incoming::prepare(&bench.store, &old.name, archive, &metadata).unwrap();
+            let Incoming { archive: (archive, to), sidecar: (sidecar, beside) } = new;
+            let mut expected = old.metadata.archive.clone().unwrap().toc_digest;
+            if 1 <= steps {
+                let kept = Kept::keep(&bench.store, &old.name).unwrap();
+                if 2 <= steps {
+                    kept.uncover().unwrap();
+                }
+            }
+            if 3 <= steps {
+                archive.commit(&to, Overwrite::Replace).unwrap();
+                expected = was;
+            }
+            if 4 <= steps {
+                sidecar.commit(&beside, Overwrite::Replace).unwrap();
+            }
+
+            let name = old.name.to_string();
+            bench.open();
+            let scan = bench.scan();
+            let titles: Vec<&str> = scan.snapshots.iter().map(|it| it.title.as_str()).collect();
+            assert_eq!(titles, [name.as_str()], "after step {steps}");
+            let odd: Vec<OddKind> = scan.problems.iter().map(|odd| odd.kind).collect();
+            let lacks = matches!(steps, 2 | 3);
+            assert_eq!(odd, if lacks { vec![OddKind::NoSidecar] } else { Vec::new() }, "{steps}");
+            assert_eq!(bench.digest(&old.archive), expected, "after step {steps}");
+            assert_eq!(bench.verdict(&scan.snapshots[0]), Vec::<String>::new(), "{steps}");
+            let trash = std::fs::read_dir(bench.store.trash()).unwrap().count();
+            assert_eq!(trash, if steps == 0 { 0 } else { 2 }, "after step {steps}");
+        }
+    }
+
+    #[test]
+    fn what_fails_half_way_is_put_back() {
+        for has_sidecar in [true, false] {
+            let bench = Bench::new();
+            let old = bench.backup(Kind::Full);
+            if !has_sidecar {
+                std::fs::remove_file(&old.sidecar).unwrap();
+            }
+            let bytes = std::fs::read(&old.archive).unwrap();
+            let kept = Kept::keep(&bench.store, &old.name).unwrap();
+            kept.uncover().unwrap();
+            replace::write(&old.archive, b"another").unwrap();
+            kept.put_back().unwrap();
+            assert_eq!(std::fs::read(&old.archive).unwrap(), bytes);
+            assert_eq!(old.sidecar.exists(), has_sidecar);
+            assert_eq!(std::fs::read_dir(bench.store.trash()).unwrap().count(), 0);
+        }
+    }
+}
