@@ -282,6 +282,17 @@ mod tests {
         check("never-seen-before/x",              false, 1,   None);
     }
 
+    #[test]
+    #[rustfmt::skip]
+    fn a_companion_is_named_after_its_database() {
+        for (path, expected) in [
+            ("state_5.sqlite-wal", Some("state_5.sqlite")), ("a/b-shm", Some("a/b")),
+            ("x-journal", Some("x")), ("state_5.sqlite", None), ("wal", None),
+        ] {
+            assert_eq!(named_after(path), expected, "{path}");
+        }
+    }
+
     #[track_caller]
     fn check(path: &str, is_folder: bool, bytes: u64, expected: Option<LeftOut>) {
         assert_eq!(left_out(path, is_folder, bytes), expected, "{path}");

@@ -426,6 +426,7 @@ mod tests {
         check(&change("\"email\": null", "\"email\": \"../secret\""),    "does not fit");
         check(&change("\"full\"", "\"secret\""),                        "does not fit");
         check(&change("\"schema_version\": 1", "\"schema_version\": -1"), "does not fit");
+        check(&change("\"label\"", "\"archive\": {\"name\": \"x\", \"bytes\": 1, \"toc_digest\": \"sha256:secret\", \"files\": 1, \"content_bytes\": 1}, \"label\""), "does not fit");
         check(&format!("{good} x"),                                     "is not JSON");
         check(&format!("{{\"schema\":\"{SCHEMA}\",\"schema_version\":7}}"), "comes from a newer codex-manager (format 7)");
         check(&"[".repeat(100_000),                                     "is not JSON");

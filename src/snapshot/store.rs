@@ -616,3 +616,80 @@ fn list(folder: &Path) -> Result<BTreeSet<String>, DiskError> {
     let names = read::names(folder)?;
     Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_folder_is_a_manager_home_by_what_is_in_it() {
+        check(&[],                                                       true);
+        check(&["config.toml"],                                          true);
+        check(&["config.toml", "tmp/", ".DS_Store"],                     true);
+        check(&["backups/"],                                             true);
+        check(&["ledger.jsonl", "letter.txt"],                           true);
+        check(&["cooldown.json", "letter.txt"],                          true);
+        check(&["inventory.json", "letter.txt"],                         true);
+        check(&["letter.txt"],                                           false);
+        check(&["config.toml", "auth.json"],                             false); // another Codex home
+        check(&["config.json", "src/"],                                  false);
+        check(&["backups/", "letter.txt"],                               false);
+        check(&["backups/photos.tar.gz", "letter.txt"],                  false);
+        check(&["backups/2026-04-14-155500-ada@example.com-codex.tar.gz", "letter.txt"], true);
+        check(&["backups/auth/ada@example.com/latest.tar.gz", "letter.txt"], true);
+    }
+
+    #[track_caller]
+    fn check(entries: &[&str], expected: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in entries {
+            let path = folder.path().join(entry);
+            if entry.ends_with('/') {
+                fs::create_dir_all(path).unwrap();
+            } else {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "").unwrap();
+            }
+        }
+        let before = read::names(folder.path()).unwrap().len();
+        let opened = Store::at(folder.path().to_owned()).open(Duration::ZERO, "test");
+        assert_eq!(opened.is_ok(), expected, "{entries:?}");
+        if let Err(error) = opened {
+            assert!(matches!(error, StoreError::NotOurs { .. }), "{error}");
+            assert_eq!(read::names(folder.path()).unwrap().len(), before);
+        }
+    }
+
+    #[test]
+    fn a_lone_sidecar_goes_to_the_trash_and_what_is_not_ours_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path().join("manager"));
+        drop(store.open(Duration::ZERO, "test").unwrap());
+        let name = "2026-04-14-155500-ada@example.com-codex";
+        let text = Metadata::empty(Kind::Full).to_bytes();
+        let at = |name: &str| store.backups().join(format!("{name}{SIDECAR}"));
+        fs::write(at(name), &text).unwrap();
+        fs::write(at("notes"), &text).unwrap();
+        // The older tool kept records without archives, and a damaged file may be anything.
+        let older = "2026-04-15-155500-ada@example.com-codex";
+        fs::write(at(older), "{\"product\":\"codex\",\"archive_name\":\"x\"}").unwrap();
+        let torn = "2026-04-16-155500-ada@example.com-codex";
+        fs::write(at(torn), &text[..text.len() / 2]).unwrap();
+        // One with its archive is no lone one.
+        let whole = "2026-04-17-155500-ada@example.com-codex";
+        fs::write(at(whole), &text).unwrap();
+        fs::write(store.backups().join(format!("{whole}{ARCHIVE}")), "").unwrap();
+
+        for round in ["", "~2"] {
+            fs::write(at(name), &text).unwrap();
+            drop(store.open(Duration::ZERO, "test").unwrap());
+            assert!(!at(name).exists(), "{round}");
+            let resting = format!("{}{SIDECAR}", name.replace("-codex", &format!("{round}-codex")));
+            assert_eq!(fs::read(store.trash().join(resting)).unwrap(), text, "{round}");
+        }
+        assert!([older, torn, whole, "notes"].iter().all(|name| at(name).exists()));
+    }
+}
