@@ -71,6 +71,9 @@ impl Evidence {
     }
 }
 
+/// A text, and when it was seen.
+type Seen = (Vec<u8>, DateTime<Utc>);
+
 impl Sources {
     /// Whether a text was named.
     pub(crate) fn is_text(&self) -> bool {
@@ -111,7 +114,7 @@ impl Sources {
     }
 
     /// The text and when it was seen: a file when it was written, anything else now.
-    fn text(&self, session: &mut Session) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Failure> {
+    fn text(&self, session: &mut Session) -> Result<Option<Seen>, Failure> {
         let now = session.world.now;
         let cap = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
         if let Some(command) = &self.status_command {

@@ -1,18 +1,23 @@
 //! Where in the manager home does everything lie, and which snapshots are there?
 
+mod scan;
+mod told;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::account::{Account, AccountKey};
-use crate::disk::archive::{Archive, EntryName, Layout, Limits};
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
 use crate::quota::{Entry, Ledger, ledger};
 use crate::snapshot::legacy;
-use crate::snapshot::metadata::{Kind, MAX_BYTES, MEMBER, Metadata};
+use crate::snapshot::metadata::Metadata;
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
 use crate::time::Zone;
+use told::read_sidecar;
+
+pub use told::{contradicts, inside, stored_at};
 
 /// Largest ledger, inventory or configuration that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;
@@ -277,7 +282,7 @@ impl Store {
     ///
     /// When the folder itself cannot be listed. A folder that does not exist holds nothing.
     pub fn scan(&self, zone: &Zone) -> Result<Scan, StoreError> {
-        scan(&self.backups(), zone)
+        scan::scan(&self.backups(), zone)
     }
 
     /// The ledger, as far as it can be read.
@@ -330,36 +335,6 @@ impl Store {
         }
         read_sidecar(&self.sidecar(name)).or_else(|_| inside(&archive)).ok()
     }
-}
-
-/// An archive outside the store, with its sidecar beside it or the copy inside it.
-///
-/// # Errors
-///
-/// What is wrong with it, in words.
-pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
-    let title = archive.file_name().unwrap_or_default().to_string_lossy();
-    let title = title.strip_suffix(ARCHIVE).unwrap_or(&title).to_owned();
-    let sidecar = archive.with_file_name(format!("{title}{SIDECAR}"));
-    let found = |sidecar, metadata, origin| Stored {
-        title: title.clone(),
-        archive: archive.to_owned(),
-        sidecar,
-        metadata,
-        origin,
-    };
-    if let Ok(metadata) = read_sidecar(&sidecar) {
-        return Ok(found(Some(sidecar), metadata, Origin::Ours));
-    }
-    let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
-    if opened.layout() == Layout::Seekable {
-        return inside(archive).map(|metadata| found(None, metadata, Origin::Ours));
-    }
-    // Any file may be named: what is no archive to its end is no snapshot.
-    opened.entries().map_err(|error| error.to_string())?;
-    let told = read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok());
-    let metadata = told.and_then(|bytes| legacy::metadata(&bytes, zone).ok());
-    Ok(found(None, metadata.unwrap_or_else(|| Metadata::empty(Kind::Full)), Origin::Python))
 }
 
 /// A manager home that is open for changes.
@@ -422,164 +397,6 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     Ok(())
 }
 
-/// Reads one folder of snapshots.
-fn scan(backups: &Path, zone: &Zone) -> Result<Scan, StoreError> {
-    let mut scan = Scan::default();
-    let Some(names) = read::absent_is_none(list(backups))? else { return Ok(scan) };
-    let older = legacy::find(backups)?;
-    let theirs: BTreeSet<&Path> = older
-        .archives
-        .iter()
-        .map(|found| found.archive.as_path())
-        .chain(older.metadata_only.iter().map(PathBuf::as_path))
-        .collect();
-    for name in &names {
-        let path = backups.join(name);
-        if theirs.contains(path.as_path()) {
-            continue;
-        }
-        if let Some(Ok(title)) = name.strip_suffix(ARCHIVE).map(str::parse) {
-            take(backups, &title, &names, &mut scan);
-        } else if let Some(base) = name.strip_suffix(SIDECAR)
-            && !names.contains(&format!("{base}{ARCHIVE}"))
-        {
-            lone_sidecar(path, &mut scan);
-        }
-    }
-    for (path, what) in older.unreadable {
-        scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
-    }
-    for found in older.archives {
-        take_older(found, zone, &mut scan);
-    }
-    scan.snapshots
-        .sort_by(|a, b| (b.metadata.created_at, &b.title).cmp(&(a.metadata.created_at, &a.title)));
-    Ok(scan)
-}
-
-/// One archive of ours: with its sidecar, or with the copy inside it.
-fn take(backups: &Path, name: &SnapshotName, names: &BTreeSet<String>, scan: &mut Scan) {
-    let archive = backups.join(name.archive());
-    let sidecar = backups.join(name.sidecar());
-    let told = if names.contains(&name.sidecar()) {
-        read_sidecar(&sidecar)
-    } else {
-        Err("has no sidecar; the copy inside it is used".to_owned())
-    };
-    let found = |sidecar, metadata| Stored {
-        title: name.to_string(),
-        archive: archive.clone(),
-        sidecar,
-        metadata,
-        origin: Origin::Ours,
-    };
-    match told {
-        Ok(metadata) => match disagreement(&archive, &metadata) {
-            None => scan.snapshots.push(found(Some(sidecar), metadata)),
-            Some(what) => {
-                scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive });
-            }
-        },
-        Err(what) => {
-            let (path, kind) = if names.contains(&name.sidecar()) {
-                (sidecar, OddKind::BadSidecar)
-            } else {
-                (archive.clone(), OddKind::NoSidecar)
-            };
-            match inside(&archive) {
-                Ok(metadata) => {
-                    scan.snapshots.push(found(None, metadata));
-                    scan.problems.push(Odd { path, what, kind });
-                }
-                Err(inner) if kind == OddKind::NoSidecar => {
-                    let what = format!("has no sidecar, and {inner}");
-                    scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
-                }
-                Err(_) => scan.problems.push(Odd { path, what, kind }),
-            }
-        }
-    }
-}
-
-/// One archive of the older tool: what its sidecar says, else the member of that name, else
-/// what its place says.
-fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
-    let told = match &found.sidecar {
-        Some(sidecar) => read::bounded(sidecar, MAX_BYTES).map_err(|error| error.to_string()),
-        None => inside_older(&found.archive),
-    };
-    let metadata = told.and_then(|bytes| {
-        legacy::metadata(&bytes, zone).map_err(|error| format!("its metadata {error}"))
-    });
-    let mut metadata = match metadata {
-        Ok(metadata) => metadata,
-        Err(what) => {
-            let path = found.sidecar.clone().unwrap_or_else(|| found.archive.clone());
-            scan.problems.push(Odd { path, what, kind: OddKind::BadSidecar });
-            if !found.archive.is_file()
-                || Archive::open(&found.archive, &Limits::default()).is_err()
-            {
-                return;
-            }
-            Metadata::empty(found.kind.unwrap_or(Kind::Full))
-        }
-    };
-    metadata.kind = found.kind.unwrap_or(metadata.kind);
-    metadata.email = metadata.email.or(found.email);
-    scan.snapshots.push(Stored {
-        title: found.title,
-        archive: found.archive,
-        sidecar: found.sidecar,
-        metadata,
-        origin: Origin::Python,
-    });
-}
-
-/// The metadata member of an archive of the older tool.
-fn inside_older(archive: &Path) -> Result<Vec<u8>, String> {
-    let words = |error: crate::disk::archive::ArchiveError| error.to_string();
-    let opened = Archive::open(archive, &Limits::default()).map_err(words)?;
-    let entries = opened.entries().map_err(words)?;
-    let member = entries.iter().rev().find(|entry| legacy::is_metadata_member(entry.name.as_str()));
-    let member = member.ok_or_else(|| "it holds no metadata".to_owned())?;
-    let bytes = opened.read(&member.name, MAX_BYTES).map_err(words)?;
-    bytes.ok_or_else(|| "it holds no metadata".to_owned())
-}
-
-fn read_sidecar(path: &Path) -> Result<Metadata, String> {
-    let bytes = read::bounded(path, MAX_BYTES).map_err(|error| error.to_string())?;
-    Metadata::parse(&bytes).map_err(|error| error.to_string())
-}
-
-/// Reads the copy of the metadata inside one of our archives.
-///
-/// # Errors
-///
-/// What is wrong with it, in words.
-pub fn inside(archive: &Path) -> Result<Metadata, String> {
-    let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
-    let member: EntryName =
-        MEMBER.parse().map_err(|_| "its metadata has no usable name".to_owned())?;
-    let bytes = opened.read(&member, MAX_BYTES).map_err(|error| error.to_string())?;
-    let bytes = bytes.ok_or_else(|| "it holds no metadata".to_owned())?;
-    Metadata::parse(&bytes).map_err(|error| format!("its metadata {error}"))
-}
-
-/// Whether a sidecar says of what was captured what the copy inside the archive does not. The
-/// e-mail is a label, and labels may change later.
-#[must_use]
-pub fn contradicts(stored: &Stored) -> bool {
-    if stored.origin != Origin::Ours || stored.sidecar.is_none() {
-        return false;
-    }
-    let said = &stored.metadata;
-    inside(&stored.archive).is_ok_and(|inner| {
-        inner.kind != said.kind
-            || inner.account != said.account
-            || inner.created_at != said.created_at
-    })
-}
-
 /// Whether a folder named `backups` is one of ours or of the older tool's.
 fn holds_snapshots(backups: &Path) -> bool {
     let is_snapshot = |name: &String| {
@@ -589,26 +406,6 @@ fn holds_snapshots(backups: &Path) -> bool {
     };
     list(backups).is_ok_and(|names| names.iter().any(is_snapshot))
         || legacy::find(backups).is_ok_and(|older| !older.archives.is_empty())
-}
-
-/// What contradicts the sidecar without opening the archive. Its length does; its name was only
-/// what it was called then, and a pair may be renamed.
-fn disagreement(archive: &Path, metadata: &Metadata) -> Option<String> {
-    let facts = metadata.archive.as_ref()?;
-    let found = archive.symlink_metadata().ok()?;
-    if !found.is_file() {
-        return Some("is not a regular file".to_owned());
-    }
-    (found.len() != facts.bytes)
-        .then(|| format!("has {} bytes, its sidecar says {}", found.len(), facts.bytes))
-}
-
-fn lone_sidecar(path: PathBuf, scan: &mut Scan) {
-    let what = match read_sidecar(&path) {
-        Ok(_) => "its archive is gone".to_owned(),
-        Err(what) => format!("its archive is gone, and it {what}"),
-    };
-    scan.problems.push(Odd { path, what, kind: OddKind::NoArchive });
 }
 
 /// The UTF-8 names in a folder; others are not ours.
@@ -622,6 +419,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::snapshot::metadata::Kind;
 
     #[test]
     #[rustfmt::skip]
