@@ -207,9 +207,10 @@ impl Gathered {
                 ));
             }
         }
-        if self.items.iter().any(|item| item.name.as_str().starts_with(OUTSIDE)) {
-            let added = self.add(OUTSIDE, 0o700, 0, Content::Folder);
-            debug_assert!(added.is_ok(), "nothing else may take our name");
+        if self.items.iter().any(|item| item.name.as_str().starts_with(OUTSIDE))
+            && let Err(why) = self.add(OUTSIDE, 0o700, 0, Content::Folder)
+        {
+            self.unreadable.push((OUTSIDE.to_owned(), why));
         }
         Ok(())
     }
