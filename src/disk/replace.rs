@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::error::{At, DiskError, Result};
 use super::{read, sys};
@@ -287,6 +288,15 @@ pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).at("rename to", to)?;
     sync_dir(parent(to))?;
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
+}
+
+/// Gives the regular file at `path` another time of change; a link is not followed.
+///
+/// # Errors
+///
+/// When it is no regular file of the user's, or the disk refuses.
+pub fn date(path: &Path, modified: SystemTime) -> Result<()> {
+    sys::open_write(path).at("open", path)?.set_modified(modified).at("date", path)
 }
 
 /// Removes a file, or a link but not what it names, and syncs its folder. Answers whether it

@@ -211,7 +211,7 @@ fn databases(facts: &Facts<'_>, config: &str) -> Vec<Finding> {
                     .remedy("quit Codex, move it aside, and start Codex again"),
             ),
             Err(error) => {
-                findings.push(found(Level::Warning, error.to_string()).remedied(error.hint()))
+                findings.push(found(Level::Warning, error.to_string()).remedied(error.hint()));
             }
         }
     }
