@@ -509,7 +509,7 @@ fn nonsense_on_the_command_line_is_refused() {
         ("restore first",                                        "pass --yes"),
         ("restore nothing",                                      "no snapshot is called \"nothing\""),
         ("show ''",                                              "no snapshot is called \"\""),
-        ("show ../../etc/passwd",                                "no snapshot is called"),
+        ("show ../../etc/no-such-file",                          "no snapshot is called"),
         ("show first --account ada",                             "cannot be used with"),
         ("verify first --all",                                   "cannot be used with"),
         ("use",                                                  "ACCOUNT"),
@@ -588,7 +588,7 @@ fn a_restore_does_not_go_through_a_link() {
 #[test]
 #[rustfmt::skip]
 fn a_broken_configuration_is_named_by_its_line_and_stops_everything_but_its_repair() {
-    check("timezone = [made-up-secret",           "line 1, column 13");
+    check("timezone = [made-up-secret",           "line 1, column 27");
     check("lean = true\nlean = false\n",          "line 2, column 1");
     check("lean = true\n\ntimezone = 5\n",        "line 3, column 12");
     check("[aliases]\nw = 3\n",                   "line 2, column 5");
@@ -615,4 +615,12 @@ fn a_value_that_does_not_fit_is_mended_by_setting_it() {
     let home = home.file(".codex-manager/config.toml", b"lean = \xff");
     refused(&home, "list", 4, "config.toml is not UTF-8");
     refused(&home, "config set lean true", 4, "config.toml is not UTF-8");
+}
+
+#[test]
+fn a_file_that_is_no_archive_is_no_snapshot() {
+    let home = both().file("letter.txt", "dear").file("letter.tar.gz", "dear");
+    refused(&home, "show ./letter.txt", 5, "letter.txt");
+    refused(&home, "show letter.tar.gz", 5, "letter.tar.gz");
+    refused(&home, "restore letter.tar.gz --to copy", 5, "letter.tar.gz");
 }
