@@ -214,6 +214,9 @@ impl Session {
             let root = self.show(places.store.root());
             self.warn(format!("{root} was open to others (mode {mode:04o}); it is 0700 now"));
         }
+        for told in &opened.finished {
+            self.warn(told.clone());
+        }
         if opened.torn {
             let ledger = self.show(&places.store.ledger());
             self.warn(format!("{ledger} ended in half a line, which was cut off"));

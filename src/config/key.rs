@@ -240,7 +240,7 @@ pub enum Value {
 }
 
 impl fmt::Display for Value {
-    /// The form in which [`set`] takes it.
+    /// The form in which `config set` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Switch(value) => write!(f, "{value}"),

@@ -323,6 +323,26 @@ pub fn remove_tree(path: &Path) -> Result<bool> {
     }
 }
 
+/// Makes a symbolic link to `target` (a path as it is written, not looked at) and syncs its
+/// folder.
+///
+/// # Errors
+///
+/// When something has the name already, or the system has no such links.
+pub fn link(target: &Path, at: &Path) -> Result<()> {
+    sys::symlink(target, at).at("make a link at", at)?;
+    sync_dir(parent(at))
+}
+
+/// Removes a folder that is empty, and syncs what held it. Answers whether it was there.
+///
+/// # Errors
+///
+/// When there is anything in it, or it cannot be removed; nothing has changed then.
+pub fn remove_empty_dir(path: &Path) -> Result<bool> {
+    removed(std::fs::remove_dir(path), path)
+}
+
 /// Makes what was created, renamed or removed in a folder survive a power cut.
 ///
 /// # Errors

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::account::{Account, AccountKey};
+use crate::codex::home;
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
 use crate::quota::{Entry, Ledger, ledger};
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::Metadata;
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
+use crate::snapshot::restore;
 use crate::time::Zone;
 use told::read_sidecar;
 
@@ -24,8 +26,8 @@ pub const MAX_RECORDS: u64 = 256 << 20;
 
 /// What is in every manager home that was ever written to, this program's or the older tool's,
 /// and hardly anywhere else. `backups/` counts too, if snapshots are in it.
-const MARKS: [&str; 5] =
-    ["ledger.jsonl", "operations.jsonl", "inventory.json", "cooldown.json", "lock"];
+const MARKS: [&str; 6] =
+    ["ledger.jsonl", "operations.jsonl", "journal.json", "inventory.json", "cooldown.json", "lock"];
 
 /// What may be in a manager home and is in other folders too. Where nothing else is, the folder
 /// is taken for one: somebody has written the configuration by hand, or a file manager was here.
@@ -180,6 +182,12 @@ impl Store {
         self.root.join("undo")
     }
 
+    /// `journal.json`, there only while two homes change places.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.json")
+    }
+
     /// `tmp/`, for private copies while they are worked on.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
@@ -210,8 +218,8 @@ impl Store {
         self.root.is_dir()
     }
 
-    /// Creates what is missing, takes the lock for changes, and removes what an interrupted run
-    /// left in the store. Answers the mode of a manager home that others could look into, which
+    /// Creates what is missing, takes the lock for changes, finishes a restore that was killed,
+    /// and removes what an interrupted run left in the store. Answers the mode of a manager home that others could look into, which
     /// has been narrowed.
     ///
     /// # Errors
@@ -225,12 +233,17 @@ impl Store {
         for folder in [self.backups(), self.tmp(), self.undo(), self.trash()] {
             replace::private_dir(&folder)?;
         }
+        // First of all, for what was staged is litter only when this is done.
+        let finished = restore::finish(&self.journal(), &self.undo());
+        let finished = finished.unwrap_or_else(|error| {
+            vec![format!("an interrupted restore could not be finished: {error}")]
+        });
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
         self.retire_lone_sidecars()?;
         let torn = replace::truncate_torn_tail(&self.ledger())?.is_some();
-        Ok(Opened { lock, narrowed, torn })
+        Ok(Opened { lock, narrowed, torn, finished })
     }
 
     /// Refuses a folder that is somebody else's: there is something in it, and nothing of it
@@ -346,6 +359,8 @@ pub struct Opened {
     pub narrowed: Option<u32>,
     /// Whether the ledger ended in half a line, which has been cut off.
     pub torn: bool,
+    /// What became of a restore that was interrupted, if one was.
+    pub finished: Vec<String>,
 }
 
 /// Why the manager home could not be used.
@@ -389,7 +404,10 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
         if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
-            replace::remove_tree(&path)?;
+            // A restore that was killed right after its exchange leaves the replaced home so.
+            if !home::may_be_one(&path) {
+                replace::remove_tree(&path)?;
+            }
         } else {
             replace::remove_file(&path)?;
         }
