@@ -16,7 +16,7 @@ use crate::quota::{self, Availability, Candidate, Ledger, Reading, Source};
 use crate::snapshot::inventory::{self, InventoryError};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::Live;
-use crate::snapshot::store::{MAX_RECORDS, Odd, Store, StoreError, Stored};
+use crate::snapshot::store::{MAX_RECORDS, Odd, Scan, Store, StoreError, Stored};
 use crate::time::{Stamp, Zone};
 
 /// All that is known at one instant.
@@ -30,6 +30,8 @@ pub struct Overview {
     pub odd: Vec<Odd>,
     /// The account whose login is live.
     pub live: Option<AccountKey>,
+    /// The newest limits in the session files, whosever they are.
+    pub limits: Option<RolloutLimits>,
     /// The ledger.
     pub ledger: Ledger,
     /// What could not be read and hides nothing else.
@@ -124,21 +126,22 @@ pub fn observe(
     gathered.snapshots(&scan.snapshots);
     gathered.records(store, zone, &mut warnings);
     gathered.live(&live);
-    if let Some(limits) = newest_limits(home, now) {
-        let owner = owner(&limits, &live, &ledger, home);
-        if let Some(reading) = owner.map(|key| reading_of(&limits, key)) {
+    let limits = newest_limits(home, now);
+    if let Some(limits) = &limits {
+        let owner = owner(limits, &live, &ledger, home);
+        if let Some(reading) = owner.map(|key| reading_of(limits, key)) {
             gathered.reading(reading);
         }
     }
     let live = live.key().cloned();
     let accounts = gathered.accounts(&scan.snapshots, &ledger, live.as_ref(), config, now);
-    Ok(Overview { accounts, snapshots: scan.snapshots, odd: scan.problems, live, ledger, warnings })
+    let Scan { snapshots, problems: odd } = scan;
+    Ok(Overview { accounts, snapshots, odd, live, limits, ledger, warnings })
 }
 
 /// The newest limits in the session files at or before `now`; a home that cannot be looked at
 /// has none.
-#[must_use]
-pub fn newest_limits(home: &CodexHome, now: DateTime<Utc>) -> Option<RolloutLimits> {
+fn newest_limits(home: &CodexHome, now: DateTime<Utc>) -> Option<RolloutLimits> {
     rollout::newest_limits(home.root(), None, Some(now)).ok()?.limits
 }
 

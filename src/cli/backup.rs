@@ -12,7 +12,7 @@ use crate::cli::picture::{CARE, FAINT, Facts, Table, bytes, count, plain, styled
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
-use crate::codex::auth::AuthFile;
+use crate::codex::auth::{AuthFile, Mode};
 use crate::codex::home::Class;
 use crate::codex::rollout;
 use crate::disk::lock::Lock;
@@ -79,12 +79,15 @@ struct BackupData<'a> {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let request = request(args, &places)?;
-    let login = backup::login(&places.home, request.kind)?;
+    // Who is not signed in hears it before a status command takes its time.
+    backup::login(&places.home, request.kind)?;
     // The status command is somebody's program: no lock is held while it runs.
     let now = session.world.now;
     let known = look(&places, now, session)?;
     let live = Live::read(&places.home)?;
     let evidence = args.sources.read(session, &places, &known, &live)?;
+    // It may have been Codex, which refreshes the login whenever it is old: only now is it read.
+    let login = backup::login(&places.home, request.kind)?;
     let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
     let circumstances = Circumstances {
         now,
@@ -96,14 +99,15 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         codex_version: newest_version(&places),
         host: session.world.host.clone(),
     };
-    let opened = if args.dry_run { None } else { Some(session.open(&places, "backup")?) };
+    let opened = if args.dry_run {
+        places.store.refuse_foreign()?;
+        None
+    } else {
+        Some(session.open(&places, "backup")?)
+    };
     let plan = backup::plan(&places.home, &places.store, &request, login.as_ref(), &circumstances)?;
-    for warning in &plan.warnings {
-        session.warn(warning.clone());
-    }
     let Some(opened) = opened else { return Ok(preview(&plan, session)) };
     let (sizes, left_out) = (plan.sizes.clone(), plan.left_out.clone());
-    let mut unreadable = plan.unreadable.clone();
     let mut progress = Progress::bytes("backing up", plan.content_bytes(), session);
     let stop = std::sync::Arc::clone(&session.world.interrupted);
     let made = backup::apply(plan, &places.store, &mut |count| progress.advance(count), &stop)?;
@@ -112,11 +116,10 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     for warning in &made.warnings {
         session.warn(warning.clone());
     }
-    unreadable.extend(made.missed.iter().cloned());
-    for (path, why) in &unreadable {
+    let missed: Vec<_> = made.skipped.iter().chain(&made.vanished).cloned().collect();
+    for (path, why) in &missed {
         session.warn(format!("{path} is not in the snapshot: {why}"));
     }
-    let was_skipped = unreadable.len() > made.missed.len();
     let data = BackupData {
         snapshot: made.name.to_string(),
         archive: made.archive.display().to_string(),
@@ -126,10 +129,10 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         compressed_bytes: made.metadata.archive.as_ref().map(|archive| archive.bytes),
         sizes,
         left_out: pairs(&left_out),
-        missed: pairs(&unreadable),
+        missed: pairs(&missed),
     };
     let report = Report::new(&data, draw(&made, session));
-    Ok(report.exit(if was_skipped { Exit::Failed } else { Exit::Done }))
+    Ok(report.exit(if made.skipped.is_empty() { Exit::Done } else { Exit::Failed }))
 }
 
 fn request(args: &Args, places: &Places) -> Result<Request, Failure> {
@@ -179,6 +182,10 @@ fn reading(
     let Some((key, login)) = login.and_then(|login| Some((login.key.clone()?, login))) else {
         return Ok(None);
     };
+    if args.without_status_check && login.mode == Mode::ApiKey {
+        session.warn("an API key has no weekly quota, so there is nothing to estimate");
+        return Ok(None);
+    }
     if args.without_status_check {
         let estimate = Reading::estimate(key, session.world.now.into());
         return Ok(Some(Reading { email: login.email.clone(), ..estimate }));
@@ -241,7 +248,13 @@ fn pairs(list: &[(String, String)]) -> Vec<serde_json::Value> {
     list.iter().map(|(path, why)| json!({ "path": path, "reason": why })).collect()
 }
 
-fn preview(plan: &Plan, session: &Session) -> Report {
+fn preview(plan: &Plan, session: &mut Session) -> Report {
+    for warning in &plan.warnings {
+        session.warn(warning.clone());
+    }
+    for (path, why) in &plan.unreadable {
+        session.warn(format!("{path} would not be in the snapshot: {why}"));
+    }
     let mut table = Table::new(&[("CLASS", 0), ("FILES", 0), ("SIZE", 0)]);
     for (class, size) in &plan.sizes {
         table.row([class.to_string(), size.files.to_string(), bytes(size.bytes)]);

@@ -130,6 +130,7 @@ failure_from! {
     DiskError => |_| Exit::Failed;
     StoreError => |error| match error {
         StoreError::Lock(LockError::Held { .. }) => Exit::Locked,
+        StoreError::NotOurs { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     ConfigError => |_| Exit::Usage;
@@ -150,6 +151,7 @@ failure_from! {
         | BackupError::Auth(_)
         | BackupError::Nobody(_)
         | BackupError::OtherAccount { .. } => Exit::Usage,
+        BackupError::LoginChanged { .. } => Exit::Conflict,
         BackupError::Mixed { .. } => Exit::Refused,
         BackupError::Interrupted => Exit::Interrupted,
         _ => Exit::Failed,

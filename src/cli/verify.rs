@@ -46,8 +46,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         crate::overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
     let mut rows = Vec::new();
     let chosen: Vec<Stored> = if args.all {
-        // What cannot even be listed is corrupt too; only a missing sidecar is no damage.
-        rows.extend(known.odd.iter().filter(|odd| odd.kind != OddKind::NoSidecar).map(|odd| Row {
+        // What cannot even be listed is corrupt too; half of a pair that is missing is no damage.
+        let missing = [OddKind::NoSidecar, OddKind::NoArchive];
+        rows.extend(known.odd.iter().filter(|odd| !missing.contains(&odd.kind)).map(|odd| Row {
             name: odd.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             verdict: Verdict::Corrupt,
             problems: vec![odd.what.clone()],

@@ -21,6 +21,8 @@ impl CodexHome {
     pub const CONFIG: &str = "config.toml";
     /// The identity of the installation; it stays where it is.
     pub const INSTALLATION_ID: &str = "installation_id";
+    /// Folder of what belongs to the login and is not in its file, relative to the home.
+    pub const LOGIN_SESSIONS: &str = "account-sessions";
     /// Folders that hold session files.
     pub const SESSIONS: [&str; 2] = ["sessions", "archived_sessions"];
 
@@ -155,7 +157,8 @@ pub enum LeftOut {
     HereAndNow,
     /// It is tied to its place and stays in the home.
     BoundToPlace,
-    /// A companion file of a database; the copy of the database contains it.
+    /// Named like a companion file of a database, whose copy would contain it. Who can look at
+    /// the file it is named after decides by that.
     PartOfDatabase,
 }
 
@@ -203,13 +206,17 @@ pub fn left_out(path: &str, is_folder: bool, bytes: u64) -> Option<LeftOut> {
     is_lock.then_some(LeftOut::HereAndNow)
 }
 
-/// Whether a file is the `-wal`, `-shm` or `-journal` of a database named `*.sqlite`, `*.sqlite3`
-/// or `*.db`.
+/// Whether a file is named like the `-wal`, `-shm` or `-journal` of a database named `*.sqlite`,
+/// `*.sqlite3` or `*.db`.
 fn is_companion(path: &str) -> bool {
-    ["-wal", "-shm", "-journal"]
-        .iter()
-        .filter_map(|tail| path.strip_suffix(tail))
-        .any(|base| [".sqlite", ".sqlite3", ".db"].iter().any(|ending| base.ends_with(ending)))
+    let endings = [".sqlite", ".sqlite3", ".db"];
+    named_after(path).is_some_and(|base| endings.iter().any(|ending| base.ends_with(ending)))
+}
+
+/// The file that a `-wal`, `-shm` or `-journal` would belong to, if that is a database.
+#[must_use]
+pub fn named_after(path: &str) -> Option<&str> {
+    ["-wal", "-shm", "-journal"].iter().find_map(|tail| path.strip_suffix(tail))
 }
 
 /// Sorts an entry of the state set into its class, by its relative path.
@@ -217,7 +224,7 @@ fn is_companion(path: &str) -> bool {
 pub fn class(path: &str) -> Class {
     let top = path.split('/').next().unwrap_or(path);
     match top {
-        CodexHome::AUTH | "account-sessions" => Class::Login,
+        CodexHome::AUTH | CodexHome::LOGIN_SESSIONS => Class::Login,
         "sessions"
         | "archived_sessions"
         | "session_index.jsonl"
@@ -298,6 +305,17 @@ mod tests {
         check("state_5.sqlite",                   false, 9,   None);
         check("sessions",                         true,  0,   None);
         check("never-seen-before/x",              false, 1,   None);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_companion_is_named_after_its_database() {
+        for (path, expected) in [
+            ("state_5.sqlite-wal", Some("state_5.sqlite")), ("a/b-shm", Some("a/b")),
+            ("x-journal", Some("x")), ("state_5.sqlite", None), ("wal", None),
+        ] {
+            assert_eq!(named_after(path), expected, "{path}");
+        }
     }
 
     #[track_caller]

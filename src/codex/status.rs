@@ -21,7 +21,7 @@ use crate::time::{Stamp, Zone};
 use crate::window::Window;
 
 /// The largest text that is read, in bytes.
-pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most lines that one wrapped value or sentence may take.
 const MAX_WRAPPED: usize = 8;

@@ -261,6 +261,35 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
 }
 
+/// Gives a file a second name that must be free: a hard link, or a copy where the file system
+/// has none. Whatever later takes the place of the first name does not touch it.
+///
+/// # Errors
+///
+/// Of the kind `AlreadyExists` if something has the name `to`; when `from` cannot be read.
+pub fn keep_as(from: &Path, to: &Path) -> Result<()> {
+    match std::fs::hard_link(from, to) {
+        Ok(()) => sync_dir(parent(to)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(DiskError::new("keep as", to, error))
+        }
+        // Every system has its own way to say that it has no links here; a copy will do.
+        Err(_) => copy_new(from, to),
+    }
+}
+
+/// Gives a file the name `to`, whatever has it, and syncs both folders. Two names of one file
+/// both stay.
+///
+/// # Errors
+///
+/// Nothing has moved, unless only syncing failed.
+pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).at("rename to", to)?;
+    sync_dir(parent(to))?;
+    if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
+}
+
 /// Gives the regular file at `path` another time of change; a link is not followed.
 ///
 /// # Errors
@@ -378,6 +407,13 @@ fn is_reserved(name: &str) -> bool {
     bits.is_some_and(|bits| {
         bits.len() == 16 && bits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     })
+}
+
+fn copy_new(from: &Path, to: &Path) -> Result<()> {
+    let mut source = read::open_regular(from)?;
+    let mut copy = NewFile::create_in(parent(to))?;
+    io::copy(&mut source, &mut copy).at("copy", from)?;
+    copy.commit(to, Overwrite::Never)
 }
 
 fn write_with(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<()> {

@@ -169,12 +169,22 @@ pub struct ArchiveFacts {
     pub name: String,
     /// Its length.
     pub bytes: u64,
-    /// SHA-256 of the uncompressed table of contents: `sha256:HEX`.
+    /// SHA-256 of the uncompressed table of contents: `sha256:` and 64 hex digits.
+    #[serde(deserialize_with = "digest")]
     pub toc_digest: String,
     /// How many regular files it holds.
     pub files: u64,
     /// Their total length, uncompressed.
     pub content_bytes: u64,
+}
+
+fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    match text.strip_prefix("sha256:") {
+        Some(hex) if hex.len() == 64 && hex.chars().all(is_hex) => Ok(text),
+        _ => Err(de::Error::custom("a digest is sha256: and 64 hex digits")),
+    }
 }
 
 /// Why a sidecar cannot be used. No variant repeats what the file says.
@@ -407,7 +417,7 @@ mod tests {
             assert!(good.contains(from));
             good.replacen(from, to, 1)
         };
-        check(&good[..good.len() / 2],                                  "is not JSON at line");
+        check(good.get(..good.len() / 2).unwrap(),                                  "is not JSON at line");
         check("",                                                       "is not JSON at line 1, column 0");
         check("[]",                                                     "is not the sidecar");
         check("{}",                                                     "is not the sidecar");
@@ -416,6 +426,7 @@ mod tests {
         check(&change("\"email\": null", "\"email\": \"../secret\""),    "does not fit");
         check(&change("\"full\"", "\"secret\""),                        "does not fit");
         check(&change("\"schema_version\": 1", "\"schema_version\": -1"), "does not fit");
+        check(&change("\"label\"", "\"archive\": {\"name\": \"x\", \"bytes\": 1, \"toc_digest\": \"sha256:secret\", \"files\": 1, \"content_bytes\": 1}, \"label\""), "does not fit");
         check(&format!("{good} x"),                                     "is not JSON");
         check(&format!("{{\"schema\":\"{SCHEMA}\",\"schema_version\":7}}"), "comes from a newer codex-manager (format 7)");
         check(&"[".repeat(100_000),                                     "is not JSON");

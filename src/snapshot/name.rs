@@ -130,7 +130,7 @@ impl FromStr for SnapshotName {
         };
         let name = Self { began, who, number };
         // One text, one name: `~02` or a date such as 2026-4-1 would be a second spelling.
-        if name.to_string() == text.to_owned() { Ok(name) } else { Err(odd()) }
+        if name.to_string() == text { Ok(name) } else { Err(odd()) }
     }
 }
 

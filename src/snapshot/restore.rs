@@ -25,7 +25,7 @@ use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{self, Live, LoginError, Shelf};
 use crate::snapshot::metadata::Kind;
-use crate::snapshot::store::{Origin, Store, Stored};
+use crate::snapshot::store::{self, Origin, Store, Stored};
 use crate::snapshot::switch;
 use databases::Incoming;
 pub use error::RestoreError;
@@ -167,6 +167,9 @@ pub fn plan(
         Err(error) => return Err(error.into()),
     };
     check_owner(stored, archived.as_ref())?;
+    if store::contradicts(stored) {
+        return Err(RestoreError::OtherArchive { title });
+    }
     let mut warnings = Vec::new();
     let case = Case { stored, archived, live, shelf, in_place };
     let choice = case.choose(policy, &mut warnings)?;
@@ -275,7 +278,11 @@ fn check_owner(stored: &Stored, archived: Option<&AuthFile>) -> Result<(), Resto
 /// What of the live home moves over: what is tied to its place, and what the snapshot left out
 /// at the user's wish. What Codex rebuilds does not.
 fn carried(root: &Path, stored: &Stored) -> Vec<String> {
-    let excluded = stored.metadata.excluded.iter().map(|path| path.trim_end_matches('/'));
+    // Of a link to a folder, only what it leads to is missing in the snapshot.
+    let is_link =
+        |path: &&String| path.ends_with('/') && root.join(path.trim_end_matches('/')).is_symlink();
+    let excluded = stored.metadata.excluded.iter().filter(|path| !is_link(path));
+    let excluded = excluded.map(|path| path.trim_end_matches('/'));
     let mut carried: Vec<String> = ["worktrees"]
         .into_iter()
         .chain(excluded)

@@ -1,23 +1,49 @@
 //! Where in the manager home does everything lie, and which snapshots are there?
 
+mod scan;
+mod told;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::account::{Account, AccountKey};
 use crate::codex::home;
-use crate::disk::archive::{Archive, EntryName, Layout, Limits};
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
 use crate::quota::{Entry, Ledger, ledger};
 use crate::snapshot::legacy;
-use crate::snapshot::metadata::{Kind, MAX_BYTES, MEMBER, Metadata};
+use crate::snapshot::metadata::Metadata;
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
 use crate::snapshot::restore;
 use crate::time::Zone;
+use told::read_sidecar;
+
+pub use told::{contradicts, inside, stored_at};
 
 /// Largest ledger, inventory or configuration that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;
+
+/// What is in every manager home that was ever written to, this program's or the older tool's,
+/// and hardly anywhere else. `backups/` counts too, if snapshots are in it.
+const MARKS: [&str; 6] =
+    ["ledger.jsonl", "operations.jsonl", "journal.json", "inventory.json", "cooldown.json", "lock"];
+
+/// What may be in a manager home and is in other folders too. Where nothing else is, the folder
+/// is taken for one: somebody has written the configuration by hand, or a file manager was here.
+const COMMON: [&str; 11] = [
+    "config.toml",
+    "config.json",
+    "backups",
+    "profiles",
+    "trash",
+    "undo",
+    "tmp",
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    "lost+found",
+];
 
 /// The manager home.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -200,6 +226,7 @@ impl Store {
     ///
     /// When another process holds the lock for the whole of `timeout`, or the disk refuses.
     pub fn open(&self, timeout: Duration, doing: &str) -> Result<Opened, StoreError> {
+        self.refuse_foreign()?;
         replace::private_dir(&self.root)?;
         let narrowed = replace::narrow(&self.root)?;
         let lock = Lock::acquire(&self.lock_file(), Mode::Exclusive, timeout, doing)?;
@@ -214,8 +241,52 @@ impl Store {
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
+        self.retire_lone_sidecars()?;
         let torn = replace::truncate_torn_tail(&self.ledger())?.is_some();
         Ok(Opened { lock, narrowed, torn, finished })
+    }
+
+    /// Refuses a folder that is somebody else's: there is something in it, and nothing of it
+    /// is a manager home's. Nothing is changed. A folder that is not there yet is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotOurs`], or when the folder cannot be listed.
+    pub fn refuse_foreign(&self) -> Result<(), StoreError> {
+        let Some(names) = read::absent_is_none(list(&self.root))? else { return Ok(()) };
+        let is_ours = |name: &String| match name.as_str() {
+            "backups" => holds_snapshots(&self.backups()),
+            name => MARKS.contains(&name),
+        };
+        let may_be_ours = |name: &String| {
+            COMMON.contains(&name.as_str()) || name.starts_with(replace::TEMP_PREFIX)
+        };
+        if names.iter().any(is_ours) || names.iter().all(may_be_ours) {
+            return Ok(());
+        }
+        Err(StoreError::NotOurs { path: self.root.clone() })
+    }
+
+    /// Moves to `trash/` the sidecars of ours that stand there without an archive: a backup that
+    /// was stopped between its last two steps leaves one. It holds nothing that is not in the
+    /// archive too, wherever that is, and nothing is deleted.
+    fn retire_lone_sidecars(&self) -> Result<(), DiskError> {
+        for file in list(&self.backups())? {
+            let Some(Ok(name)) = file.strip_suffix(SIDECAR).map(str::parse::<SnapshotName>) else {
+                continue;
+            };
+            let sidecar = self.sidecar(&name);
+            if self.archive(&name).symlink_metadata().is_ok() || read_sidecar(&sidecar).is_err() {
+                continue;
+            }
+            let is_taken = |file: String| self.trash().join(file).symlink_metadata().is_ok();
+            let mut resting = name;
+            while is_taken(resting.archive()) || is_taken(resting.sidecar()) {
+                resting = resting.next();
+            }
+            replace::rename_new(&sidecar, &self.trash().join(resting.sidecar()))?;
+        }
+        Ok(())
     }
 
     /// Reads what is in `backups/`, and in the older tool's folders there.
@@ -224,7 +295,7 @@ impl Store {
     ///
     /// When the folder itself cannot be listed. A folder that does not exist holds nothing.
     pub fn scan(&self, zone: &Zone) -> Result<Scan, StoreError> {
-        scan(&self.backups(), zone)
+        scan::scan(&self.backups(), zone)
     }
 
     /// The ledger, as far as it can be read.
@@ -254,42 +325,29 @@ impl Store {
     #[must_use]
     pub fn free_name(&self, wanted: SnapshotName) -> SnapshotName {
         let mut name = wanted;
-        // `symlink_metadata`, for a dangling link occupies a name too.
-        while self.archive(&name).symlink_metadata().is_ok()
-            || self.sidecar(&name).symlink_metadata().is_ok()
-        {
+        while self.has(&name) {
             name = name.next();
         }
         name
     }
-}
 
-/// An archive outside the store, with its sidecar beside it or the copy inside it.
-///
-/// # Errors
-///
-/// What is wrong with it, in words.
-pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
-    let title = archive.file_name().unwrap_or_default().to_string_lossy();
-    let title = title.strip_suffix(ARCHIVE).unwrap_or(&title).to_owned();
-    let sidecar = archive.with_file_name(format!("{title}{SIDECAR}"));
-    let found = |sidecar, metadata, origin| Stored {
-        title: title.clone(),
-        archive: archive.to_owned(),
-        sidecar,
-        metadata,
-        origin,
-    };
-    if let Ok(metadata) = read_sidecar(&sidecar) {
-        return Ok(found(Some(sidecar), metadata, Origin::Ours));
+    /// Whether anything in `backups/` has this name.
+    #[must_use]
+    pub fn has(&self, name: &SnapshotName) -> bool {
+        // A dangling link occupies a name too.
+        [self.archive(name), self.sidecar(name)].iter().any(|path| path.symlink_metadata().is_ok())
     }
-    let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
-    if opened.layout() == Layout::Seekable {
-        return inside(archive).map(|metadata| found(None, metadata, Origin::Ours));
+
+    /// What the snapshot of this name says about itself, in its sidecar or else inside it;
+    /// `None` if there is no such archive or nothing about it can be read.
+    #[must_use]
+    pub fn told(&self, name: &SnapshotName) -> Option<Metadata> {
+        let archive = self.archive(name);
+        if !archive.symlink_metadata().is_ok_and(|facts| facts.is_file()) {
+            return None;
+        }
+        read_sidecar(&self.sidecar(name)).or_else(|_| inside(&archive)).ok()
     }
-    let told = read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok());
-    let metadata = told.and_then(|bytes| legacy::metadata(&bytes, zone).ok());
-    Ok(found(None, metadata.unwrap_or_else(|| Metadata::empty(Kind::Full)), Origin::Python))
 }
 
 /// A manager home that is open for changes.
@@ -314,6 +372,12 @@ pub enum StoreError {
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The folder is somebody else's.
+    #[error("{} is not empty and no manager home", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A ledger entry has no JSON form.
     #[error("a ledger entry cannot be written as JSON")]
     Unwritable,
@@ -326,6 +390,9 @@ impl StoreError {
         match self {
             Self::Lock(error) => error.hint(),
             Self::Disk(error) => error.hint(),
+            Self::NotOurs { .. } => {
+                Some("name an empty folder, or one that is not there yet, with --home".to_owned())
+            }
             Self::Unwritable => None,
         }
     }
@@ -348,173 +415,97 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     Ok(())
 }
 
-/// Reads one folder of snapshots.
-fn scan(backups: &Path, zone: &Zone) -> Result<Scan, StoreError> {
-    let mut scan = Scan::default();
-    let Some(names) = read::absent_is_none(list(backups))? else { return Ok(scan) };
-    let older = legacy::find(backups)?;
-    let theirs: BTreeSet<&Path> = older
-        .archives
-        .iter()
-        .map(|found| found.archive.as_path())
-        .chain(older.metadata_only.iter().map(PathBuf::as_path))
-        .collect();
-    for name in &names {
-        let path = backups.join(name);
-        if theirs.contains(path.as_path()) {
-            continue;
-        }
-        if let Some(Ok(title)) = name.strip_suffix(ARCHIVE).map(str::parse) {
-            take(backups, &title, &names, &mut scan);
-        } else if let Some(base) = name.strip_suffix(SIDECAR)
-            && !names.contains(&format!("{base}{ARCHIVE}"))
-        {
-            lone_sidecar(path, &mut scan);
-        }
-    }
-    for (path, what) in older.unreadable {
-        scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
-    }
-    for found in older.archives {
-        take_older(found, zone, &mut scan);
-    }
-    scan.snapshots
-        .sort_by(|a, b| (b.metadata.created_at, &b.title).cmp(&(a.metadata.created_at, &a.title)));
-    Ok(scan)
-}
-
-/// One archive of ours: with its sidecar, or with the copy inside it.
-fn take(backups: &Path, name: &SnapshotName, names: &BTreeSet<String>, scan: &mut Scan) {
-    let archive = backups.join(name.archive());
-    let sidecar = backups.join(name.sidecar());
-    let told = if names.contains(&name.sidecar()) {
-        read_sidecar(&sidecar)
-    } else {
-        Err("has no sidecar; the copy inside it is used".to_owned())
+/// Whether a folder named `backups` is one of ours or of the older tool's.
+fn holds_snapshots(backups: &Path) -> bool {
+    let is_snapshot = |name: &String| {
+        [ARCHIVE, SIDECAR]
+            .iter()
+            .any(|end| name.strip_suffix(end).is_some_and(|base| base.ends_with("-codex")))
     };
-    let found = |sidecar, metadata| Stored {
-        title: name.to_string(),
-        archive: archive.clone(),
-        sidecar,
-        metadata,
-        origin: Origin::Ours,
-    };
-    match told {
-        Ok(metadata) => match disagreement(&archive, name, &metadata) {
-            None => scan.snapshots.push(found(Some(sidecar), metadata)),
-            Some(what) => {
-                scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive });
-            }
-        },
-        Err(what) => {
-            let (path, kind) = if names.contains(&name.sidecar()) {
-                (sidecar, OddKind::BadSidecar)
-            } else {
-                (archive.clone(), OddKind::NoSidecar)
-            };
-            match inside(&archive) {
-                Ok(metadata) => {
-                    scan.snapshots.push(found(None, metadata));
-                    scan.problems.push(Odd { path, what, kind });
-                }
-                Err(inner) if kind == OddKind::NoSidecar => {
-                    let what = format!("has no sidecar, and {inner}");
-                    scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
-                }
-                Err(_) => scan.problems.push(Odd { path, what, kind }),
-            }
-        }
-    }
-}
-
-/// One archive of the older tool: what its sidecar says, else the member of that name, else
-/// what its place says.
-fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
-    let told = match &found.sidecar {
-        Some(sidecar) => read::bounded(sidecar, MAX_BYTES).map_err(|error| error.to_string()),
-        None => inside_older(&found.archive),
-    };
-    let metadata = told.and_then(|bytes| {
-        legacy::metadata(&bytes, zone).map_err(|error| format!("its metadata {error}"))
-    });
-    let mut metadata = match metadata {
-        Ok(metadata) => metadata,
-        Err(what) => {
-            let path = found.sidecar.clone().unwrap_or_else(|| found.archive.clone());
-            scan.problems.push(Odd { path, what, kind: OddKind::BadSidecar });
-            if !found.archive.is_file()
-                || Archive::open(&found.archive, &Limits::default()).is_err()
-            {
-                return;
-            }
-            Metadata::empty(found.kind.unwrap_or(Kind::Full))
-        }
-    };
-    metadata.kind = found.kind.unwrap_or(metadata.kind);
-    metadata.email = metadata.email.or(found.email);
-    scan.snapshots.push(Stored {
-        title: found.title,
-        archive: found.archive,
-        sidecar: found.sidecar,
-        metadata,
-        origin: Origin::Python,
-    });
-}
-
-/// The metadata member of an archive of the older tool.
-fn inside_older(archive: &Path) -> Result<Vec<u8>, String> {
-    let words = |error: crate::disk::archive::ArchiveError| error.to_string();
-    let opened = Archive::open(archive, &Limits::default()).map_err(words)?;
-    let entries = opened.entries().map_err(words)?;
-    let member = entries.iter().rev().find(|entry| legacy::is_metadata_member(entry.name.as_str()));
-    let member = member.ok_or_else(|| "it holds no metadata".to_owned())?;
-    let bytes = opened.read(&member.name, MAX_BYTES).map_err(words)?;
-    bytes.ok_or_else(|| "it holds no metadata".to_owned())
-}
-
-fn read_sidecar(path: &Path) -> Result<Metadata, String> {
-    let bytes = read::bounded(path, MAX_BYTES).map_err(|error| error.to_string())?;
-    Metadata::parse(&bytes).map_err(|error| error.to_string())
-}
-
-/// Reads the copy of the metadata inside one of our archives.
-///
-/// # Errors
-///
-/// What is wrong with it, in words.
-pub fn inside(archive: &Path) -> Result<Metadata, String> {
-    let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
-    let member: EntryName =
-        MEMBER.parse().map_err(|_| "its metadata has no usable name".to_owned())?;
-    let bytes = opened.read(&member, MAX_BYTES).map_err(|error| error.to_string())?;
-    let bytes = bytes.ok_or_else(|| "it holds no metadata".to_owned())?;
-    Metadata::parse(&bytes).map_err(|error| format!("its metadata {error}"))
-}
-
-/// What contradicts the sidecar without opening the archive: its name and its length.
-fn disagreement(archive: &Path, name: &SnapshotName, metadata: &Metadata) -> Option<String> {
-    let facts = metadata.archive.as_ref()?;
-    if facts.name != name.archive() {
-        return Some("its sidecar describes an archive of another name".to_owned());
-    }
-    let found = archive.symlink_metadata().ok()?;
-    if !found.is_file() {
-        return Some("is not a regular file".to_owned());
-    }
-    (found.len() != facts.bytes)
-        .then(|| format!("has {} bytes, its sidecar says {}", found.len(), facts.bytes))
-}
-
-fn lone_sidecar(path: PathBuf, scan: &mut Scan) {
-    let what = match read_sidecar(&path) {
-        Ok(_) => "its archive is gone".to_owned(),
-        Err(what) => format!("its archive is gone, and it {what}"),
-    };
-    scan.problems.push(Odd { path, what, kind: OddKind::NoArchive });
+    list(backups).is_ok_and(|names| names.iter().any(is_snapshot))
+        || legacy::find(backups).is_ok_and(|older| !older.archives.is_empty())
 }
 
 /// The UTF-8 names in a folder; others are not ours.
 fn list(folder: &Path) -> Result<BTreeSet<String>, DiskError> {
     let names = read::names(folder)?;
     Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::snapshot::metadata::Kind;
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_folder_is_a_manager_home_by_what_is_in_it() {
+        check(&[],                                                       true);
+        check(&["config.toml"],                                          true);
+        check(&["config.toml", "tmp/", ".DS_Store"],                     true);
+        check(&["backups/"],                                             true);
+        check(&["ledger.jsonl", "letter.txt"],                           true);
+        check(&["cooldown.json", "letter.txt"],                          true);
+        check(&["inventory.json", "letter.txt"],                         true);
+        check(&["letter.txt"],                                           false);
+        check(&["config.toml", "auth.json"],                             false); // another Codex home
+        check(&["config.json", "src/"],                                  false);
+        check(&["backups/", "letter.txt"],                               false);
+        check(&["backups/photos.tar.gz", "letter.txt"],                  false);
+        check(&["backups/2026-04-14-155500-ada@example.com-codex.tar.gz", "letter.txt"], true);
+        check(&["backups/auth/ada@example.com/latest.tar.gz", "letter.txt"], true);
+    }
+
+    #[track_caller]
+    fn check(entries: &[&str], expected: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in entries {
+            let path = folder.path().join(entry);
+            if entry.ends_with('/') {
+                fs::create_dir_all(path).unwrap();
+            } else {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "").unwrap();
+            }
+        }
+        let before = read::names(folder.path()).unwrap().len();
+        let opened = Store::at(folder.path().to_owned()).open(Duration::ZERO, "test");
+        assert_eq!(opened.is_ok(), expected, "{entries:?}");
+        if let Err(error) = opened {
+            assert!(matches!(error, StoreError::NotOurs { .. }), "{error}");
+            assert_eq!(read::names(folder.path()).unwrap().len(), before);
+        }
+    }
+
+    #[test]
+    fn a_lone_sidecar_goes_to_the_trash_and_what_is_not_ours_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path().join("manager"));
+        drop(store.open(Duration::ZERO, "test").unwrap());
+        let name = "2026-04-14-155500-ada@example.com-codex";
+        let text = Metadata::empty(Kind::Full).to_bytes();
+        let at = |name: &str| store.backups().join(format!("{name}{SIDECAR}"));
+        fs::write(at(name), &text).unwrap();
+        fs::write(at("notes"), &text).unwrap();
+        // The older tool kept records without archives, and a damaged file may be anything.
+        let older = "2026-04-15-155500-ada@example.com-codex";
+        fs::write(at(older), "{\"product\":\"codex\",\"archive_name\":\"x\"}").unwrap();
+        let torn = "2026-04-16-155500-ada@example.com-codex";
+        fs::write(at(torn), &text[..text.len() / 2]).unwrap();
+        // One with its archive is no lone one.
+        let whole = "2026-04-17-155500-ada@example.com-codex";
+        fs::write(at(whole), &text).unwrap();
+        fs::write(store.backups().join(format!("{whole}{ARCHIVE}")), "").unwrap();
+
+        for round in ["", "~2"] {
+            fs::write(at(name), &text).unwrap();
+            drop(store.open(Duration::ZERO, "test").unwrap());
+            assert!(!at(name).exists(), "{round}");
+            let resting = format!("{}{SIDECAR}", name.replace("-codex", &format!("{round}-codex")));
+            assert_eq!(fs::read(store.trash().join(resting)).unwrap(), text, "{round}");
+        }
+        assert!([older, torn, whole, "notes"].iter().all(|name| at(name).exists()));
+    }
 }

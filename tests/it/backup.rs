@@ -1,12 +1,13 @@
 //! `backup`: is everything stored, and is the home left as it was?
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
 use insta::assert_snapshot;
 
-use crate::home::TestHome;
+use crate::home::{Node, TestHome, ids, login};
 
 #[test]
 fn a_snapshot_is_an_archive_and_a_sidecar_named_after_the_week() {
@@ -60,8 +61,6 @@ fn a_dry_run_says_what_would_be_stored_and_writes_nothing() {
 
     left out:
       auth.lock  valid only here and now
-      state_5.sqlite-shm  part of its database
-      state_5.sqlite-wal  part of its database
       tmp/  valid only here and now
       worktrees/  tied to its place
     ");
@@ -286,9 +285,13 @@ fn the_sidecar_tells_all_that_is_known() {
         home.read(".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json");
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), sidecar);
     // These depend on this folder's random name, on the salt, or on the machine.
-    for pointer in
-        ["/archive/bytes", "/archive/toc_digest", "/login/fingerprint", "/manager_version"]
-    {
+    for pointer in [
+        "/archive/bytes",
+        "/archive/content_bytes",
+        "/archive/toc_digest",
+        "/login/fingerprint",
+        "/manager_version",
+    ] {
         if let Some(value) = sidecar.pointer_mut(pointer) {
             assert!(!value.is_null(), "{pointer}");
             *value = "…".into();
@@ -354,15 +357,288 @@ fn the_sidecar_tells_all_that_is_known() {
         "bytes": "…",
         "toc_digest": "…",
         "files": 5,
-        "content_bytes": 15774
+        "content_bytes": "…"
       },
       "label": "weekly",
       "note": "a remark",
       "tags": [],
       "pinned": false,
-      "host": null,
+      "host": "desk",
       "created_at": "2026-11-21T11:00:00+01:00",
       "manager_version": "…"
     }
     "#);
+}
+
+const NAME: &str = "2026-11-19-100200-ada@example.com-codex";
+
+/// What a snapshot's sidecar says.
+fn sidecar(home: &TestHome, name: &str) -> serde_json::Value {
+    let text = home.read(&format!(".codex-manager/backups/{name}.metadata.json"));
+    serde_json::from_slice(&text).unwrap()
+}
+
+#[test]
+fn force_replaces_its_own_kind_alone() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let full = home.tree(".codex-manager/backups");
+    for (line, number) in
+        [("--auth-only", "~2"), ("--no-login", "~3"), ("--auth-only", "~2"), ("--no-login", "~3")]
+    {
+        let stored = home.json(&format!("backup --force {line}"));
+        let name = stored["data"]["snapshot"].as_str().unwrap().to_owned();
+        assert_eq!(name, NAME.replace("-codex", &format!("{number}-codex")), "{line}");
+    }
+    let now = home.tree(".codex-manager/backups");
+    for (path, node) in full.iter().filter(|(path, _)| !path.is_empty()) {
+        assert_eq!(now.get(path), Some(node), "{path}");
+    }
+    assert_eq!(home.files().matches("trash/").count(), 4, "{}", home.files());
+    assert_eq!(home.play("verify --all").exit, 0);
+}
+
+#[test]
+fn force_leaves_another_accounts_snapshot_of_that_name_alone() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let (user, workspace) = ("user-ada-example-com", "acct-of-the-team");
+    let at = "2026-11-21T10:00:00Z";
+    let home = home.signed_in_as("ada@example.com", user, workspace, "rt_team", at);
+    let home =
+        home.typed("Account: ada@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n");
+    let stored = home.json("backup --force --status-file -");
+    assert_eq!(stored["data"]["snapshot"], NAME.replace("-codex", "~2-codex"));
+    assert!(!home.files().contains("trash/2026"), "{}", home.files());
+}
+
+#[test]
+fn a_force_that_fails_leaves_the_old_snapshot_whole() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let before = home.tree(".codex-manager/backups");
+    // Nothing can be kept where a file stands in the place of the folder.
+    fs::remove_dir(home.manager("trash")).unwrap();
+    fs::write(home.manager("trash"), "").unwrap();
+    assert_eq!(home.play("backup --force").exit, 1);
+    let after = home.tree(".codex-manager/backups");
+    let names = |tree: &BTreeMap<String, Node>| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&after), names(&before));
+    let same = |path: &str| after[path] == before[path];
+    assert!(same(&format!("{NAME}.tar.gz")) && same(&format!("{NAME}.metadata.json")));
+}
+
+#[test]
+#[cfg(unix)]
+fn the_login_that_a_status_command_refreshed_is_the_one_that_is_stored() {
+    let home = TestHome::of_ada();
+    let (user, workspace) = ids("ada@example.com");
+    let newer = login("ada@example.com", &user, &workspace, "rt_2", "2026-11-21T09:59:59Z");
+    let panel = "Account: ada@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n";
+    let home = home.file("newer.json", &newer).file("panel.txt", panel);
+    let path = |name: &str| home.path(name).display().to_string();
+    let line = format!(
+        "backup --status-command 'cp {} {}; cat {}'",
+        path("newer.json"),
+        path(".codex/auth.json"),
+        path("panel.txt")
+    );
+    let stored = home.json(&line);
+    assert_eq!(stored["data"]["metadata"]["login"]["last_refresh"], "2026-11-21T09:59:59Z");
+    assert_eq!(home.play("restore --to copy").exit, 0);
+    assert_eq!(home.read("copy/auth.json"), newer.as_bytes());
+    assert_eq!(home.play("verify").exit, 0);
+}
+
+#[test]
+fn only_what_belongs_to_a_database_is_left_to_its_copy() {
+    let home = TestHome::of_ada()
+        .database("notes")
+        .database("empty.sqlite")
+        .file(".codex/diary-wal", "my own words")
+        .file(".codex/list.sqlite-wal", "of no database")
+        .file(".codex/list.sqlite", "text");
+    let stored = home.json("backup");
+    let held = members(&home, stored["data"]["snapshot"].as_str().unwrap());
+    let tops: Vec<&str> = held.lines().map(str::trim).filter(|name| !name.contains('/')).collect();
+    assert_eq!(
+        tops,
+        [
+            "auth.json",
+            "config.toml",
+            "diary-wal",
+            "empty.sqlite",
+            "list.sqlite",
+            "list.sqlite-wal",
+            "notes",
+            "state_5.sqlite",
+            "stargz.index.json"
+        ]
+    );
+    assert_eq!(home.play("restore --to copy").exit, 0);
+    // The row was in the log alone.
+    assert_eq!(home.threads("copy/notes").lines().count(), 1);
+}
+
+#[test]
+fn a_database_outside_is_excluded_like_one_inside() {
+    let home = TestHome::of_ada().database("../db/state_5.sqlite").database("../db/logs_2.sqlite");
+    let home = home.file(".codex/config.toml", "sqlite_home = \"../db\"\n");
+    let stored = home.json("backup --exclude 'logs_*'");
+    let data = &stored["data"];
+    assert_eq!(
+        data["metadata"]["excluded"],
+        serde_json::json!([".codex-manager/sqlite_home/logs_2.sqlite"])
+    );
+    let held = members(&home, data["snapshot"].as_str().unwrap());
+    assert!(held.contains("sqlite_home/state_5.sqlite\n") && !held.contains("logs_2"), "{held}");
+    // One of that name lies in the home, too: both are kept, and Codex's one is told.
+    assert!(stored["warnings"][0].as_str().unwrap().contains("Codex uses the latter"), "{stored}");
+    let seen = home.play("restore --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    let seen = home.play("restore --to copy");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(home.play("verify").exit, 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_login_alone_does_not_care_about_the_rest_of_the_home() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let home = TestHome::of_ada()
+        .file(".codex/a\\b", "x")
+        .file(".codex/end. ", "x")
+        .file(".codex/account-sessions/one.json", "{}");
+    fs::create_dir(home.codex("").join(std::ffi::OsStr::from_bytes(b"caf\xe9"))).unwrap();
+    let stored = home.json("backup --auth-only");
+    assert_eq!(stored["error"], serde_json::Value::Null);
+    assert_eq!(stored["data"]["metadata"]["excluded"], serde_json::json!([]));
+    let captured = serde_json::json!(["account-sessions/", "auth.json"]);
+    assert_eq!(stored["data"]["metadata"]["captured_files"], captured);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn skip_unreadable_gets_past_every_name_and_target_and_says_so() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let home = TestHome::of_ada()
+        .file(".codex/Sessions/imposter", "x")
+        .file(".codex/skills/a/SKILL.md", "x")
+        .file(".codex/skills/A/SKILL.md", "x")
+        .file(".codex/end. /inside", "x")
+        .link(".codex/odd", "red\u{1b}[31m")
+        .file(".codex/stargz.index.json", "{}");
+    let folder = home.codex("").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("inside"), "x").unwrap();
+    let seen = home.play("backup");
+    assert_eq!(seen.exit, 1, "{}", seen.screen);
+    assert!(seen.screen.contains("6 files cannot be stored: "), "{}", seen.screen);
+    assert!(!home.files().contains("tar.gz"), "{}", home.files());
+
+    let stored = home.json("backup --skip-unreadable");
+    assert_eq!(stored["error"], serde_json::Value::Null);
+    assert_eq!(
+        stored["data"]["metadata"]["excluded"],
+        serde_json::json!([
+            "Sessions/",
+            "caf\u{fffd}/",
+            "end. /",
+            "odd",
+            "skills/a/",
+            "stargz.index.json"
+        ])
+    );
+    assert_eq!(stored["data"]["missed"].as_array().unwrap().len(), 6, "{stored}");
+    assert_eq!(stored["warnings"].as_array().unwrap().len(), 6, "{stored}");
+    let held = members(&home, stored["data"]["snapshot"].as_str().unwrap());
+    assert!(held.contains("sessions/2026") && held.contains("skills/A/SKILL.md"), "{held}");
+    assert_eq!(home.play("backup --skip-unreadable").exit, 1);
+    assert_eq!(home.play("verify --all").exit, 0);
+    assert_eq!(home.play("restore --to copy").exit, 0);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_folder_that_is_a_link_is_told() {
+    let home = TestHome::of_ada().file("ses/2026/x.jsonl", "{}\n").link(".codex/prompts", "../ses");
+    let stored = home.json("backup");
+    let warning = stored["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("prompts is a link to ../ses"), "{warning}");
+    assert_eq!(stored["data"]["metadata"]["excluded"], serde_json::json!(["prompts/"]));
+    let preview = home.play("backup --dry-run").screen;
+    assert!(preview.contains("prompts is a link to ../ses"), "{preview}");
+}
+
+#[test]
+fn what_belongs_to_the_login_stays_when_the_rest_is_restored() {
+    let home = TestHome::of_ada().file(".codex/account-sessions/one.json", "{}");
+    let stored = home.json("backup --no-login");
+    assert_eq!(stored["data"]["metadata"]["excluded"], serde_json::json!(["account-sessions/"]));
+    let seen = home.play("restore --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(home.read(".codex/account-sessions/one.json"), b"{}");
+}
+
+#[test]
+fn an_api_key_has_no_week_to_estimate() {
+    let key = "{\"auth_mode\":\"apikey\",\"OPENAI_API_KEY\":\"sk-made-up-secret\"}";
+    let home = TestHome::at("2026-11-21T10:00:00Z").file(".codex/auth.json", key);
+    let stored = home.json("backup --without-status-check");
+    assert_eq!(stored["data"]["metadata"]["quota"], serde_json::Value::Null);
+    assert_eq!(stored["data"]["metadata"]["account"]["auth_mode"], "apikey");
+    assert!(stored["warnings"][0].as_str().unwrap().contains("no weekly quota"), "{stored}");
+    assert!(home.run("cooldown").contains("ready"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_folder_that_is_somebody_elses_is_not_taken_for_a_manager_home() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = TestHome::of_ada()
+        .file("Documents/letter.txt", "dear")
+        .file("backups/holiday.tar.gz", "x")
+        .file("tmp/x", "x");
+    fs::set_permissions(home.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let before = home.tree("");
+    for line in ["backup", "backup --dry-run", "cooldown set ada --until +1d"] {
+        // The Codex home must not lie inside for the question to be about the folder alone.
+        let seen = home.play(&format!("{line} --home ."));
+        assert_eq!(seen.exit, 4, "{line}\n{}", seen.screen);
+    }
+    let seen = home.play("backup --home . --codex-home .codex");
+    assert!(seen.screen.contains("~ is not empty and no manager home"), "{}", seen.screen);
+    assert!(seen.screen.contains("hint: "), "{}", seen.screen);
+    home.assert_same("", &before);
+    // One that holds nothing but a configuration is one.
+    let home = home.file("mine/config.toml", "lean = true\n");
+    assert_eq!(home.play("backup --home mine").exit, 0);
+    assert_eq!(home.play("backup --home mine").exit, 0);
+}
+
+#[test]
+fn what_an_interrupted_backup_left_is_tidied_and_is_no_damage() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    fs::remove_file(home.manager(&format!("backups/{NAME}.tar.gz"))).unwrap();
+    assert_eq!(home.play("verify --all").exit, 0);
+    let text = home.read(&format!(".codex-manager/backups/{NAME}.metadata.json"));
+    let stored = home.json("backup --auth-only");
+    assert_eq!(stored["data"]["snapshot"], NAME, "the name is free again");
+    assert_eq!(sidecar(&home, NAME)["kind"], "auth");
+    assert_eq!(home.read(&format!(".codex-manager/trash/{NAME}.metadata.json")), text);
+}
+
+#[test]
+fn a_pair_that_was_renamed_together_is_still_one() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let other = "2026-11-19-100200-ada@example.com~7-codex";
+    for end in ["tar.gz", "metadata.json"] {
+        let at = |name: &str| home.manager(&format!("backups/{name}.{end}"));
+        fs::rename(at(NAME), at(other)).unwrap();
+    }
+    assert_eq!(home.play("verify --all").exit, 0);
+    assert_eq!(home.play(&format!("restore {other} --to copy")).exit, 0);
+    assert_eq!(home.read("copy/auth.json"), home.read(".codex/auth.json"));
 }

@@ -34,7 +34,7 @@ fn a_file_standard_input_and_a_command_are_read_alike() {
     $ codex-manager status --no-save --status-file panel.txt
     account  ada@example.com
     week     61% left, resets Thu 26 Nov 10:02 (in 4d 23h)
-    plan     –
+    plan     plus
     source   status-text, 0s old
     ");
     let told = |text: &str| text.split_once('\n').unwrap().1.to_owned();
@@ -115,6 +115,7 @@ fn a_command_that_fails_or_says_nothing_is_an_error() {
     assert_snapshot!(home.run("status --status-file nowhere.txt"), @"
     $ codex-manager status --status-file nowhere.txt
     error: cannot read ~/nowhere.txt: No such file or directory
+    hint: name a file that holds what /status shows, or - for standard input
     (exit 4)
     ");
     assert_snapshot!(home.run("status --reference-year 2026"), @"

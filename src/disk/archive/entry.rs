@@ -86,6 +86,6 @@ pub(super) fn clamp_time(seconds: i64) -> i64 {
 }
 
 /// Whether a link's target can be stored: some text of at most 4,096 bytes that shows what it is.
-pub(super) fn is_target(target: &str) -> bool {
+pub(crate) fn is_target(target: &str) -> bool {
     !target.is_empty() && target.len() <= 4096 && !target.contains(super::name::is_deceptive)
 }

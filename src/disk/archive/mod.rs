@@ -19,10 +19,13 @@ mod tests;
 mod toc;
 mod write;
 
+pub(crate) use entry::is_target;
 pub use entry::{Entry, Limits, Node};
 pub use error::{ArchiveError, Problem};
 pub use extract::{Extracted, Extraction};
 pub use name::{EntryName, InvalidName, NameSet};
 pub use open::{Archive, Layout};
+pub(crate) use tarball::LARGEST_FILE;
 pub use toc::Chunk;
+pub(crate) use write::is_reserved;
 pub use write::{FileSummary, Writer, Written};

@@ -14,7 +14,7 @@ pub(super) const BLOCK: usize = 512;
 pub(super) const OCTAL_11: u64 = 0o777_7777_7777;
 /// Largest size: the field's twelfth digit, where POSIX has a terminator, is read by GNU tar, bsdtar and
 /// Python as it is meant, and a file of 8 GiB need not be left out.
-pub(super) const LARGEST_FILE: u64 = 0o7777_7777_7777;
+pub(crate) const LARGEST_FILE: u64 = 0o7777_7777_7777;
 
 /// The bytes that announce an entry: a PAX header where ustar's fields are too small, then the header.
 pub(super) fn header(entry: &Entry) -> Vec<u8> {

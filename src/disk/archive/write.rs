@@ -41,6 +41,11 @@ pub struct Writer<W: Write> {
     torn: bool,
 }
 
+/// Whether an archive needs this name for its table of contents.
+pub(crate) fn is_reserved(name: &EntryName) -> bool {
+    name.folded() == TOC_NAME
+}
+
 /// What was stored of one file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FileSummary {
@@ -237,7 +242,7 @@ impl<W: Write> Writer<W> {
         mode: u32,
         modified: i64,
     ) -> Result<(), ArchiveError> {
-        if name.folded() == TOC_NAME {
+        if is_reserved(name) {
             return Err(ArchiveError::Reserved { name: name.clone() });
         }
         self.names.insert(name, node == Node::Dir)?;

@@ -250,3 +250,27 @@ fn a_place_where_nothing_can_be_made_is_an_error() {
     let error = private_dir(Path::new("/proc/codex-manager/folder")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
+
+#[test]
+fn a_file_that_is_kept_under_a_second_name_outlives_its_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    write(&first, b"old").unwrap();
+    keep_as(&first, &second).unwrap();
+    write(&first, b"new").unwrap();
+    assert_eq!(fs::read(&second).unwrap(), b"old");
+    // A name that is taken stays as it is, also where a copy is made.
+    assert_eq!(keep_as(&first, &second).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(copy_new(&first, &second).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(&second).unwrap(), b"old");
+    assert!(keep_as(&dir.path().join("none"), &dir.path().join("third")).is_err());
+
+    let third = dir.path().join("third");
+    copy_new(&first, &third).unwrap();
+    rename_over(&third, &second).unwrap();
+    assert_eq!((fs::read(&second).unwrap(), third.exists()), (b"new".to_vec(), false));
+    // Two names of one file both stay.
+    keep_as(&first, &third).unwrap();
+    rename_over(&third, &first).unwrap();
+    assert!(third.exists() && first.exists());
+}

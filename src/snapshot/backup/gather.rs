@@ -1,0 +1,362 @@
+//! What of a home belongs into its snapshot, and what can be stored?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{BackupError, Content, Item, OURS, OUTSIDE, Request, Size};
+use crate::codex::auth::AuthFile;
+use crate::codex::home::{self, Class, CodexHome, LeftOut};
+use crate::disk::archive::{self, EntryName, InvalidName};
+use crate::disk::tree::{self, Kind as NodeKind, Node, Visit};
+use crate::disk::{DiskError, database, read, replace};
+use crate::snapshot::metadata::Kind;
+
+/// Why something that belongs into the snapshot cannot be stored.
+type Objection = String;
+
+/// What was found in the home so far.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) items: Vec<Item>,
+    /// Every name so far, as the most forgiving file system would compare it.
+    folded: BTreeSet<String>,
+    pub(super) captured: BTreeSet<String>,
+    pub(super) left_out: Vec<(String, String)>,
+    pub(super) unreadable: Vec<(String, String)>,
+    pub(super) sizes: BTreeMap<Class, Size>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Gathered {
+    /// The login's bytes were read when they stood still; they are stored as they were then.
+    pub(super) fn login(&mut self, home: &CodexHome, request: &Request, login: Option<&AuthFile>) {
+        let Some(login) = login.filter(|_| request.kind.has_login()) else { return };
+        let modified = std::fs::metadata(home.auth())
+            .and_then(|facts| facts.modified())
+            .ok()
+            .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
+            .and_then(|since| i64::try_from(since.as_secs()).ok())
+            .unwrap_or(0);
+        self.login_bytes(login.bytes.bytes(), modified);
+    }
+
+    /// Adds these bytes as the login.
+    pub(super) fn login_bytes(&mut self, bytes: &[u8], modified: i64) {
+        let content = Content::Bytes(bytes.to_vec());
+        if self.add(CodexHome::AUTH, 0o600, modified, content).is_ok() {
+            self.captured(CodexHome::AUTH, false);
+            self.count(Class::Login, super::length(bytes));
+        }
+    }
+
+    /// Takes what the request wants of everything below `root`.
+    pub(super) fn walk(&mut self, root: &Path, request: &Request) -> Result<(), BackupError> {
+        let mut left_out = Vec::new();
+        let mut odd = Vec::new();
+        let walk = tree::walk(root, &mut |node| {
+            let path = shown(&node.path);
+            if let Some(why) = why_not(root, &path, node, request) {
+                left_out.extend(why.map(|why| (marked(&path, node), why)));
+                return Visit::Skip;
+            }
+            // What is in a folder that has no name in an archive has none either.
+            if let Err(error) = EntryName::from_path(&node.path)
+                && !matches!(node.kind, NodeKind::Other(_))
+            {
+                odd.push((marked(&path, node), objection(&error)));
+                return Visit::Skip;
+            }
+            Visit::Take
+        })?;
+        self.left_out.append(&mut left_out);
+        self.unreadable.append(&mut odd);
+        let mut rejected = BTreeSet::new();
+        for (path, why) in walk.unreadable.iter().filter(|(path, _)| is_part(path, request.kind)) {
+            let node = walk.nodes.iter().find(|node| node.path == *path);
+            let text = shown(path);
+            self.unreadable
+                .push((node.map_or(text.clone(), |node| marked(&text, node)), why.clone()));
+            rejected.insert(path.clone());
+        }
+        // Of two names that some file systems take for one, that of Codex stays.
+        let (known, other): (Vec<_>, Vec<_>) =
+            walk.nodes.iter().partition(|node| home::class(&shown(&node.path)) != Class::Other);
+        for node in known.into_iter().chain(other) {
+            if node.path.ancestors().any(|above| rejected.contains(above)) {
+                continue;
+            }
+            let path = shown(&node.path);
+            if let Err(why) = self.node(root, &path, node) {
+                self.unreadable.push((marked(&path, node), why));
+                rejected.insert(node.path.clone());
+            }
+        }
+        self.left_out.sort();
+        self.left_out.dedup();
+        self.unreadable.sort();
+        Ok(())
+    }
+
+    fn node(&mut self, root: &Path, path: &str, node: &Node) -> Result<(), Objection> {
+        let absolute = root.join(&node.path);
+        match node.kind {
+            // The login was read already.
+            _ if path == CodexHome::AUTH => Ok(()),
+            NodeKind::Dir => {
+                self.add(path, 0o700, node.modified, Content::Folder)?;
+                self.captured(path, true);
+                Ok(())
+            }
+            NodeKind::File => self.file(path, absolute, node),
+            // Codex reads its configuration through a link, so the snapshot holds what it reads.
+            NodeKind::Symlink if path == CodexHome::CONFIG => {
+                let target = std::fs::canonicalize(&absolute).map_err(|error| error.to_string())?;
+                let facts = std::fs::metadata(&target).map_err(|error| error.to_string())?;
+                if !facts.is_file() {
+                    return Err("the link leads to no file".to_owned());
+                }
+                self.add(path, 0o600, node.modified, Content::File { path: target })?;
+                self.captured(path, false);
+                self.count(home::class(path), facts.len());
+                Ok(())
+            }
+            NodeKind::Symlink => self.link(root, path, &absolute, node),
+            NodeKind::Other(what) => {
+                self.left_out.push((path.to_owned(), format!("a {what} cannot be archived")));
+                Ok(())
+            }
+        }
+    }
+
+    fn link(
+        &mut self,
+        root: &Path,
+        path: &str,
+        absolute: &Path,
+        node: &Node,
+    ) -> Result<(), Objection> {
+        let target = std::fs::read_link(absolute).map_err(|error| error.to_string())?;
+        let target = target.to_str().ok_or("its target is not UTF-8")?;
+        if !archive::is_target(target) {
+            return Err("its target is too long or has a control character".to_owned());
+        }
+        self.add(path, 0o777, node.modified, Content::Link(target.to_owned()))?;
+        self.captured(path, false);
+        let leads_to = std::fs::canonicalize(absolute).ok().filter(|to| to.is_dir());
+        if leads_to.is_some_and(|to| !to.starts_with(root)) {
+            self.warnings.push(format!(
+                "{path} is a link to {target}: the link is stored, what is in that folder is not"
+            ));
+            let why = format!("only the link is stored, not what is in {target}");
+            self.left_out.push((format!("{path}/"), why));
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str, absolute: PathBuf, node: &Node) -> Result<(), Objection> {
+        if archive::LARGEST_FILE < node.size {
+            return Err("it has 64 GiB or more".to_owned());
+        }
+        let content = if home::is_json_lines(path) {
+            read::open_regular(&absolute).map(|_| Content::Lines { path: absolute })
+        } else {
+            of_magic(absolute, node.size)
+        };
+        let content = match content {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.source.to_string()),
+        };
+        self.add(path, 0o600 | (node.mode & 0o100), node.modified, content)?;
+        self.captured(path, false);
+        self.count(home::class(path), node.size);
+        Ok(())
+    }
+
+    /// The databases that `sqlite_home` keeps outside the home.
+    pub(super) fn databases_of(
+        &mut self,
+        folder: &Path,
+        request: &Request,
+    ) -> Result<(), BackupError> {
+        let Some(names) = read::absent_is_none(read::names(folder))? else { return Ok(()) };
+        let mut names: Vec<String> =
+            names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+        names.sort();
+        for name in names.iter().filter(|name| name.ends_with(".sqlite")) {
+            let path = folder.join(name);
+            let inside = format!("{OUTSIDE}/{name}");
+            let Ok(facts) = path.symlink_metadata() else { continue };
+            if !facts.is_file() {
+                continue;
+            }
+            if let Some(why) = not_wanted(name, request) {
+                self.left_out.push((inside, why.to_owned()));
+                continue;
+            }
+            if let Err(why) = self.outside(name, &inside, path, facts.len()) {
+                self.unreadable.push((inside, why));
+                continue;
+            }
+            let folded = name.parse().map_or_else(|_| name.clone(), |n: EntryName| n.folded());
+            if self.folded.contains(&folded) {
+                self.warnings.push(format!(
+                    "{name} lies in the home and in {}: Codex uses the latter; both are stored",
+                    folder.display()
+                ));
+            }
+        }
+        if self.items.iter().any(|item| item.name.as_str().starts_with(OUTSIDE))
+            && let Err(why) = self.add(OUTSIDE, 0o700, 0, Content::Folder)
+        {
+            self.unreadable.push((OUTSIDE.to_owned(), why));
+        }
+        Ok(())
+    }
+
+    fn outside(
+        &mut self,
+        name: &str,
+        inside: &str,
+        path: PathBuf,
+        bytes: u64,
+    ) -> Result<(), Objection> {
+        let content = of_magic(path, bytes).map_err(|error| error.source.to_string())?;
+        self.add(inside, 0o600, 0, content)?;
+        self.count(home::class(name), bytes);
+        Ok(())
+    }
+
+    fn captured(&mut self, path: &str, is_folder: bool) {
+        if !path.contains('/') {
+            self.captured.insert(if is_folder { format!("{path}/") } else { path.to_owned() });
+        }
+    }
+
+    fn count(&mut self, class: Class, bytes: u64) {
+        let size = self.sizes.entry(class).or_default();
+        size.files += 1;
+        size.bytes = size.bytes.saturating_add(bytes);
+    }
+
+    /// Adds an item unless no archive could name it.
+    fn add(
+        &mut self,
+        path: &str,
+        mode: u32,
+        modified: i64,
+        content: Content,
+    ) -> Result<(), Objection> {
+        let name: EntryName = path.parse().map_err(|error: InvalidName| objection(&error))?;
+        if archive::is_reserved(&name) {
+            return Err("an archive needs that name for its own table of contents".to_owned());
+        }
+        if !self.folded.insert(name.folded()) {
+            return Err(
+                "another name differs from it only in case or in the way it is encoded".to_owned()
+            );
+        }
+        self.items.push(Item { name, mode, modified, content });
+        Ok(())
+    }
+
+    /// The order of the archive: the login, our metadata, then by name; a folder comes before
+    /// what it holds.
+    pub(super) fn sort(&mut self) {
+        self.items.sort_by(|a, b| {
+            let place = |item: &Item| match item.name.as_str() {
+                CodexHome::AUTH => 0,
+                name if name == OURS || name.starts_with(".codex-manager/") => 1,
+                _ => 2,
+            };
+            (place(a), a.name.as_str()).cmp(&(place(b), b.name.as_str()))
+        });
+    }
+}
+
+/// What is wrong with a name.
+fn objection(error: &InvalidName) -> Objection {
+    error
+        .reason
+        .strip_prefix("it ")
+        .map_or_else(|| error.reason.to_owned(), |rest| format!("its name {rest}"))
+}
+
+/// A file that is copied by SQLite if it begins like a database, else byte by byte.
+fn of_magic(path: PathBuf, bytes: u64) -> Result<Content, DiskError> {
+    let is_database = database::looks_like_database(&path)?;
+    Ok(if is_database { Content::Database { path, bytes } } else { Content::File { path } })
+}
+
+/// Whether a path, whatever its encoding, is of the part that a kind stores.
+fn is_part(path: &Path, kind: Kind) -> bool {
+    let is_login = path.starts_with(CodexHome::AUTH) || path.starts_with(CodexHome::LOGIN_SESSIONS);
+    match kind {
+        Kind::Full => true,
+        Kind::Auth => is_login,
+        Kind::State => !is_login,
+    }
+}
+
+/// Whether an entry stays out of this snapshot; inside, the reason, unless nothing is lost by
+/// it: a database's log is part of its copy, and a login alone leaves out everything else.
+fn why_not(root: &Path, path: &str, node: &Node, request: &Request) -> Option<Option<String>> {
+    if !is_part(&node.path, request.kind) {
+        let is_worth_a_word = request.kind == Kind::State && path == CodexHome::LOGIN_SESSIONS;
+        return Some(is_worth_a_word.then(|| "belongs to the login".to_owned()));
+    }
+    let is_folder = node.kind == NodeKind::Dir;
+    if path == OURS || is_ours_for_now(path) {
+        return Some(Some("belongs to codex-manager".to_owned()));
+    }
+    if node.kind == NodeKind::File && is_part_of_database(root, path) {
+        return Some(None);
+    }
+    match home::left_out(path, is_folder, node.size) {
+        // By its name; whether it is one was just asked.
+        Some(LeftOut::PartOfDatabase) | None => {}
+        Some(why) => return Some(Some(why.to_string())),
+    }
+    if path == CodexHome::AUTH {
+        return None;
+    }
+    not_wanted(path, request).map(|why| Some(why.to_owned()))
+}
+
+/// Why the user does not want it.
+fn not_wanted(path: &str, request: &Request) -> Option<&'static str> {
+    if request.lean && home::is_dispensable(path) {
+        return Some("left out by --lean");
+    }
+    let is_excluded = request.exclude.iter().any(|glob| glob.matches(path));
+    is_excluded.then_some("excluded by the configuration or --exclude")
+}
+
+/// Whether a file is what SQLite keeps beside a database: the file it is named after begins like
+/// one, or is a database that was never written to. A name alone proves nothing.
+fn is_part_of_database(root: &Path, path: &str) -> bool {
+    let Some(base) = home::named_after(path) else { return false };
+    let beside = root.join(base);
+    let is_empty = || beside.symlink_metadata().is_ok_and(|it| it.is_file() && it.len() == 0);
+    database::looks_like_database(&beside).unwrap_or(false)
+        || (home::left_out(path, false, 1) == Some(LeftOut::PartOfDatabase) && is_empty())
+}
+
+/// Whether a top-level name is one of our own temporary ones.
+fn is_ours_for_now(path: &str) -> bool {
+    !path.contains('/')
+        && path.starts_with(replace::TEMP_PREFIX)
+        && [replace::TEMP_SUFFIX, replace::STAGING_SUFFIX].iter().any(|end| path.ends_with(end))
+}
+
+/// A relative path as text, with `/` between its parts; what is not UTF-8 is replaced.
+fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if cfg!(windows) { text.replace('\\', "/") } else { text.into_owned() }
+}
+
+/// A path as lists tell it: folders end in `/`.
+fn marked(path: &str, node: &Node) -> String {
+    if node.kind == NodeKind::Dir { format!("{path}/") } else { path.to_owned() }
+}

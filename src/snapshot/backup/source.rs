@@ -1,0 +1,102 @@
+//! How is a file read that somebody else may be writing?
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Content, length};
+use crate::disk::{DiskError, read};
+
+/// Files up to this length are read before they are written, so that one that shrinks under the
+/// reader can be read again; in bytes.
+pub(super) const IN_MEMORY: u64 = 8 << 20;
+
+/// An open file, and how much of it belongs into the snapshot.
+pub(super) struct Source {
+    pub(super) file: File,
+    pub(super) bytes: u64,
+}
+
+impl Source {
+    /// `None` if it went away. What grows later is stored as long as it is now.
+    pub(super) fn open(path: &Path, content: &Content) -> Result<Option<Self>, DiskError> {
+        if !matches!(content, Content::Lines { .. }) {
+            let file = read::absent_is_none(read::open_regular(path))?;
+            return Ok(file.map(|file| {
+                let bytes = file.metadata().map_or(0, |facts| facts.len());
+                Self { file, bytes }
+            }));
+        }
+        let Some(lines) = read::absent_is_none(read::open_lines(path))? else { return Ok(None) };
+        let whole = lines.len.saturating_add(lines.torn);
+        let mut source = Self { file: lines.file, bytes: lines.len };
+        // A last line without its newline is whole if it is JSON; half of one is left out.
+        if 0 < lines.torn && (lines.len == 0 || source.ends_in_json(path, lines.torn)?) {
+            source.bytes = whole;
+        }
+        Ok(Some(source))
+    }
+
+    fn ends_in_json(&mut self, path: &Path, torn: u64) -> Result<bool, DiskError> {
+        if IN_MEMORY < torn {
+            return Ok(false);
+        }
+        let mut tail = Vec::new();
+        let read = self
+            .file
+            .seek(SeekFrom::Start(self.bytes))
+            .and_then(|_| (&self.file).take(torn).read_to_end(&mut tail))
+            .and_then(|_| self.file.rewind());
+        read.map_err(|source| DiskError { action: "read", path: path.to_owned(), source })?;
+        Ok(serde_json::from_slice::<serde::de::IgnoredAny>(&tail).is_ok())
+    }
+
+    /// The bytes, as many as there were when the file was opened. One that shrank meanwhile is
+    /// opened again, twice at most; then what there is counts.
+    pub(super) fn read_again_if_short(
+        &mut self,
+        path: &Path,
+        content: &Content,
+    ) -> Result<Option<Vec<u8>>, DiskError> {
+        let mut bytes = Vec::new();
+        for _ in 0..3 {
+            bytes.clear();
+            (&self.file).take(self.bytes).read_to_end(&mut bytes).map_err(|source| DiskError {
+                action: "read",
+                path: path.to_owned(),
+                source,
+            })?;
+            if length(&bytes) == self.bytes {
+                break;
+            }
+            match Self::open(path, content)? {
+                Some(again) => *self = again,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// Passes a large file through, counts it, and ends it when the user says so.
+pub(super) struct Watched<'a> {
+    pub(super) file: File,
+    /// Bytes that still belong into the snapshot.
+    pub(super) rest: u64,
+    pub(super) advance: &'a mut dyn FnMut(u64),
+    pub(super) stop: &'a AtomicBool,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        let count = (&self.file).take(self.rest).read(buffer)?;
+        let read = u64::try_from(count).unwrap_or(u64::MAX);
+        self.rest = self.rest.saturating_sub(read);
+        (self.advance)(read);
+        Ok(count)
+    }
+}

@@ -1,0 +1,146 @@
+//! Which snapshots are in `backups/`, and what there is not as it should be?
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::told::{inside, inside_older, read_sidecar};
+use super::{Odd, OddKind, Origin, Scan, StoreError, Stored, list};
+use crate::disk::archive::{Archive, Limits};
+use crate::disk::read;
+use crate::snapshot::legacy;
+use crate::snapshot::metadata::{Kind, MAX_BYTES, Metadata};
+use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
+use crate::time::Zone;
+
+/// Reads one folder of snapshots.
+pub(super) fn scan(backups: &Path, zone: &Zone) -> Result<Scan, StoreError> {
+    let mut scan = Scan::default();
+    let Some(names) = read::absent_is_none(list(backups))? else { return Ok(scan) };
+    let older = legacy::find(backups)?;
+    let theirs: BTreeSet<&Path> = older
+        .archives
+        .iter()
+        .map(|found| found.archive.as_path())
+        .chain(older.metadata_only.iter().map(PathBuf::as_path))
+        .collect();
+    for name in &names {
+        let path = backups.join(name);
+        if theirs.contains(path.as_path()) {
+            continue;
+        }
+        if let Some(Ok(title)) = name.strip_suffix(ARCHIVE).map(str::parse) {
+            take(backups, &title, &names, &mut scan);
+        } else if let Some(base) = name.strip_suffix(SIDECAR)
+            && !names.contains(&format!("{base}{ARCHIVE}"))
+        {
+            lone_sidecar(path, &mut scan);
+        }
+    }
+    for (path, what) in older.unreadable {
+        scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
+    }
+    for found in older.archives {
+        take_older(found, zone, &mut scan);
+    }
+    scan.snapshots
+        .sort_by(|a, b| (b.metadata.created_at, &b.title).cmp(&(a.metadata.created_at, &a.title)));
+    Ok(scan)
+}
+
+/// One archive of ours: with its sidecar, or with the copy inside it.
+fn take(backups: &Path, name: &SnapshotName, names: &BTreeSet<String>, scan: &mut Scan) {
+    let archive = backups.join(name.archive());
+    let sidecar = backups.join(name.sidecar());
+    let told = if names.contains(&name.sidecar()) {
+        read_sidecar(&sidecar)
+    } else {
+        Err("has no sidecar; the copy inside it is used".to_owned())
+    };
+    let found = |sidecar, metadata| Stored {
+        title: name.to_string(),
+        archive: archive.clone(),
+        sidecar,
+        metadata,
+        origin: Origin::Ours,
+    };
+    match told {
+        Ok(metadata) => match disagreement(&archive, &metadata) {
+            None => scan.snapshots.push(found(Some(sidecar), metadata)),
+            Some(what) => {
+                scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive });
+            }
+        },
+        Err(what) => {
+            let (path, kind) = if names.contains(&name.sidecar()) {
+                (sidecar, OddKind::BadSidecar)
+            } else {
+                (archive.clone(), OddKind::NoSidecar)
+            };
+            match inside(&archive) {
+                Ok(metadata) => {
+                    scan.snapshots.push(found(None, metadata));
+                    scan.problems.push(Odd { path, what, kind });
+                }
+                Err(inner) if kind == OddKind::NoSidecar => {
+                    let what = format!("has no sidecar, and {inner}");
+                    scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
+                }
+                Err(_) => scan.problems.push(Odd { path, what, kind }),
+            }
+        }
+    }
+}
+
+/// One archive of the older tool: what its sidecar says, else the member of that name, else
+/// what its place says.
+fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
+    let told = match &found.sidecar {
+        Some(sidecar) => read::bounded(sidecar, MAX_BYTES).map_err(|error| error.to_string()),
+        None => inside_older(&found.archive),
+    };
+    let metadata = told.and_then(|bytes| {
+        legacy::metadata(&bytes, zone).map_err(|error| format!("its metadata {error}"))
+    });
+    let mut metadata = match metadata {
+        Ok(metadata) => metadata,
+        Err(what) => {
+            let path = found.sidecar.clone().unwrap_or_else(|| found.archive.clone());
+            scan.problems.push(Odd { path, what, kind: OddKind::BadSidecar });
+            if !found.archive.is_file()
+                || Archive::open(&found.archive, &Limits::default()).is_err()
+            {
+                return;
+            }
+            Metadata::empty(found.kind.unwrap_or(Kind::Full))
+        }
+    };
+    metadata.kind = found.kind.unwrap_or(metadata.kind);
+    metadata.email = metadata.email.or(found.email);
+    scan.snapshots.push(Stored {
+        title: found.title,
+        archive: found.archive,
+        sidecar: found.sidecar,
+        metadata,
+        origin: Origin::Python,
+    });
+}
+
+/// What contradicts the sidecar without opening the archive. Its length does; its name was only
+/// what it was called then, and a pair may be renamed.
+fn disagreement(archive: &Path, metadata: &Metadata) -> Option<String> {
+    let facts = metadata.archive.as_ref()?;
+    let found = archive.symlink_metadata().ok()?;
+    if !found.is_file() {
+        return Some("is not a regular file".to_owned());
+    }
+    (found.len() != facts.bytes)
+        .then(|| format!("has {} bytes, its sidecar says {}", found.len(), facts.bytes))
+}
+
+fn lone_sidecar(path: PathBuf, scan: &mut Scan) {
+    let what = match read_sidecar(&path) {
+        Ok(_) => "its archive is gone".to_owned(),
+        Err(what) => format!("its archive is gone, and it {what}"),
+    };
+    scan.problems.push(Odd { path, what, kind: OddKind::NoArchive });
+}

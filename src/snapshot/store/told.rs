@@ -1,0 +1,86 @@
+//! What does a snapshot say about itself, beside its archive and inside it?
+
+use std::path::Path;
+
+use super::{Origin, Stored};
+use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits};
+use crate::disk::read;
+use crate::snapshot::legacy;
+use crate::snapshot::metadata::{Kind, MAX_BYTES, MEMBER, Metadata};
+use crate::snapshot::name::{ARCHIVE, SIDECAR};
+use crate::time::Zone;
+
+/// An archive outside the store, with its sidecar beside it or the copy inside it.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
+    let title = archive.file_name().unwrap_or_default().to_string_lossy();
+    let title = title.strip_suffix(ARCHIVE).unwrap_or(&title).to_owned();
+    let sidecar = archive.with_file_name(format!("{title}{SIDECAR}"));
+    let found = |sidecar, metadata, origin| Stored {
+        title: title.clone(),
+        archive: archive.to_owned(),
+        sidecar,
+        metadata,
+        origin,
+    };
+    if let Ok(metadata) = read_sidecar(&sidecar) {
+        return Ok(found(Some(sidecar), metadata, Origin::Ours));
+    }
+    let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
+    if opened.layout() == Layout::Seekable {
+        return inside(archive).map(|metadata| found(None, metadata, Origin::Ours));
+    }
+    // Any file may be named: what is no archive to its end is no snapshot.
+    opened.entries().map_err(|error| error.to_string())?;
+    let told = read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok());
+    let metadata = told.and_then(|bytes| legacy::metadata(&bytes, zone).ok());
+    Ok(found(None, metadata.unwrap_or_else(|| Metadata::empty(Kind::Full)), Origin::Python))
+}
+
+/// The metadata member of an archive of the older tool.
+pub(super) fn inside_older(archive: &Path) -> Result<Vec<u8>, String> {
+    let words = |error: ArchiveError| error.to_string();
+    let opened = Archive::open(archive, &Limits::default()).map_err(words)?;
+    let entries = opened.entries().map_err(words)?;
+    let member = entries.iter().rev().find(|entry| legacy::is_metadata_member(entry.name.as_str()));
+    let member = member.ok_or_else(|| "it holds no metadata".to_owned())?;
+    let bytes = opened.read(&member.name, MAX_BYTES).map_err(words)?;
+    bytes.ok_or_else(|| "it holds no metadata".to_owned())
+}
+
+pub(super) fn read_sidecar(path: &Path) -> Result<Metadata, String> {
+    let bytes = read::bounded(path, MAX_BYTES).map_err(|error| error.to_string())?;
+    Metadata::parse(&bytes).map_err(|error| error.to_string())
+}
+
+/// Reads the copy of the metadata inside one of our archives.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn inside(archive: &Path) -> Result<Metadata, String> {
+    let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
+    let member: EntryName =
+        MEMBER.parse().map_err(|_| "its metadata has no usable name".to_owned())?;
+    let bytes = opened.read(&member, MAX_BYTES).map_err(|error| error.to_string())?;
+    let bytes = bytes.ok_or_else(|| "it holds no metadata".to_owned())?;
+    Metadata::parse(&bytes).map_err(|error| format!("its metadata {error}"))
+}
+
+/// Whether a sidecar says of what was captured what the copy inside the archive does not. The
+/// e-mail is a label, and labels may change later.
+#[must_use]
+pub fn contradicts(stored: &Stored) -> bool {
+    if stored.origin != Origin::Ours || stored.sidecar.is_none() {
+        return false;
+    }
+    let said = &stored.metadata;
+    inside(&stored.archive).is_ok_and(|inner| {
+        inner.kind != said.kind
+            || inner.account != said.account
+            || inner.created_at != said.created_at
+    })
+}
