@@ -238,10 +238,10 @@ impl Store {
         let finished = finished.unwrap_or_else(|error| {
             vec![format!("an interrupted restore could not be finished: {error}")]
         });
+        self.retire_unfinished()?;
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
-        self.retire_lone_sidecars()?;
         let torn = replace::truncate_torn_tail(&self.ledger())?.is_some();
         Ok(Opened { lock, narrowed, torn, finished })
     }
@@ -267,16 +267,23 @@ impl Store {
         Err(StoreError::NotOurs { path: self.root.clone() })
     }
 
-    /// Moves to `trash/` the sidecars of ours that stand there without an archive: a backup that
-    /// was stopped between its last two steps leaves one. It holds nothing that is not in the
-    /// archive too, wherever that is, and nothing is deleted.
-    fn retire_lone_sidecars(&self) -> Result<(), DiskError> {
+    /// Moves to `trash/` the sidecar of a backup that was stopped between its last two steps:
+    /// its archive still has a reserved name. Any other sidecar without an archive stays, for it
+    /// tells that there is a login somewhere, perhaps a newer one than all others.
+    fn retire_unfinished(&self) -> Result<(), DiskError> {
+        let litter = read::absent_is_none(replace::litter(&self.backups()))?.unwrap_or_default();
+        let lengths: BTreeSet<u64> =
+            litter.iter().filter_map(|path| Some(path.symlink_metadata().ok()?.len())).collect();
         for file in list(&self.backups())? {
             let Some(Ok(name)) = file.strip_suffix(SIDECAR).map(str::parse::<SnapshotName>) else {
                 continue;
             };
             let sidecar = self.sidecar(&name);
-            if self.archive(&name).symlink_metadata().is_ok() || read_sidecar(&sidecar).is_err() {
+            let bytes =
+                read_sidecar(&sidecar).ok().and_then(|said| said.archive).map(|it| it.bytes);
+            if self.archive(&name).symlink_metadata().is_ok()
+                || !bytes.is_some_and(|bytes| lengths.contains(&bytes))
+            {
                 continue;
             }
             let is_taken = |file: String| self.trash().join(file).symlink_metadata().is_ok();
@@ -485,7 +492,15 @@ mod tests {
         let store = Store::at(folder.path().join("manager"));
         drop(store.open(Duration::ZERO, "test").unwrap());
         let name = "2026-04-14-155500-ada@example.com-codex";
-        let text = Metadata::empty(Kind::Full).to_bytes();
+        let mut metadata = Metadata::empty(Kind::Full);
+        metadata.archive = Some(crate::snapshot::metadata::ArchiveFacts {
+            name: "x".to_owned(),
+            bytes: 5,
+            toc_digest: format!("sha256:{}", "0".repeat(64)),
+            files: 0,
+            content_bytes: 0,
+        });
+        let text = metadata.to_bytes();
         let at = |name: &str| store.backups().join(format!("{name}{SIDECAR}"));
         fs::write(at(name), &text).unwrap();
         fs::write(at("notes"), &text).unwrap();
@@ -501,6 +516,10 @@ mod tests {
 
         for round in ["", "~2"] {
             fs::write(at(name), &text).unwrap();
+            drop(store.open(Duration::ZERO, "test").unwrap());
+            assert!(at(name).exists(), "it may be known from there that a newer login exists");
+            let litter = store.backups().join(".codex-manager-0123456789abcdef.tmp");
+            fs::write(&litter, "12345").unwrap();
             drop(store.open(Duration::ZERO, "test").unwrap());
             assert!(!at(name).exists(), "{round}");
             let resting = format!("{}{SIDECAR}", name.replace("-codex", &format!("{round}-codex")));

@@ -620,7 +620,9 @@ fn a_folder_that_is_somebody_elses_is_not_taken_for_a_manager_home() {
 fn what_an_interrupted_backup_left_is_tidied_and_is_no_damage() {
     let home = TestHome::of_ada();
     home.run("backup");
-    fs::remove_file(home.manager(&format!("backups/{NAME}.tar.gz"))).unwrap();
+    // Stopped before its last step, the archive still has the name it was written under.
+    let archive = home.manager(&format!("backups/{NAME}.tar.gz"));
+    fs::rename(archive, home.manager("backups/.codex-manager-0123456789abcdef.tmp")).unwrap();
     assert_eq!(home.play("verify --all").exit, 0);
     let text = home.read(&format!(".codex-manager/backups/{NAME}.metadata.json"));
     let stored = home.json("backup --auth-only");
