@@ -75,12 +75,16 @@ pub fn run(words: &[OsString], world: World) -> Exit {
     let CommandLine { global, command } = line;
     let mut session = Session::new(global, world);
     let outcome = dispatch(command, &mut session);
+    let exit = outcome.as_ref().map_or_else(|failure| failure.exit, |report| report.exit);
     let shown = if session.global.json {
-        show_json(name, outcome, &mut session)
+        show_json(name, &outcome, &mut session)
     } else {
-        show_text(outcome, colorful, &mut session)
+        show_text(&outcome, colorful, &mut session)
     };
-    shown.unwrap_or_else(|error| lost_output(&error, &mut session))
+    match shown {
+        Ok(()) => exit,
+        Err(error) => lost_output(&error, exit, &mut session.world),
+    }
 }
 
 fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> {
@@ -108,8 +112,8 @@ fn refuse(error: &clap::Error, wants_json: bool, world: &mut World) -> Exit {
     let text =
         if colorful { error.render().ansi().to_string() } else { error.render().to_string() };
     if !error.use_stderr() {
-        let written = world.out.write_all(text.as_bytes()).and_then(|()| world.out.flush());
-        return if written.is_ok() { Exit::Done } else { Exit::Failed };
+        let shown = world.out.write_all(text.as_bytes()).and_then(|()| world.out.flush());
+        return shown.map_or_else(|error| lost_output(&error, Exit::Done, world), |()| Exit::Done);
     }
     let plain_text = error.render().to_string();
     // The first paragraph is the message, the rest is usage.
@@ -118,28 +122,24 @@ fn refuse(error: &clap::Error, wants_json: bool, world: &mut World) -> Exit {
     let message = message.join(" ");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
     let failure = Failure::usage(message).hint("see `codex-manager --help`");
-    let written = if wants_json {
+    if wants_json {
         let envelope = envelope("codex-manager", Err(&failure), &[]);
-        writeln!(world.out, "{envelope}").and_then(|()| world.out.flush())
-    } else {
-        world.err.write_all(text.as_bytes())
-    };
-    drop(written); // There is nobody left to tell.
+        let shown = writeln!(world.out, "{envelope}").and_then(|()| world.out.flush());
+        return shown
+            .map_or_else(|error| lost_output(&error, Exit::Usage, world), |()| Exit::Usage);
+    }
+    tell(&text, world);
     Exit::Usage
 }
 
 fn show_json(
     name: &str,
-    outcome: Result<Report, Failure>,
+    outcome: &Result<Report, Failure>,
     session: &mut Session,
-) -> io::Result<Exit> {
-    let (envelope, exit) = match &outcome {
-        Ok(report) => (envelope(name, Ok(report), session.warnings()), report.exit),
-        Err(failure) => (envelope(name, Err(failure), session.warnings()), failure.exit),
-    };
+) -> io::Result<()> {
+    let envelope = envelope(name, outcome.as_ref(), session.warnings());
     writeln!(session.world.out, "{envelope}")?;
-    session.world.out.flush()?;
-    Ok(exit)
+    session.world.out.flush()
 }
 
 /// Exactly one document: what was done, what is worth knowing, what went wrong.
@@ -165,47 +165,53 @@ fn envelope(name: &str, outcome: Result<&Report, &Failure>, warnings: &[String])
     })
 }
 
+/// Only what goes to standard output can get lost: it is the result.
 fn show_text(
-    outcome: Result<Report, Failure>,
+    outcome: &Result<Report, Failure>,
     colorful: bool,
     session: &mut Session,
-) -> io::Result<Exit> {
+) -> io::Result<()> {
     let dress = |text: &str| {
         if colorful { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
     };
-    let warnings = if session.global.quiet { Vec::new() } else { session.warnings().to_vec() };
-    let world = &mut session.world;
-    for warning in warnings {
-        let label = dress(&picture::styled("warning:", picture::CARE));
-        writeln!(world.err, "{label} {}", plain(&warning))?;
-    }
-    match outcome {
-        Ok(report) => {
-            world.out.write_all(dress(&report.text).as_bytes())?;
-            world.out.flush()?;
-            Ok(report.exit)
-        }
-        Err(failure) => {
-            let label = dress(&picture::styled("error:", picture::BAD));
-            writeln!(world.err, "{label} {}", plain(&failure.message))?;
-            if let Some(hint) = &failure.hint {
-                let label = dress(&picture::styled("hint:", picture::GOOD));
-                writeln!(world.err, "{label} {}", plain(hint))?;
-            }
-            Ok(failure.exit)
+    let mut remarks = String::new();
+    let mut remark = |label: &str, style, what: &str| {
+        let label = dress(&picture::styled(label, style));
+        remarks.push_str(&format!("{label} {}\n", plain(what)));
+    };
+    if !session.global.quiet {
+        for warning in session.warnings() {
+            remark("warning:", picture::CARE, warning);
         }
     }
+    if let Err(failure) = outcome {
+        remark("error:", picture::BAD, &failure.message);
+        if let Some(hint) = &failure.hint {
+            remark("hint:", picture::GOOD, hint);
+        }
+    }
+    tell(&remarks, &mut session.world);
+    if let Ok(report) = outcome {
+        session.world.out.write_all(dress(&report.text).as_bytes())?;
+        session.world.out.flush()?;
+    }
+    Ok(())
 }
 
-/// The result could not be delivered. A reader that left early (`| head`) wanted no more; a
-/// full disk is a failure.
-fn lost_output(error: &io::Error, session: &mut Session) -> Exit {
+/// Writes to standard error. If that is gone too, the exit code has to do.
+fn tell(text: &str, world: &mut World) {
+    let told = world.err.write_all(text.as_bytes()).and_then(|()| world.err.flush());
+    drop(told);
+}
+
+/// The result of a command that would end with `exit` could not be delivered. A reader that left
+/// early (`| head`) wanted no more, so nothing changes; a full disk is a failure.
+fn lost_output(error: &io::Error, exit: Exit, world: &mut World) -> Exit {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return Exit::Done;
+        return exit;
     }
-    let told = writeln!(session.world.err, "error: cannot write the result: {error}");
-    drop(told); // If standard error is gone too, the exit code has to do.
-    Exit::Failed
+    tell(&format!("error: cannot write the result: {error}\n"), world);
+    if exit == Exit::Done { Exit::Failed } else { exit }
 }
 
 /// `--color`, else `NO_COLOR`, else whether a person is looking.

@@ -19,6 +19,7 @@ mod cooldown;
 mod legacy;
 mod list;
 mod normalize;
+mod process;
 mod restore;
 mod status;
 mod switch;
