@@ -1,16 +1,24 @@
 //! Which account, which snapshot does a person mean, and how is one shown?
 
+use std::io::Read as _;
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::account::{self, Account, AccountKey, Email, NotNamed};
 use crate::cli::Exit;
 use crate::cli::exit::Failure;
+use crate::disk::archive::{Archive, ArchiveError, Limits};
+use crate::disk::read;
 use crate::overview::{KnownAccount, Overview, label};
 use crate::quota::{Availability, Source, State, Validation, WindowNow};
 use crate::snapshot::store::{self, OddKind, Stored};
 use crate::time::{Stamp, Zone};
 use crate::world::World;
+
+/// How every archive begins.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// An account as `cooldown` and `recommend` tell it.
 #[derive(Clone, Debug, Serialize)]
@@ -111,10 +119,7 @@ pub(crate) fn snapshot(
     };
     let path = world.absolute(asked.as_ref());
     if (asked.contains('/') || asked.ends_with(store_archive_ending())) && path.is_file() {
-        return store::stored_at(&path, zone).map_err(|what| {
-            Failure::new(Exit::Refused, format!("{}: {what}", path.display()))
-                .hint("it may be no snapshot, or a damaged one")
-        });
+        return at_path(asked, &path, zone);
     }
     let base = asked.strip_suffix(store_archive_ending()).unwrap_or(asked);
     let tests: [&dyn Fn(&Stored) -> bool; 3] = [
@@ -146,6 +151,37 @@ pub(crate) fn snapshot(
     }
     Err(Failure::usage(format!("no snapshot is called {asked:?}"))
         .hint("`codex-manager list` shows what there is"))
+}
+
+/// The snapshot in a file that a person named: an archive of either layout that reads to its end.
+fn at_path(asked: &str, path: &Path, zone: &Zone) -> Result<Stored, Failure> {
+    let refused = |what: String| {
+        Failure::new(Exit::Refused, format!("{}: {what}", path.display()))
+            .hint("use another snapshot, or another copy of this one")
+    };
+    let opened = Archive::open(path, &Limits::default());
+    let readable = opened.and_then(|archive| archive.entries().map(drop));
+    match readable {
+        Ok(()) => store::stored_at(path, zone).map_err(refused),
+        Err(error @ ArchiveError::Io { .. }) => {
+            Err(Failure::new(Exit::Failed, format!("{}: {error}", path.display()))
+                .hinted(error.hint()))
+        }
+        Err(error) if matches!(error, ArchiveError::NotRegular { .. }) || begins_as_gzip(path) => {
+            Err(refused(error.to_string()))
+        }
+        Err(_) => {
+            let what = format!("no snapshot is called {asked:?}, and that file is no archive");
+            Err(Failure::usage(what).hint("`codex-manager list` shows what there is"))
+        }
+    }
+}
+
+/// Whether a file was once an archive, damaged as it may be now.
+fn begins_as_gzip(path: &Path) -> bool {
+    let mut start = Vec::new();
+    read::open_regular(path)
+        .is_ok_and(|file| file.take(2).read_to_end(&mut start).is_ok() && start == GZIP_MAGIC)
 }
 
 fn store_archive_ending() -> &'static str {

@@ -489,7 +489,7 @@ fn a_broken_inventory_is_told_and_never_written_over() {
 #[test]
 #[rustfmt::skip]
 fn nonsense_on_the_command_line_is_refused() {
-    let home = both();
+    let home = both().file("empty-file", "");
     let rows = [
         ("bogus",                                                "unrecognized subcommand 'bogus'"),
         ("list --bogus",                                         "unexpected argument '--bogus'"),
@@ -511,6 +511,9 @@ fn nonsense_on_the_command_line_is_refused() {
         ("restore nothing",                                      "no snapshot is called \"nothing\""),
         ("show ''",                                              "no snapshot is called \"\""),
         ("show ../../etc/passwd",                                "no snapshot is called"),
+        ("show .codex/auth.json",                                "and that file is no archive"),
+        ("restore .codex/auth.json --to copy",                   "and that file is no archive"),
+        ("verify ./empty-file",                                  "and that file is no archive"),
         ("show first --account ada",                             "cannot be used with"),
         ("verify first --all",                                   "cannot be used with"),
         ("use",                                                  "ACCOUNT"),
@@ -589,7 +592,8 @@ fn a_restore_does_not_go_through_a_link() {
 #[test]
 #[rustfmt::skip]
 fn a_broken_configuration_is_named_by_its_line_and_stops_everything_but_its_repair() {
-    check("timezone = [made-up-secret",           "line 1, column 13");
+    check("timezone = [made-up-secret",           "line 1, column 27");
+    check("timezone = [made-up-secret\n\n",       "line 1, column 27");
     check("lean = true\nlean = false\n",          "line 2, column 1");
     check("lean = true\n\ntimezone = 5\n",        "line 3, column 12");
     check("[aliases]\nw = 3\n",                   "line 2, column 5");
