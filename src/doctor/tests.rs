@@ -296,7 +296,7 @@ fn a_database_that_is_none_is_named_wherever_it_is_kept() {
         .file("codex/config.toml", config)
         .file("codex/state_5.sqlite", b"SQLite format 3\0\x10\0\x01\x01")
         .file("codex/empty_1.sqlite", "").file("codex/notes.txt", "x").file("db/logs_2.sqlite", "x");
-    check(&lab, &["warning: ~/codex/../db/logs_2.sqlite is no SQLite database [quit Codex, move it aside, and start Codex again]"]);
+    check(&lab, &["warning: ~/db/logs_2.sqlite is no SQLite database [quit Codex, move it aside, and start Codex again]"]);
 }
 
 #[test]

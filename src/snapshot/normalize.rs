@@ -260,7 +260,7 @@ mod tests {
         check("28mar", "2026-03-22 01:30:00", "2026-03-21T23:30:00+01:00 2026-03-28T23:30:00+01:00 ok 2026-03-21-233000",
               "`28mar` is the day of next_available_at, 2026-03-28");
         check("1jan",  "2026-12-25 12:00:00", "2026-12-25T10:00:00+01:00 2027-01-01T10:00:00+01:00 ok 2026-12-25-100000",
-              "`1jan` is the day of next_available_at, 2027-01-01");
+              "`01jan` is the day of next_available_at, 2027-01-01");
         check("21apr", "2026-04-15 01:59:59", "2026-04-14T23:59:59+02:00 2026-04-21T23:59:59+02:00 ok 2026-04-14-235959",
               "`21apr` is the day of next_available_at, 2026-04-21");
         check("21apr", "2026-04-15 02:00:00", "2026-04-15T00:00:00+02:00 2026-04-22T00:00:00+02:00 mismatch 2026-04-15-000000",
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(record.legacy_auth_filename, name);
         assert_eq!(record.source_path, format!("/old/{name}"));
         assert_eq!(record.inferred_session_duration_seconds, 7_200);
-        assert_eq!(record.legacy_quota_day_token, token.to_lowercase());
+        assert_eq!(record.legacy_quota_day_token, format!("{:0>5}", token.to_lowercase()));
     }
 
     #[test]
