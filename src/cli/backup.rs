@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
-    let Some(opened) = opened else { return Ok(preview(&plan, session)) };
+    let Some(opened) = opened else { return Ok(preview(&plan, &places, session)) };
     let (sizes, left_out) = (plan.sizes.clone(), plan.left_out.clone());
     let mut unreadable = plan.unreadable.clone();
     let mut progress = Progress::bytes("backing up", plan.content_bytes(), session);
@@ -241,7 +241,7 @@ fn pairs(list: &[(String, String)]) -> Vec<serde_json::Value> {
     list.iter().map(|(path, why)| json!({ "path": path, "reason": why })).collect()
 }
 
-fn preview(plan: &Plan, session: &Session) -> Report {
+fn preview(plan: &Plan, places: &Places, session: &Session) -> Report {
     let mut table = Table::new(&[("CLASS", 0), ("FILES", 0), ("SIZE", 0)]);
     for (class, size) in &plan.sizes {
         table.row([class.to_string(), size.files.to_string(), bytes(size.bytes)]);
@@ -256,7 +256,7 @@ fn preview(plan: &Plan, session: &Session) -> Report {
     }
     let data = BackupData {
         snapshot: plan.name.to_string(),
-        archive: plan.name.archive(),
+        archive: places.store.archive(&plan.name).display().to_string(),
         metadata: &plan.metadata,
         dry_run: true,
         reused_bytes: 0,

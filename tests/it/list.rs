@@ -168,3 +168,31 @@ fn one_bad_snapshot_does_not_hide_the_others() {
     2026-11-01-080000-eve@example.com-codex  full  ## B     –                 –                 –
     ");
 }
+
+#[test]
+fn every_document_names_an_archive_by_the_same_path() {
+    let home = TestHome::of_ada();
+    let announced = home.json("backup --dry-run")["data"]["archive"].clone();
+    let stored = home.json("backup")["data"]["archive"].clone();
+    let listed = home.json("list")["data"]["snapshots"][0]["path"].clone();
+    let path = "~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
+    assert_eq!([announced, stored, listed], [path, path, path]);
+}
+
+#[test]
+fn a_verdict_is_in_the_exit_code_and_the_work_is_done_all_the_same() {
+    let home = TestHome::of_ada();
+    assert_eq!(home.play("backup").exit, 0);
+    let archive = ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
+    let mut bytes = home.read(archive);
+    bytes[200] ^= 0x10;
+    let home = home.file(archive, bytes);
+    home.play("cooldown set ada@example.com --until +1d");
+    for (line, exit) in [("verify", 5), ("recommend --ready", 10)] {
+        assert_eq!(home.play(line).exit, exit, "{line}");
+        let said = home.json(line);
+        assert_eq!((&said["ok"], &said["error"]), (&true.into(), &serde_json::Value::Null));
+        assert!(said["data"].is_object(), "{said}");
+    }
+    assert_eq!(home.json("show nothing")["ok"], false);
+}

@@ -120,6 +120,35 @@ fn a_document_in_a_pipe_is_exactly_one() {
 }
 
 #[test]
+#[rustfmt::skip]
+fn colour_is_decided_by_flag_then_variable_then_configuration() {
+    // In a pipe, so that nothing but a preference can ask for colour.
+    let home = stored(false);
+    let colorful = |words: &[&str], variable: &str| {
+        let mut command = program(&home, words);
+        command.env("NO_COLOR", "1").env("CODEX_MANAGER_COLOR", variable);
+        let seen = command.output().unwrap();
+        [seen.stdout, seen.stderr].concat().contains(&0x1b)
+    };
+    let set = |when| assert_eq!(home.play(&format!("config set color {when}")).exit, 0);
+    assert!(!colorful(&["list"], ""));
+    assert!(colorful(&["list"], "always"));
+    assert!(colorful(&["list", "--color", "always"], "never"));
+    set("always");
+    assert!(colorful(&["list"], ""));
+    assert!(colorful(&["--help"], ""));
+    assert!(colorful(&["show", "nothing"], ""));
+    assert!(colorful(&["no-such-command"], ""));
+    assert!(!colorful(&["no-such-command", "--color", "never"], ""));
+    assert!(!colorful(&["list"], "never"));
+    assert!(!colorful(&["list", "--color=never"], "always"));
+    assert!(!colorful(&["list", "--json"], ""));
+    set("never");
+    assert!(!colorful(&["list"], ""));
+    assert!(colorful(&["list"], "always"));
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_behind_standard_output_is_an_error() {
     let (sound, damaged) = (stored(false), stored(true));

@@ -552,6 +552,36 @@ fn nonsense_on_the_command_line_is_refused() {
 
 #[test]
 #[rustfmt::skip]
+fn a_refused_command_line_is_one_document_with_the_command_the_whole_message_and_a_hint() {
+    check("backup --bogus",             "codex-manager.backup/1", "unexpected argument '--bogus' found",
+          "see `codex-manager backup --help`");
+    check("ls --account",               "codex-manager.list/1",   "a value is required for '--account <ACCOUNT>' but none was supplied",
+          "see `codex-manager list --help`");
+    check("--tz UTC restore --login no", "codex-manager.restore/1", "invalid value 'no' for '--login <WHICH>' [possible values: freshest, keep, snapshot]",
+          "see `codex-manager restore --help`");
+    check("cooldown set 'a\n\nb'",      "codex-manager.cooldown/1", "the following required arguments were not provided: --until <TIME>",
+          "see `codex-manager cooldown --help`");
+    check("list 'a\n\nb'",              "codex-manager.list/1",   "unexpected argument 'a b' found",
+          "see `codex-manager list --help`");
+    check("restor",                     "codex-manager/1",        "unrecognized subcommand 'restor'",
+          "a similar subcommand exists: 'restore'; see `codex-manager --help`");
+    check("config",                     "codex-manager.config/1", "'codex-manager config' requires a subcommand but one was not provided [subcommands: get, set, unset, list, path]",
+          "see `codex-manager config --help`");
+
+    #[track_caller]
+    fn check(line: &str, schema: &str, message: &str, hint: &str) {
+        let home = TestHome::at(NOW);
+        let seen = home.json(line);
+        assert_eq!(seen["schema"], schema, "{line}");
+        assert_eq!(seen["error"]["message"], message, "{line}");
+        assert_eq!(seen["error"]["hint"], hint, "{line}");
+        assert_eq!((&seen["error"]["code"], &seen["error"]["kind"]), (&4.into(), &"bad-input".into()));
+        assert!(!home.manager("").exists());
+    }
+}
+
+#[test]
+#[rustfmt::skip]
 fn a_word_that_fits_two_is_answered_with_both() {
     let home = stored(both().later("+1h").signed_in("ada@example.org"), "");
     let accounts = "ada@example.com, ada@example.org";
