@@ -24,8 +24,51 @@ fn a_store_of_1_0_0_is_listed_and_shown() {
     assert_snapshot!(home.run("show user@example.com --files"), @"
     $ codex-manager show user@example.com --files
     warning: ~/.codex-manager/backups/2026-11-17-070500-odd-one@example.com-codex.tar.gz: refused: a.fifo is a named pipe
-    error: 2026-11-19-100200-user@example.com-codex: refused: history.jsonl is a hard link
-    (exit 5)
+    name        2026-11-19-100200-user@example.com-codex
+    account     user@example.com
+    plan        –
+    kind        full
+    created     2026-11-21 12:45:28
+    week began  2026-11-19 10:02:00
+    available   2026-11-26 10:02:00
+    week        61% left, resets 2026-11-26 10:02:00
+    quota from  status-text, 2026-11-21 12:45:28
+    codex       –
+    taken from  /home/user/.codex
+    holds       
+    written by  the older Python tool: it has no digests
+    archive     ~/.codex-manager/backups/2026-11-19-100200-user@example.com-codex.tar.gz (#.# KiB)
+
+    .personality_migration  3 B
+    archived_sessions/
+    auth.json  1.5 KiB
+    auth.json.bak-20261102-080000  1.4 KiB
+    config.toml  74 B
+    history-second-name.jsonl  85 B
+    history.jsonl  85 B
+    installation_id  36 B
+    link-inside -> rules/default.rules
+    log/
+    log/codex-tui.log  8 B
+    memories/
+    memories/raw.md  8 B
+    rules/
+    rules/default.rules  46 B
+    session_index.jsonl  104 B
+    sessions/
+    sessions/2026/
+    sessions/2026/11/
+    sessions/2026/11/09/
+    sessions/2026/11/09/rollout-2026-11-09T11-01-40-01a1fd8a-0000-7000-8000-000000000001.jsonl  143 B
+    shell_snapshots/
+    skills/
+    skills/.system/
+    skills/.system/readme.md  8 B
+    state_5.sqlite  1.0 KiB
+    state_5.sqlite-shm  32 KiB
+    state_5.sqlite-wal  5.1 KiB
+    version.json  95 B
+    2026-11-19-100200-user@example.com-codex.metadata.json  766 B
     ");
     assert_snapshot!(home.run("verify --all"), @"
     $ codex-manager verify --all
@@ -33,11 +76,11 @@ fn a_store_of_1_0_0_is_listed_and_shown() {
         refused: a.fifo is a named pipe
     unverifiable  2026-04-23-100200-second@example.com-codex
         it was written without digests; its checksums are right
-    corrupt  2026-11-19-100200-user@example.com-codex
-        byte 0: refused: history.jsonl is a hard link
+    unverifiable  2026-11-19-100200-user@example.com-codex
+        it was written without digests; its checksums are right
     corrupt  2026-11-17-070500-odd-one@example.com-codex
         byte 0: refused: a.fifo is a named pipe
-    4 snapshots checked, 3 corrupt
+    4 snapshots checked, 2 corrupt
     (exit 5)
     ");
     assert_snapshot!(home.run("cooldown"), @"
@@ -69,10 +112,9 @@ fn a_store_of_23_0_0_is_listed_and_shown() {
         it was written without digests; its checksums are right
     unverifiable  auth/second@example.com/latest
         it was written without digests; its checksums are right
-    corrupt  sessions/user@example.com/backup-2026-11-19-100200-codex
-        byte 0: refused: history.jsonl is a hard link
-    3 snapshots checked, 1 corrupt
-    (exit 5)
+    unverifiable  sessions/user@example.com/backup-2026-11-19-100200-codex
+        it was written without digests; its checksums are right
+    3 snapshots checked, nothing is wrong
     ");
     assert_snapshot!(home.run("cooldown"), @"
     $ codex-manager cooldown
@@ -106,12 +148,14 @@ fn a_snapshot_of_1_0_0_is_restored_with_the_row_that_was_only_in_the_log() {
     $ codex-manager restore 2026-11-19-100200-user@example.com-codex --to copy
     warning: ~/.codex-manager was open to others (mode 0755); it is 0700 now
     warning: ~/.codex-manager/backups/2026-11-17-070500-odd-one@example.com-codex.tar.gz: refused: a.fifo is a named pipe
-    error: 2026-11-19-100200-user@example.com-codex: refused: history.jsonl is a hard link
-    (exit 5)
+    snapshot     2026-11-19-100200-user@example.com-codex
+    content      19 files, 42 KiB
+    login        from the snapshot
+    restored to  ~/copy
     ");
     let restored: Vec<String> =
         home.tree("copy").into_keys().filter(|name| name.contains("sqlite")).collect();
-    assert_snapshot!(restored.join(" "), @"");
+    assert_snapshot!(restored.join(" "), @"state_5.sqlite");
     let db = Connection::open(home.path("copy").join(&restored[0])).unwrap();
     let tables: Vec<(String, i64)> = {
         let mut names = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
@@ -131,8 +175,26 @@ fn a_snapshot_of_23_0_0_is_restored_in_place() {
     assert_snapshot!(home.run("restore backup-2026-11-19-100200-codex --yes"), @"
     $ codex-manager restore backup-2026-11-19-100200-codex --yes
     warning: ~/.codex-manager was open to others (mode 0755); it is 0700 now
-    error: sessions/user@example.com/backup-2026-11-19-100200-codex: refused: history.jsonl is a hard link
-    (exit 5)
+    warning: no login of email:user@example.com is stored; the live one stays
+    snapshot     sessions/user@example.com/backup-2026-11-19-100200-codex
+    content      13 files, 41 KiB
+    login        the live one stays
+    stored       the login that was live, as 2026-11-21-130000-ada@example.com-codex
+    restored to  ~/.codex
+    before       kept in ~/.codex-manager/undo/2026-11-21-130000-restore/codex-home
     ");
-    assert_snapshot!(home.codex_files(), @"auth.json");
+    assert_snapshot!(home.codex_files(), @"
+    archived_sessions/
+    auth.json
+    auth.json.bak-20261102-080000
+    history-second-name.jsonl
+    history.jsonl
+    link-inside
+    log/codex-tui.log
+    memories/raw.md
+    session_index.jsonl
+    sessions/2026/11/09/rollout-2026-11-09T11-01-40-01a1fd8a-0000-7000-8000-000000000001.jsonl
+    skills/
+    state_5.sqlite
+    ");
 }

@@ -2,7 +2,11 @@
 //!
 //! Nothing in it can be found without reading from the start, so every question is one pass from the
 //! first byte to the last, which checks the stream's checksum and the zeros behind the tar as well.
+//!
+//! The older tool stored a file with two names once and then as a hard link. Such a link counts as a
+//! file of its own with the content of the entry before it that it names; on the disk nothing is linked.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -15,7 +19,9 @@ use super::extract::{self, Plan, go_on, is_executable};
 use super::open::Section;
 use super::tarball::{Headers, Item, padding, stream_error};
 use super::toc::as_u64;
-use super::{ArchiveError, Entry, Extracted, Extraction, Limits, NameSet, Problem};
+use super::{
+    ArchiveError, Entry, EntryName, Extracted, Extraction, Limits, NameSet, Node, Problem,
+};
 
 /// How much content is held at once.
 const BUFFER: u64 = 1 << 20;
@@ -26,13 +32,21 @@ pub(super) struct Plain {
     file: File,
     bytes: u64,
     limits: Limits,
-    entries: OnceLock<Vec<Entry>>,
+    contents: OnceLock<Contents>,
+}
+
+/// What a pass found.
+#[derive(Debug, Default)]
+struct Contents {
+    entries: Vec<Entry>,
+    /// For each entry, the one whose content it has: itself, unless it is a hard link.
+    origins: Vec<usize>,
 }
 
 /// What a pass does with the content of each entry, piece by piece.
 trait Visitor {
-    /// An entry begins.
-    fn entry(&mut self, index: usize, entry: &Entry) -> Result<(), ArchiveError>;
+    /// An entry begins; it has the content of another one if `origin` is not its own index.
+    fn entry(&mut self, index: usize, origin: usize, entry: &Entry) -> Result<(), ArchiveError>;
     /// Some of its content.
     fn content(&mut self, bytes: &[u8]) -> Result<(), ArchiveError>;
     /// All of its content was there.
@@ -41,24 +55,26 @@ trait Visitor {
 
 impl Plain {
     pub(super) fn new(file: File, bytes: u64, limits: Limits) -> Self {
-        Self { file, bytes, limits, entries: OnceLock::new() }
+        Self { file, bytes, limits, contents: OnceLock::new() }
     }
 
     pub(super) fn entries(&self) -> Result<&[Entry], ArchiveError> {
-        self.listed(&AtomicBool::new(false))
+        Ok(&self.listed(&AtomicBool::new(false))?.entries)
     }
 
-    /// The entries, from a pass that can be stopped if there was none yet.
-    fn listed(&self, stop: &AtomicBool) -> Result<&[Entry], ArchiveError> {
-        if let Some(entries) = self.entries.get() {
-            return Ok(entries);
+    /// What is in it, from a pass that can be stopped if there was none yet.
+    fn listed(&self, stop: &AtomicBool) -> Result<&Contents, ArchiveError> {
+        if let Some(contents) = self.contents.get() {
+            return Ok(contents);
         }
         let found = self.pass(&mut Listing { progress: &mut |_| {}, stop })?;
-        Ok(self.entries.get_or_init(|| found))
+        Ok(self.contents.get_or_init(|| found))
     }
 
     pub(super) fn read(&self, index: usize) -> Result<Vec<u8>, ArchiveError> {
-        let mut taking = Taking { index, here: false, content: Vec::new() };
+        let contents = self.listed(&AtomicBool::new(false))?;
+        let origin = contents.origins.get(index).copied().unwrap_or(index);
+        let mut taking = Taking { index: origin, here: false, content: Vec::new() };
         self.pass(&mut taking)?;
         Ok(taking.content)
     }
@@ -69,8 +85,8 @@ impl Plain {
         stop: &AtomicBool,
     ) -> Result<Vec<Problem>, ArchiveError> {
         match self.pass(&mut Listing { progress, stop }) {
-            Ok(entries) => {
-                self.entries.get_or_init(|| entries);
+            Ok(contents) => {
+                self.contents.get_or_init(|| contents);
                 Ok(Vec::new())
             }
             Err(error @ (ArchiveError::Io { .. } | ArchiveError::Interrupted)) => Err(error),
@@ -95,13 +111,14 @@ impl Plain {
         how: &mut Extraction<'_>,
     ) -> Result<Extracted, ArchiveError> {
         // The first pass vouches for the whole archive before anything is written.
-        let entries = self.listed(how.stop)?;
-        let plan = Plan::new(entries, how)?;
+        let contents = self.listed(how.stop)?;
+        let plan = Plan::new(&contents.entries, how)?;
         let mut unpacking = Unpacking {
             plan: &plan,
-            entries,
+            contents,
+            copies: contents.copies(),
             destination: extract::open(into)?,
-            current: None,
+            current: Vec::new(),
             progress: how.progress,
             stop: how.stop,
         };
@@ -110,63 +127,115 @@ impl Plain {
     }
 
     /// Reads everything once, strictly, and hands the content to `visitor`.
-    fn pass(&self, visitor: &mut dyn Visitor) -> Result<Vec<Entry>, ArchiveError> {
+    fn pass(&self, visitor: &mut dyn Visitor) -> Result<Contents, ArchiveError> {
         let packed = BufReader::with_capacity(128 << 10, Section::new(&self.file, 0, self.bytes));
         let ratio = self.bytes.saturating_mul(self.limits.ratio).max(self.limits.ratio_from);
         let mut stream = Counted { inner: GzDecoder::new(packed), offset: 0, cap: ratio };
         let result = self.walk(&mut stream, visitor);
+        let what = "bytes unpacked from a plain archive";
         if stream.offset > ratio {
-            let what = "bytes unpacked from a plain archive";
             return Err(ArchiveError::TooMuch { what, found: stream.offset, limit: ratio });
         }
-        let entries = result?;
+        let contents = result?;
         let mut packed = stream.inner.into_inner();
         if !packed.fill_buf().map_err(ArchiveError::reading)?.is_empty() {
             let what = "something hides behind the compressed stream";
             return Err(ArchiveError::corrupt(stream.offset, what));
         }
-        Ok(entries)
+        Ok(contents)
     }
 
     fn walk(
         &self,
         stream: &mut Counted<impl Read>,
         visitor: &mut dyn Visitor,
-    ) -> Result<Vec<Entry>, ArchiveError> {
-        let mut entries = Vec::new();
+    ) -> Result<Contents, ArchiveError> {
+        let mut contents = Contents::default();
+        let mut files = None;
         let mut names = NameSet::default();
         let mut total = 0_u64;
         loop {
             let offset = stream.offset;
-            let entry = match Headers::new(&mut *stream, &self.limits).next() {
-                Ok(Item::Entry(entry)) => entry,
+            let index = contents.entries.len();
+            let (entry, origin) = match Headers::new(&mut *stream, &self.limits).next() {
+                Ok(Item::Entry(entry)) => (entry, index),
+                Ok(Item::Same { entry, of }) => {
+                    let files = files.get_or_insert_with(|| contents.files());
+                    contents.same(entry, &of, files)?
+                }
                 Ok(Item::EndMarker) => break,
                 Ok(Item::EndOfInput) => {
                     return Err(ArchiveError::corrupt(offset, "the tar end marker is missing"));
                 }
                 Err(bad) => return Err(bad.at(offset)),
             };
-            if entries.len() >= self.limits.entries {
+            if index >= self.limits.entries {
                 let limit = as_u64(self.limits.entries);
                 let found = limit.saturating_add(1);
                 return Err(ArchiveError::TooMuch { what: "entries", found, limit });
             }
             names.insert(&entry.name, entry.is_dir())?;
             total = total.saturating_add(entry.size());
-            if let Some(limit) = self.limits.total_unpacked.filter(|limit| total > *limit) {
+            // What hard links repeat costs the archive nothing, so it counts like compressed content.
+            let limit = self.limits.total_unpacked.map_or(stream.cap, |most| most.min(stream.cap));
+            if total > limit {
                 return Err(ArchiveError::TooMuch {
                     what: "bytes of content",
                     found: total,
                     limit,
                 });
             }
-            visitor.entry(entries.len(), &entry)?;
-            content(stream, &entry, visitor)?;
-            visitor.end()?;
-            entries.push(entry);
+            visitor.entry(index, origin, &entry)?;
+            if origin == index {
+                content(stream, &entry, visitor)?;
+                visitor.end()?;
+            }
+            if let (Some(files), Node::File { .. }) = (&mut files, &entry.node) {
+                files.insert(entry.name.clone(), index);
+            }
+            contents.entries.push(entry);
+            contents.origins.push(origin);
         }
         rest_is_zeros(stream)?;
-        Ok(entries)
+        Ok(contents)
+    }
+}
+
+impl Contents {
+    /// Where each file is.
+    fn files(&self) -> HashMap<EntryName, usize> {
+        let files = self.entries.iter().enumerate();
+        let files = files.filter(|(_, entry)| matches!(entry.node, Node::File { .. }));
+        files.map(|(index, entry)| (entry.name.clone(), index)).collect()
+    }
+
+    /// A hard link as the file it stands for, and whose content that is.
+    fn same(
+        &self,
+        mut entry: Entry,
+        of: &EntryName,
+        files: &HashMap<EntryName, usize>,
+    ) -> Result<(Entry, usize), ArchiveError> {
+        let origin = files.get(of).and_then(|index| self.origins.get(*index)).copied();
+        let found = origin.and_then(|index| Some((index, self.entries.get(index)?)));
+        let Some((origin, found)) = found else {
+            let name = &entry.name;
+            let what = format!("{name} is a hard link to {of}, which is no file before it");
+            return Err(ArchiveError::hostile(what));
+        };
+        entry.node = found.node.clone();
+        Ok((entry, origin))
+    }
+
+    /// The hard links to each entry that has some.
+    fn copies(&self) -> HashMap<usize, Vec<usize>> {
+        let mut copies: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (index, origin) in self.origins.iter().enumerate() {
+            if index != *origin {
+                copies.entry(*origin).or_default().push(index);
+            }
+        }
+        copies
     }
 }
 
@@ -248,7 +317,7 @@ struct Listing<'a> {
 }
 
 impl Visitor for Listing<'_> {
-    fn entry(&mut self, _: usize, _: &Entry) -> Result<(), ArchiveError> {
+    fn entry(&mut self, _: usize, _: usize, _: &Entry) -> Result<(), ArchiveError> {
         go_on(self.stop)
     }
 
@@ -270,7 +339,7 @@ struct Taking {
 }
 
 impl Visitor for Taking {
-    fn entry(&mut self, index: usize, _: &Entry) -> Result<(), ArchiveError> {
+    fn entry(&mut self, index: usize, _: usize, _: &Entry) -> Result<(), ArchiveError> {
         self.here = index == self.index;
         Ok(())
     }
@@ -290,30 +359,41 @@ impl Visitor for Taking {
 /// A pass that writes what the plan wants.
 struct Unpacking<'a> {
     plan: &'a Plan,
-    entries: &'a [Entry],
+    contents: &'a Contents,
+    /// The hard links to an entry.
+    copies: HashMap<usize, Vec<usize>>,
     destination: super::target::Destination,
-    current: Option<(super::target::NewFile, &'a super::EntryName, i64)>,
+    /// The files that get the content of the entry at hand.
+    current: Vec<(super::target::NewFile, &'a EntryName, i64)>,
     progress: &'a mut dyn FnMut(u64),
     stop: &'a AtomicBool,
 }
 
 impl Visitor for Unpacking<'_> {
-    fn entry(&mut self, index: usize, entry: &Entry) -> Result<(), ArchiveError> {
+    fn entry(&mut self, index: usize, origin: usize, entry: &Entry) -> Result<(), ArchiveError> {
         go_on(self.stop)?;
-        if self.entries.get(index) != Some(entry) {
+        let Contents { entries, origins } = self.contents;
+        if entries.get(index) != Some(entry) || origins.get(index) != Some(&origin) {
             return Err(ArchiveError::hostile("the archive changed while it was read"));
         }
-        if let Some(name) = self.plan.files.get(index).and_then(Option::as_ref) {
-            let file = self.destination.file(name, is_executable(entry));
-            let file = file.map_err(|source| extract::writing(name, source))?;
-            self.current = Some((file, name, entry.modified));
+        if origin != index {
+            return Ok(()); // It was written together with its content.
+        }
+        let copies = self.copies.get(&index).map_or(&[][..], Vec::as_slice);
+        for index in std::iter::once(&index).chain(copies) {
+            let name = self.plan.files.get(*index).and_then(Option::as_ref);
+            if let (Some(name), Some(entry)) = (name, entries.get(*index)) {
+                let file = self.destination.file(name, is_executable(entry));
+                let file = file.map_err(|source| extract::writing(name, source))?;
+                self.current.push((file, name, entry.modified));
+            }
         }
         Ok(())
     }
 
     fn content(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         go_on(self.stop)?;
-        if let Some((file, name, _)) = &mut self.current {
+        for (file, name, _) in &mut self.current {
             file.write(bytes).map_err(|source| extract::writing(name, source))?;
             (self.progress)(as_u64(bytes.len()));
         }
@@ -321,11 +401,8 @@ impl Visitor for Unpacking<'_> {
     }
 
     fn end(&mut self) -> Result<(), ArchiveError> {
-        match self.current.take() {
-            Some((file, name, modified)) => {
-                file.finish(modified).map_err(|source| extract::writing(name, source))
-            }
-            None => Ok(()),
-        }
+        self.current.drain(..).try_for_each(|(file, name, modified)| {
+            file.finish(modified).map_err(|source| extract::writing(name, source))
+        })
     }
 }

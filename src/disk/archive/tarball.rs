@@ -106,6 +106,13 @@ fn ustar(path: &str, mode: u32, size: u64, modified: u64, kind: u8, link: &str) 
 pub(super) enum Item {
     /// An entry; its content, if any, follows in the stream.
     Entry(Entry),
+    /// A hard link: a file, sized as nothing here, with the content of an entry before it.
+    Same {
+        /// The file.
+        entry: Entry,
+        /// What it is another name of.
+        of: EntryName,
+    },
     /// The two zero blocks that end a tar.
     EndMarker,
     /// The input ended at the boundary of an entry.
@@ -187,7 +194,7 @@ impl<'a, R: Read> Headers<'a, R> {
             }
             header = Header::parse(&block)?;
         }
-        Ok(Item::Entry(entry(header, records)?))
+        item(header, records)
     }
 
     fn records(&mut self, size: u64) -> Result<Records, BadHeader> {
@@ -382,7 +389,7 @@ fn whole_seconds(text: &str) -> Option<i64> {
     Some(clamp_time(sign * whole.parse::<i64>().ok()?))
 }
 
-fn entry(header: Header, records: Records) -> Result<Entry, BadHeader> {
+fn item(header: Header, records: Records) -> Result<Item, BadHeader> {
     if records.size.is_some_and(|size| size != header.size) {
         return Err(refuse("a PAX size and a tar header disagree"));
     }
@@ -400,13 +407,12 @@ fn entry(header: Header, records: Records) -> Result<Entry, BadHeader> {
     }
     let name = EntryName::try_from(path).map_err(|error| BadHeader::Refused(error.into()))?;
     let node = match header.kind {
-        b'0' => Node::File { size: header.size },
+        b'0' | b'1' => Node::File { size: header.size },
         b'5' => Node::Dir,
         b'2' if is_target(&link) => Node::Symlink { target: link.clone() },
         b'2' => return Err(BadHeader::Refused(ArchiveError::InvalidTarget { name })),
         other => {
             let what = match other {
-                b'1' => "a hard link",
                 b'3' | b'4' => "a device",
                 b'6' => "a named pipe",
                 b'g' => "a global PAX header",
@@ -418,10 +424,10 @@ fn entry(header: Header, records: Records) -> Result<Entry, BadHeader> {
             return Err(refuse(format!("{name} is {what}")));
         }
     };
-    if header.size != 0 && !matches!(node, Node::File { .. }) {
+    if header.size != 0 && header.kind != b'0' {
         return Err(refuse(format!("{name} has a size but is no file")));
     }
-    if !link.is_empty() && !matches!(node, Node::Symlink { .. }) {
+    if !link.is_empty() && !matches!(header.kind, b'1' | b'2') {
         return Err(refuse(format!("{name} has a target but is no link")));
     }
     let modified = match records.modified {
@@ -429,7 +435,12 @@ fn entry(header: Header, records: Records) -> Result<Entry, BadHeader> {
         None => clamp_time(i64::try_from(header.modified).unwrap_or(i64::MAX)),
     };
     let mode = u32::try_from(header.mode & 0o777).unwrap_or(0);
-    Ok(Entry { name, node, mode, modified })
+    let entry = Entry { name, node, mode, modified };
+    if header.kind != b'1' {
+        return Ok(Item::Entry(entry));
+    }
+    let of = EntryName::try_from(link).map_err(|error| BadHeader::Refused(error.into()))?;
+    Ok(Item::Same { entry, of })
 }
 
 #[cfg(test)]

@@ -155,7 +155,11 @@ pub(super) fn settle(
 ) -> Result<(), RestoreError> {
     for node in tree::walk(staging, &mut |_| Visit::Take)?.nodes {
         let path = staging.join(&node.path);
-        if node.kind != NodeKind::File || !database::looks_like_database(&path)? {
+        // A log that was seen may be gone with its database.
+        if node.kind != NodeKind::File
+            || path.symlink_metadata().is_err()
+            || !database::looks_like_database(&path)?
+        {
             continue;
         }
         match database::settle(&path) {

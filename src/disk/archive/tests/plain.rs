@@ -133,7 +133,7 @@ impl Raw {
         block[108..116].copy_from_slice(b"0001750\0");
         block[116..124].copy_from_slice(b"0001750\0");
         block[124..136].copy_from_slice(format!("{:011o}\0", self.size).as_bytes());
-        block[136..148].copy_from_slice(b"15300301275\0");
+        block[136..148].copy_from_slice(format!("{TIME:011o}\0").as_bytes());
         block[156] = self.kind;
         block[157..157 + self.link.len()].copy_from_slice(self.link);
         block[257..265].copy_from_slice(b"ustar\x0000");
@@ -205,7 +205,14 @@ fn a_plain_archive_is_accepted_in_one_dialect_only() {
     refuses(&[pax(&[("path", "a")]), pax(&[("path", "b")]), file()].concat(), "after a PAX header");
     refuses(&pax(&[("path", "a")]),                          "without an entry");
 
-    refuses(&Raw::kind(b'1').bytes(),                        "a hard link");
+    refuses(&hard("g", "").bytes(),                          "is empty");
+    refuses(&hard("g", "f").bytes(),                         "hard link to f, which is no file before it");
+    refuses(&[file(), hard("f", "f").bytes()].concat(),      "same name");
+    refuses(&[file(), hard("g", "/f").bytes()].concat(),     "absolute");
+    refuses(&[file(), hard("g", "../f").bytes()].concat(),   "`..`");
+    refuses(&[Raw::link(b"/etc/passwd").bytes(), hard("g", "f").bytes()].concat(), "no file before it");
+    refuses(&[hard("g", "f").bytes(), file()].concat(),      "no file before it");
+    refuses(&Raw { size: 2, content: b"hi".to_vec(), ..hard("g", "f") }.bytes(), "has a size");
     refuses(&Raw::kind(b'3').bytes(),                        "a device");
     refuses(&Raw::kind(b'4').bytes(),                        "a device");
     refuses(&Raw::kind(b'6').bytes(),                        "a named pipe");
@@ -240,6 +247,63 @@ fn a_plain_archive_is_accepted_in_one_dialect_only() {
     refuses(&[file(), Raw::file(b"F").bytes()].concat(),     "same name");
     refuses(&[file(), Raw::file(b"f/g").bytes()].concat(),   "lies below");
     refuses(&[Raw::link(b"/tmp").bytes(), Raw::file(b"f/g").bytes()].concat(), "lies below");
+}
+
+/// A second name of a file.
+fn hard(name: &'static str, of: &'static str) -> Raw {
+    Raw { name: name.as_bytes(), link: of.as_bytes(), ..Raw::kind(b'1') }
+}
+
+#[test]
+fn a_second_name_of_a_file_becomes_a_file_of_its_own() {
+    let parts = [Raw::file(b"f"), hard("d/g", "f"), Raw::file(b"other"), hard("h", "d/g")];
+    let tar: Vec<u8> = parts.iter().flat_map(Raw::bytes).chain(END).collect();
+    let desk = Desk::with(&gzip(&tar));
+    let archive = desk.open().unwrap();
+    assert_eq!(archive.read(&name("h"), 99).unwrap().unwrap(), b"hi");
+    assert_eq!(archive.entries().unwrap().iter().map(Entry::size).sum::<u64>(), 8);
+    assert_eq!(verify(&archive).unwrap(), []);
+    desk.unpack().unwrap();
+    let into = desk.dir.path().join("into");
+    let hi: &[u8] = b"hi";
+    let expected = tree(&[("d/", b""), ("d/g", hi), ("f", hi), ("h", hi), ("other", hi)]);
+    assert_eq!(on_disk(&into), expected);
+    fs::write(into.join("f"), "changed").unwrap();
+    assert_eq!(fs::read(into.join("h")).unwrap(), hi, "nothing is linked on the disk");
+}
+
+#[test]
+fn a_second_name_is_unpacked_also_where_the_first_is_not_wanted() {
+    let tar = [Raw::file(b"21apr_auth.json").bytes(), hard("auth.json", "21apr_auth.json").bytes()];
+    let desk = Desk::with(&gzip(&[tar.concat(), END.to_vec()].concat()));
+    let into = desk.dir.path().join("into");
+    fs::create_dir_all(&into).unwrap();
+    let archive = desk.open().unwrap();
+    let mut how = Extraction {
+        place: &mut |entry| (entry.name.as_str() == "auth.json").then(|| entry.name.clone()),
+        keep_link: &mut |_, _| false,
+        progress: &mut |_| {},
+        stop: &AtomicBool::new(false),
+    };
+    archive.extract(&into, &mut how).unwrap();
+    assert_eq!(on_disk(&into), tree(&[("auth.json", b"hi")]));
+}
+
+#[test]
+fn second_names_of_a_big_file_count_as_what_they_unpack_to() {
+    let content = noise(MIB, 7);
+    let mut items = vec![("big".to_owned(), content)];
+    items.push(("end".to_owned(), Vec::new()));
+    let tar = foreign_tar(&items);
+    let links: Vec<Vec<u8>> =
+        ["a", "b", "c"].iter().map(|name| hard(name, "big").bytes()).collect();
+    let body = tar.len() - 1024;
+    let desk = Desk::with(&gzip(&[&tar[..body], &links.concat(), &END].concat()));
+    let limits = Limits { ratio: 3, ratio_from: 1 << 20, ..Limits::default() };
+    let error = Archive::open(&desk.path, &limits).unwrap().entries().unwrap_err();
+    assert!(matches!(error, ArchiveError::TooMuch { .. }), "{error}");
+    let limits = Limits { ratio: 5, ..limits };
+    assert!(Archive::open(&desk.path, &limits).unwrap().entries().is_ok());
 }
 
 #[track_caller]
