@@ -4,6 +4,7 @@
 //! in), [`apply`] writes the inventory and nothing else. The login files are never touched,
 //! never even opened: name and mtime say all that is asked here (SPEC, "Legacy files").
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -118,8 +119,9 @@ pub fn observe(folder: &Path) -> Result<Facts, DiskError> {
 pub fn plan(facts: &Facts, rules: &Rules, known: Option<Inventory>, now: DateTime<Utc>) -> Plan {
     let mut records = Vec::new();
     let mut skipped = facts.unreadable.clone();
+    let mut proposed = BTreeSet::new();
     for entry in &facts.entries {
-        match infer(entry, &facts.folder, rules) {
+        match infer(entry, &facts.folder, rules, &mut proposed) {
             Ok(Some(record)) => records.push(record),
             Ok(None) => {}
             Err(reason) => {
@@ -149,7 +151,13 @@ pub fn apply(plan: &Plan, path: &Path) -> Result<bool, InventoryError> {
 }
 
 /// What one entry says; `None` if it is not one of the older tool's, the reason if it ought to be.
-fn infer(entry: &Entry, folder: &Path, rules: &Rules) -> Result<Option<Record>, String> {
+/// The name it would get is added to those that are `proposed`.
+fn infer(
+    entry: &Entry,
+    folder: &Path,
+    rules: &Rules,
+    proposed: &mut BTreeSet<SnapshotName>,
+) -> Result<Option<Record>, String> {
     if !is_login_name(&entry.name) {
         return Ok(None);
     }
@@ -188,7 +196,10 @@ fn infer(entry: &Entry, folder: &Path, rules: &Rules) -> Result<Option<Record>, 
         Err(reason) => (Validation::Mismatch, format!("{reason}; next_available_at is on {day}")),
     };
     let stamp = |at| rules.zone.stamp(at);
-    let snapshot = SnapshotName::new(rules.zone.wall(start), Who::Email(legacy.email.clone()));
+    let mut snapshot = SnapshotName::new(rules.zone.wall(start), Who::Email(legacy.email.clone()));
+    while !proposed.insert(snapshot.clone()) {
+        snapshot = snapshot.next();
+    }
     Ok(Some(Record {
         email: legacy.email,
         legacy_auth_filename: name.to_owned(),
