@@ -117,6 +117,19 @@ fn a_dry_run_tells_the_plan_and_changes_nothing() {
 }
 
 #[test]
+fn nobody_waits_for_a_person_who_is_asked() {
+    use codex_manager::disk::lock::{Lock, Mode};
+    let home = TestHome::of_ada();
+    assert_eq!(home.play("backup").exit, 0);
+    let wait = std::time::Duration::ZERO;
+    let lock = Lock::acquire(&home.manager("lock"), Mode::Exclusive, wait, "a test").unwrap();
+    assert_eq!(home.play("restore --lock-timeout 0").exit, 4, "the question comes before the lock");
+    assert_eq!(home.play("restore --lock-timeout 0 --yes").exit, 8);
+    drop(lock);
+    assert_eq!(home.play("restore --lock-timeout 0 --yes").exit, 0);
+}
+
+#[test]
 fn without_a_yes_and_without_a_terminal_nothing_happens() {
     let home = changed();
     let before = home.tree(".codex");
