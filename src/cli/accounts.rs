@@ -107,7 +107,9 @@ pub(crate) fn snapshot(
     let fitting: Vec<&Stored> = known.snapshots.iter().filter(|stored| fits(stored)).collect();
     let Some(asked) = asked else {
         let damaged = known.odd.iter().any(|odd| odd.kind == OddKind::BadArchive);
-        return fitting.first().map(|stored| (*stored).clone()).ok_or_else(|| {
+        // An orphan is nobody's newest snapshot; it is shown to who names it.
+        let newest = fitting.iter().find(|stored| !stored.is_orphan());
+        return newest.map(|stored| (*stored).clone()).ok_or_else(|| {
             if damaged {
                 Failure::new(Exit::Refused, "there is no such snapshot that is sound")
                     .hint("`codex-manager verify --all` tells what is wrong with each")

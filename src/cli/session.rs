@@ -34,9 +34,12 @@ impl Session {
         Self { world, global, warnings: Vec::new() }
     }
 
-    /// Tells something that did not stop the command.
+    /// Tells something that did not stop the command, once.
     pub(crate) fn warn(&mut self, warning: impl Into<String>) {
-        self.warnings.push(warning.into());
+        let warning = warning.into();
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     pub(crate) fn warnings(&self) -> &[String] {
@@ -225,9 +228,9 @@ impl Session {
             let root = self.show(places.store.root());
             self.warn(format!("{root} was open to others (mode {mode:04o}); it is 0700 now"));
         }
-        if opened.torn {
-            let ledger = self.show(&places.store.ledger());
-            self.warn(format!("{ledger} ended in half a line, which was cut off"));
+        if let Some(aside) = &opened.torn {
+            let (ledger, aside) = (self.show(&places.store.ledger()), self.show(aside));
+            self.warn(format!("{ledger} ended in half a line, which was moved to {aside}"));
         }
         Ok(opened)
     }

@@ -97,12 +97,14 @@ impl LoginError {
 /// All stored copies of an account's login, and what could not be looked at.
 ///
 /// Snapshots of the older tool know only an address and may hold another account's login, so
-/// their `auth.json` itself is asked whose it is.
+/// their `auth.json` itself is asked whose it is. Orphans are nobody's, which `doctor` tells.
 #[must_use]
 pub fn known<'a>(snapshots: &'a [Stored], key: &AccountKey) -> (Vec<Known<'a>>, Vec<LoginError>) {
     let mut copies = Vec::new();
     let mut odd = Vec::new();
-    for stored in snapshots.iter().filter(|stored| stored.metadata.kind.has_login()) {
+    let with_login =
+        snapshots.iter().filter(|stored| stored.metadata.kind.has_login() && !stored.is_orphan());
+    for stored in with_login {
         let login = stored.metadata.login.clone().filter(|_| stored.key().as_ref() == Some(key));
         match (login, stored.key()) {
             (Some(login), _) => copies.push(Known { stored, login, file: None }),
@@ -245,7 +247,10 @@ impl Live {
                 metadata.note = Some("stored before another login took its place".to_owned());
                 backup::who(Some(file))
             }
-            Self::Orphan { why, .. } => {
+            Self::Orphan { bytes, why } => {
+                if is_kept(snapshots, bytes) {
+                    return None;
+                }
                 metadata.note = Some(format!("an orphan, stored before it was replaced: {why}"));
                 Who::nameless("orphan")
             }
@@ -267,6 +272,18 @@ pub fn is_stored(snapshots: &[Stored], file: &AuthFile) -> bool {
                     && stored.key() == file.key
                     && stored.archive.is_file()
             })
+    })
+}
+
+/// Whether the store has this very orphan, byte for byte.
+fn is_kept(snapshots: &[Stored], bytes: &Secret) -> bool {
+    let name: Option<EntryName> = CodexHome::AUTH.parse().ok();
+    snapshots.iter().filter(|stored| stored.is_orphan()).any(|stored| {
+        let archive = open(stored).ok().filter(|archive| !is_another(archive, stored));
+        let found = archive.zip(name.as_ref()).and_then(|(archive, name)| {
+            archive.read(name, MAX_BYTES).ok().flatten().map(Secret::from)
+        });
+        found.is_some_and(|found| found.bytes() == bytes.bytes())
     })
 }
 

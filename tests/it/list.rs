@@ -170,6 +170,15 @@ fn one_bad_snapshot_does_not_hide_the_others() {
 }
 
 #[test]
+fn a_login_that_was_broken_long_ago_is_told_without_a_wait() {
+    let home = TestHome::of_ada().file(".codex/auth.json", "{\"tokens\"");
+    let began = std::time::Instant::now();
+    let seen = home.play("list");
+    assert!(seen.screen.contains("auth.json is not JSON"), "{}", seen.screen);
+    assert!(began.elapsed() < std::time::Duration::from_millis(1_500), "{:?}", began.elapsed());
+}
+
+#[test]
 fn every_document_names_an_archive_by_the_same_path() {
     let home = TestHome::of_ada();
     let announced = home.json("backup --dry-run")["data"]["archive"].clone();

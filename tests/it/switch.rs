@@ -118,6 +118,31 @@ fn a_login_that_nobody_understands_is_kept_all_the_same() {
     assert!(files.contains("orphan"), "{files}");
 }
 
+#[test]
+fn an_orphan_is_kept_once_and_is_nobodys_newest_snapshot() {
+    let orphan = |home: TestHome| home.later("+1h").file(".codex/auth.json", "{\"tokens\": 7}");
+    let mut home = two_accounts();
+    for _ in 0..3 {
+        home = orphan(home);
+        let seen = home.play("use ada");
+        assert_eq!((seen.exit, seen.screen.matches("warning:").count()), (0, 1), "{}", seen.screen);
+        let seen = home.play("use bob");
+        assert_eq!((seen.exit, seen.screen.matches("warning:").count()), (0, 0), "{}", seen.screen);
+    }
+    assert_eq!(home.files().matches("orphan-codex.tar.gz").count(), 1, "{}", home.files());
+    for line in ["show", "verify"] {
+        let seen = home.play(line);
+        assert!(seen.exit == 0 && !seen.screen.contains("orphan"), "{}", seen.screen);
+        assert_eq!(home.play(&format!("{line} orphan")).exit, 0, "who names it gets it");
+    }
+    let seen = home.play("doctor");
+    assert!(seen.screen.contains("1 stored login names no account"), "{}", seen.screen);
+    // Another one is kept beside it.
+    let home = home.later("+1h").file(".codex/auth.json", "{\"tokens\": 8}");
+    assert_eq!(home.play("use ada").exit, 0);
+    assert_eq!(home.files().matches("orphan-codex.tar.gz").count(), 2, "{}", home.files());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_stays_a_link_and_its_target_is_replaced() {

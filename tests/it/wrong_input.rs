@@ -464,11 +464,29 @@ fn a_ledger_with_garbage_in_it_is_read_around_and_kept() {
     assert!(seen.out.contains("ada@example.com") && seen.out.contains("bob@example.com"));
     let seen = home.play("cooldown set ada --until +3d");
     assert_eq!(seen.exit, 0, "{}", seen.screen);
-    assert!(seen.screen.contains("ended in half a line, which was cut off"), "{}", seen.screen);
+    assert!(
+        seen.screen.contains(
+            "ended in half a line, which was moved to ~/.codex-manager/ledger.jsonl.torn"
+        ),
+        "{}",
+        seen.screen
+    );
     let after = fs::read(&ledger).unwrap();
     let whole = &garbage[..garbage.len() - b"{\"torn".len()];
     assert!(after.starts_with(&[&good, whole].concat()), "whole lines stay, odd ones too");
     assert!(home.play("cooldown").out.contains("Tue 24 Nov"), "the new line counts");
+    assert_eq!(home.read(".codex-manager/ledger.jsonl.torn"), b"{\"torn", "nothing is thrown away");
+    change(&ledger, |bytes| [&bytes, b"{\"again".as_slice()].concat());
+    assert!(home.play("cooldown clear ada").screen.contains("ledger.jsonl.torn-2\n"));
+    assert_eq!(home.read(".codex-manager/ledger.jsonl.torn-2"), b"{\"again");
+    // A whole entry that only lacks its newline is none of that.
+    change(&ledger, |bytes| bytes.trim_ascii_end().to_vec());
+    let seen = home.play("cooldown set ada --until +2d");
+    assert!(!seen.screen.contains("half a line"), "{}", seen.screen);
+    assert_eq!(fs::read(&ledger).unwrap().iter().filter(|byte| **byte == b'\n').count(), {
+        let lines = after.iter().filter(|byte| **byte == b'\n').count();
+        lines + 2
+    });
 }
 
 #[test]
