@@ -11,6 +11,7 @@ use crate::cli::picture::{BAD, CARE, GOOD, count, plain, styled};
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::{Exit, Report};
+use crate::overview;
 use crate::snapshot::store::{OddKind, Stored};
 use crate::snapshot::verify::{self, Verdict};
 
@@ -42,17 +43,18 @@ struct Row {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let now = session.world.now;
-    let known =
-        crate::overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
     let mut rows = Vec::new();
     let chosen: Vec<Stored> = if args.all {
+        // Told as rows, not as warnings.
+        let (store, home) = (&places.store, &places.home);
+        let known = overview::observe(store, home, &places.config, &places.zone, now)?;
         // What cannot even be listed is corrupt too; only a missing sidecar is no damage.
         rows.extend(known.odd.iter().filter(|odd| odd.kind != OddKind::NoSidecar).map(|odd| Row {
             name: odd.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             verdict: Verdict::Corrupt,
             problems: vec![odd.what.clone()],
         }));
-        known.snapshots.clone()
+        known.snapshots
     } else {
         let known = look(&places, now, session)?;
         let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
