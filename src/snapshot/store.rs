@@ -17,6 +17,10 @@ use crate::time::Zone;
 /// Largest ledger, inventory or configuration that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;
 
+/// A plain archive can only be read from its beginning, all of it. Above this length, in bytes, a
+/// list does without what it says.
+const GLANCE: u64 = 1 << 20;
+
 /// The manager home.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Store {
@@ -447,11 +451,44 @@ fn take(backups: &Path, name: &SnapshotName, names: &BTreeSet<String>, scan: &mu
     }
 }
 
+/// What a snapshot says about itself, also where that was too much to read for a list: an archive
+/// of the older tool without a sidecar is read to its end.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn look_into(stored: &Stored, zone: &Zone) -> Result<Stored, String> {
+    if stored.origin == Origin::Ours || stored.sidecar.is_some() {
+        return Ok(stored.clone());
+    }
+    let mut whole = stored.clone();
+    if let Ok(told) = legacy::metadata(&inside_older(&stored.archive)?, zone) {
+        let email = told.email.clone().or(whole.metadata.email);
+        whole.metadata = Metadata { email, kind: told.kind, ..told };
+    }
+    Ok(whole)
+}
+
 /// One archive of the older tool: what its sidecar says, else the member of that name, else
 /// what its place says.
 fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
     let told = match &found.sidecar {
         Some(sidecar) => read::bounded(sidecar, MAX_BYTES).map_err(|error| error.to_string()),
+        None if found.archive.metadata().is_ok_and(|facts| GLANCE < facts.len()) => {
+            let what = "has no sidecar and was not looked into; `show` reads all of it".to_owned();
+            let path = found.archive.clone();
+            scan.problems.push(Odd { path, what, kind: OddKind::NoSidecar });
+            let mut metadata = Metadata::empty(found.kind.unwrap_or(Kind::Full));
+            metadata.email = found.email;
+            scan.snapshots.push(Stored {
+                title: found.title,
+                archive: found.archive,
+                sidecar: None,
+                metadata,
+                origin: Origin::Python,
+            });
+            return;
+        }
         None => inside_older(&found.archive),
     };
     let metadata = told.and_then(|bytes| {

@@ -179,6 +179,39 @@ fn a_login_that_was_broken_long_ago_is_told_without_a_wait() {
 }
 
 #[test]
+fn a_large_archive_without_sidecar_is_listed_by_its_name_and_shown_by_what_it_holds() {
+    let sidecar = include_bytes!(
+        "../../testdata/legacy/1.0.0/backups/2026-11-19-100200-user@example.com-codex.metadata.json"
+    );
+    let mut noise = vec![0_u8; 2 << 20];
+    getrandom::fill(&mut noise).unwrap();
+    let name = "2026-11-19-100200-user@example.com-codex";
+    let packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(packed);
+    for (member, bytes) in
+        [("noise", noise.as_slice()), (&format!("{name}.metadata.json"), sidecar.as_slice())]
+    {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len().try_into().unwrap());
+        header.set_mode(0o600);
+        header.set_mtime(1_795_000_000);
+        archive.append_data(&mut header, member, bytes).unwrap();
+    }
+    let bytes = archive.into_inner().unwrap().finish().unwrap();
+    let path = format!(".codex-manager/backups/{name}.tar.gz");
+    let home = TestHome::at("2026-11-21T10:00:00Z").file(&path, bytes);
+    assert_snapshot!(home.run("list"), @"
+    $ codex-manager list
+    warning: ~/.codex-manager/backups/2026-11-19-100200-user@example.com-codex.tar.gz: has no sidecar and was not looked into; `show` reads all of it
+    NAME                                      KIND  SIZE     CREATED  AVAILABLE  LABEL
+    2026-11-19-100200-user@example.com-codex  full  #.# MiB  –        –          –
+    ");
+    let shown = home.json(&format!("show {name}"))["data"].clone();
+    assert_eq!(shown["next_available_at"], "2026-11-26T10:02:00+01:00");
+    assert_eq!(shown["created_at"], "2026-11-21T12:45:28+01:00");
+}
+
+#[test]
 fn every_document_names_an_archive_by_the_same_path() {
     let home = TestHome::of_ada();
     let announced = home.json("backup --dry-run")["data"]["archive"].clone();
