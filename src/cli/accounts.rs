@@ -79,7 +79,7 @@ impl AccountRow {
 /// Finds the account that is meant.
 pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAccount, Failure> {
     let all: Vec<Account> = known.accounts.iter().map(|account| account.account.clone()).collect();
-    let key = account::name(asked, &all).map_err(unnamed)?.key.clone();
+    let key = account::name(asked, &all).map_err(|error| unnamed(&error))?.key.clone();
     known
         .accounts
         .iter()
@@ -87,7 +87,7 @@ pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAcc
         .ok_or_else(|| Failure::usage(format!("no account is called {asked:?}")))
 }
 
-pub(crate) fn unnamed(error: NotNamed) -> Failure {
+fn unnamed(error: &NotNamed) -> Failure {
     let (exit, hint) = match error {
         NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager cooldown` lists the accounts"),
         NotNamed::Several { .. } => (Exit::Conflict, "name one of them in full"),

@@ -175,7 +175,7 @@ fn decide(
         session.warn(warning.clone());
     }
     if in_place && plan.replaces {
-        refuse_while_running(&places, args.force, session)?;
+        refuse_while_running(places, args.force, session)?;
     }
     Ok(Decided { known, stored, live, plan })
 }

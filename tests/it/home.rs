@@ -538,7 +538,10 @@ fn split(line: &str) -> Vec<String> {
 
 /// What was written, in the order it was, each piece with whether it is a result.
 #[derive(Clone, Default)]
-struct Screen(Arc<Mutex<Vec<(bool, Vec<u8>)>>>);
+struct Screen(Arc<Mutex<Vec<Piece>>>);
+
+/// Whether it is a result, and the bytes.
+type Piece = (bool, Vec<u8>);
 
 struct Stream {
     screen: Screen,

@@ -431,9 +431,9 @@ fn another_accounts_archive_under_a_kept_sidecar_is_never_restored() {
     let size = |name| fs::metadata(archive(&home, name)).unwrap().len();
     let bytes = format!("\"bytes\": {}", size(BOB));
     let text = fs::read_to_string(sidecar(&home, ADA)).unwrap();
-    let start = text.find("\"bytes\": ").unwrap();
-    let end = start + text[start..].find(',').unwrap();
-    fs::write(sidecar(&home, ADA), [&text[..start], &bytes, &text[end..]].concat()).unwrap();
+    let (before, rest) = text.split_once("\"bytes\": ").unwrap();
+    let (_, after) = rest.split_once(',').unwrap();
+    fs::write(sidecar(&home, ADA), [before, &bytes, ",", after].concat()).unwrap();
     let spoiled =
         Spoiled { how: "replaced", verify: Some("its table of contents is not"), restore: 5 };
     check_spoiled(&home, &spoiled);
