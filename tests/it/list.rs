@@ -194,6 +194,8 @@ fn a_large_archive_without_sidecar_is_listed_by_its_name_and_shown_by_what_it_ho
         let mut header = tar::Header::new_ustar();
         header.set_size(bytes.len().try_into().unwrap());
         header.set_mode(0o600);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(1_795_000_000);
         archive.append_data(&mut header, member, bytes).unwrap();
     }
