@@ -84,7 +84,7 @@ fn median(rounds: usize, mut round: impl FnMut() -> io::Result<()>) -> io::Resul
         times.push(began.elapsed());
     }
     times.sort();
-    Ok(times[times.len() / 2])
+    Ok(times.get(times.len() / 2).copied().unwrap_or_default())
 }
 
 /// A throw-away folder with a Codex home `codex` and a manager home `manager`.
@@ -150,7 +150,7 @@ fn session(random: &mut u64, bytes: usize) -> Vec<u8> {
             *random ^= *random >> 7;
             *random ^= *random << 17;
             let index = usize::try_from(*random % 9).unwrap_or(0);
-            text.push_str(words[index]);
+            text.push_str(words.get(index).copied().unwrap_or_default());
             if random.is_multiple_of(7) {
                 let _ = write!(text, " {random:016x}");
             }

@@ -1,7 +1,7 @@
 //! What do we know right now?
 //!
 //! Brings together what the ledger, the snapshots, the legacy records and the live home say of
-//! each account. Deciding what follows from it is [`quota`](crate::quota)'s work.
+//! each account. Deciding what follows from it is [`quota`]'s work.
 
 use std::collections::{BTreeMap, BTreeSet};
 

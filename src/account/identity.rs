@@ -125,14 +125,15 @@ pub enum NotNamed {
 /// Finds the one account a person means by an alias, an e-mail, a short id, a key or a unique
 /// fragment of an alias or e-mail.
 ///
-/// A whole name wins over fragments, so `b@x.com` is never `a-b@x.com`; of the whole names an
-/// alias wins over an address. Case does not matter.
+/// A whole name wins over fragments, and a whole address is a fragment of none, so `b@x.com` is
+/// never `a-b@x.com`; of the whole names an alias wins over an address. Case does not matter.
 ///
 /// # Errors
 ///
 /// [`NotNamed`] when nothing fits, or more than one account does.
 pub fn name<'a>(asked: &str, accounts: &'a [Account]) -> Named<'a> {
     let wanted = asked.trim().to_lowercase();
+    let is_address = wanted.parse::<Email>().is_ok();
     let is_alias = |account: &Account| account.alias.as_deref().map(str::to_lowercase);
     let tests: [&dyn Fn(&Account) -> bool; 4] = [
         &|account| is_alias(account).is_some_and(|alias| alias == wanted),
@@ -141,7 +142,8 @@ pub fn name<'a>(asked: &str, accounts: &'a [Account]) -> Named<'a> {
         &|account| {
             !wanted.is_empty()
                 && (is_alias(account).is_some_and(|alias| alias.contains(&wanted))
-                    || account.email.as_ref().is_some_and(|e| e.as_str().contains(&wanted)))
+                    || !is_address
+                        && account.email.as_ref().is_some_and(|e| e.as_str().contains(&wanted)))
         },
     ];
     for test in tests {
@@ -198,6 +200,9 @@ mod tests {
         check("a-b",      "chatgpt:user-a/acct-1");
         check("WORK",     "chatgpt:user-b/acct-2");
         check("wor",      "chatgpt:user-b/acct-2");
+        check("-b@x.com", "no account is called \"-b@x.com\"");
+        check("b@x.co",   "no account is called \"b@x.co\"");
+        check("-b@",      "chatgpt:user-a/acct-1");
         check("x.com",    "\"x.com\" fits 2 accounts: a-b@x.com, work");
         check("zed",      "no account is called \"zed\"");
         check("",         "no account is called \"\"");

@@ -1,7 +1,7 @@
 //! Who?
 //!
-//! An account's names ([`email`], [`identity`]), the names the older tool gave to its files
-//! ([`legacy_name`]) and the order of the copies of one login ([`login`]).
+//! An account's names (`email`, `identity`), the names the older tool gave to its files
+//! (`legacy_name`) and the order of the copies of one login (`login`).
 
 mod email;
 mod identity;

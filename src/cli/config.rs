@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::account::{AccountKey, Email};
 use crate::cli::Report;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{Table, or_dash, plain};
@@ -126,6 +127,15 @@ fn change(
     dry_run: bool,
     session: &mut Session,
 ) -> Result<Report, Failure> {
+    if let (Key::Alias(_), Some(account)) = (key, value)
+        && account.parse::<Email>().is_err()
+        && account.parse::<AccountKey>().is_err()
+    {
+        return Err(Failure::usage(format!(
+            "the value given does not fit `{key}`: an e-mail address or an account key is expected"
+        ))
+        .hint("`codex-manager cooldown` lists the accounts"));
+    }
     let store = session.store()?;
     let edit = |session: &Session| -> Result<(String, String), Failure> {
         let bytes = read::optional(&store.config(), MAX_RECORDS)?.unwrap_or_default();

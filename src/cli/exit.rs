@@ -118,6 +118,14 @@ macro_rules! failure_from {
     )*};
 }
 
+fn of_login(error: &LoginError) -> Exit {
+    match error {
+        LoginError::SharedAddress { .. } => Exit::Conflict,
+        _ if error.is_refusal() => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
 failure_from! {
     DiskError => |_| Exit::Failed;
     StoreError => |error| match error {
@@ -133,7 +141,7 @@ failure_from! {
         LiveError::Auth(_) => Exit::Usage,
         LiveError::Disk(_) => Exit::Failed,
     };
-    LoginError => |error| if error.is_refusal() { Exit::Refused } else { Exit::Failed };
+    LoginError => of_login;
     StatusError => |_| Exit::Usage;
     BackupError => |error| match error {
         BackupError::NoHome { .. }
@@ -148,14 +156,17 @@ failure_from! {
     };
     RestoreError => |error| match error {
         RestoreError::Archive { source: ArchiveError::Interrupted, .. } => Exit::Interrupted,
-        RestoreError::NotEmpty { .. } | RestoreError::OnlyALogin { .. } => Exit::Usage,
+        RestoreError::NotEmpty { .. }
+        | RestoreError::MountPoint { .. }
+        | RestoreError::OnlyALogin { .. } => Exit::Usage,
+        RestoreError::Running { .. } => Exit::Running,
         _ if error.is_refusal() => Exit::Refused,
         _ => Exit::Failed,
     };
     SwitchError => |error| match error {
         SwitchError::NoHome { .. } | SwitchError::NotStored { .. } => Exit::Usage,
         SwitchError::LoginElsewhere { .. } => Exit::Refused,
-        SwitchError::Login(error) if error.is_refusal() => Exit::Refused,
+        SwitchError::Login(error) => of_login(error),
         _ => Exit::Failed,
     };
 }

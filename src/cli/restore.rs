@@ -12,9 +12,10 @@ use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session, resolved};
 use crate::cli::switch::{activation, bank, refuse_while_running};
 use crate::cli::{Exit, Report, prompt};
+use crate::codex::process;
 use crate::overview::Overview;
-use crate::snapshot::logins::Live;
-use crate::snapshot::restore::{self, Destination, LoginFate, Plan, Policy, Restored};
+use crate::snapshot::logins::{Live, Shelf};
+use crate::snapshot::restore::{self, Destination, LoginFate, Plan, Policy, Restored, Run};
 use crate::snapshot::store::Stored;
 
 /// Bring a snapshot back, into the Codex home or elsewhere
@@ -83,30 +84,34 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let operation = free_operation(&places, &operation.to_string());
     let Some(opened) = opened else {
         let text = preview(&plan, outgoing.is_some(), session);
-        return Ok(Report::new(&data(&plan, None, true), text));
+        return Ok(Report::new(&data(&plan, true), text));
     };
     let banked = outgoing.as_ref().map(|outgoing| outgoing.name.to_string());
     if let Some(outgoing) = outgoing {
         bank(outgoing, &places, session)?;
     }
     let described = describe(&plan);
-    let mut document = data(&plan, None, false);
+    let mut document = data(&plan, false);
     let place = plan.destination.path().to_owned();
     let mut progress = Progress::bytes("restoring", plan.content_bytes, session);
     let stop = std::sync::Arc::clone(&session.world.interrupted);
-    let restored = restore::apply(
-        plan,
-        &places.store,
-        &operation,
-        &mut |count| progress.advance(count),
-        &stop,
-    )?;
+    let holders = || match args.force {
+        true => Vec::new(),
+        false => process::holders(places.home.root(), std::process::id()).found,
+    };
+    let mut run = Run {
+        operation: &operation,
+        advance: &mut |count| progress.advance(count),
+        stop: &stop,
+        holders: &holders,
+    };
+    let restored = restore::apply(&plan, &places.store, &mut run)?;
     drop(progress);
     let mut changes_account = false;
     if in_place {
-        activation(&places, &known, &opened.lock, session)?;
-        let was = live.key();
-        changes_account = was.is_some() && was != Live::read(&places.home)?.key();
+        activation(&places, &known, &opened.lock, session);
+        let (was, is) = (live.key(), Live::read(&places.home));
+        changes_account = was.is_some() && is.is_ok_and(|is| is.key() != was);
     }
     for (path, why) in &restored.left_out {
         session.warn(format!("{path} was left out: {why}"));
@@ -157,7 +162,11 @@ fn decide(
             && whose.is_none_or(|account| stored.is_of(&account.account))
     };
     let stored = snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
-    let live = if in_place { Live::read(&places.home)? } else { Live::Absent };
+    let live = match Live::read(&places.home) {
+        // A copy elsewhere replaces nothing; that it cannot be read was said already.
+        Err(_) if !in_place => Live::Absent,
+        live => live?,
+    };
     let policy = match args.login {
         Which::Freshest => Policy::Freshest,
         Which::Keep => Policy::Keep,
@@ -168,7 +177,7 @@ fn decide(
         destination,
         policy,
         &live,
-        &known.snapshots,
+        &Shelf::new(&known.snapshots, &known.odd),
         session.surroundings(),
     )?;
     for warning in &plan.warnings {
@@ -227,14 +236,14 @@ fn free_operation(places: &Places, wanted: &str) -> String {
         .unwrap_or_default()
 }
 
-fn data(plan: &Plan, kept: Option<PathBuf>, dry_run: bool) -> serde_json::Value {
+fn data(plan: &Plan, dry_run: bool) -> serde_json::Value {
     json!({
         "snapshot": plan.stored.title,
         "destination": plan.destination.path(),
         "login": plan.fate,
         "login_from": plan.login_from,
         "banked": null,
-        "undo": kept,
+        "undo": null,
         "carried": plan.carried,
         "files": plan.files,
         "content_bytes": plan.content_bytes,
@@ -248,7 +257,9 @@ fn describe(plan: &Plan) -> Facts {
     let content = format!("{}, {}", count(plan.files, "file"), bytes(plan.content_bytes));
     facts.add("snapshot", plain(&plan.stored.title));
     facts.add("content", content);
+    let in_place = matches!(plan.destination, Destination::InPlace(_));
     let login = match (plan.fate, &plan.login_from) {
+        (LoginFate::KeptLive, _) if !in_place => "the same as the live one".to_owned(),
         (LoginFate::KeptLive, _) => "the live one stays".to_owned(),
         (LoginFate::Absent, _) => "none".to_owned(),
         (LoginFate::Restored, None) => "from the snapshot".to_owned(),

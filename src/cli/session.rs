@@ -228,6 +228,9 @@ impl Session {
             let root = self.show(places.store.root());
             self.warn(format!("{root} was open to others (mode {mode:04o}); it is 0700 now"));
         }
+        for told in &opened.finished {
+            self.warn(told.clone());
+        }
         if let Some(aside) = &opened.torn {
             let (ledger, aside) = (self.show(&places.store.ledger()), self.show(aside));
             self.warn(format!("{ledger} ended in half a line, which was moved to {aside}"));

@@ -1,7 +1,9 @@
 //! `use`: sign another account in.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use crate::account::AccountKey;
 use crate::cli::accounts::named;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
@@ -9,10 +11,10 @@ use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
 use crate::codex::process;
 use crate::disk::lock::Lock;
-use crate::overview::Overview;
+use crate::overview::{KnownAccount, Overview};
 use crate::quota::Entry;
 use crate::snapshot::backup;
-use crate::snapshot::logins::Live;
+use crate::snapshot::logins::{self, Live, Shelf, Stale};
 use crate::snapshot::switch;
 
 /// Sign another account in: swap the login and nothing else
@@ -20,6 +22,9 @@ use crate::snapshot::switch;
 pub(crate) struct Args {
     /// Alias, e-mail, a unique part of either, or short id
     account: String,
+    /// Take an older login where the newest is in a damaged snapshot
+    #[arg(long)]
+    accept_stale_login: bool,
     /// Go on although Codex is running on the home
     #[arg(long)]
     force: bool,
@@ -35,9 +40,11 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let account = named(&args.account, &known)?;
     let label = account.label();
     let live = Live::read(&places.home)?;
-    let key = resolve(account, &known)?;
+    let shelf = Shelf::new(&known.snapshots, &known.odd);
+    let stale = if args.accept_stale_login { Stale::Accept } else { Stale::Refuse };
+    let key = resolve(account, &live, &known)?;
     let plan =
-        switch::plan(&key, &places.home, &live, &known.snapshots).map_err(|error| match error {
+        switch::plan(&key, &places.home, &live, &shelf, stale).map_err(|error| match error {
             switch::SwitchError::NotStored { .. } => {
                 switch::SwitchError::NotStored { account: label.clone() }
             }
@@ -62,8 +69,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         if let Some(outgoing) = outgoing {
             bank(outgoing, &places, session)?;
         }
-        switch::apply(&plan)?;
-        activation(&places, &known, &opened.lock, session)?;
+        switch::apply(&plan).map_err(|error| overwritten(error, banked.as_deref()))?;
+        activation(&places, &known, &opened.lock, session);
     } else if let Some(outgoing) = &outgoing {
         banked = Some(outgoing.name.to_string());
     }
@@ -95,39 +102,26 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     Ok(Report::new(&data, text))
 }
 
+/// Whoever has to sort out two logins needs to know where the one before is.
+fn overwritten(error: switch::SwitchError, banked: Option<&str>) -> Failure {
+    let is_it = matches!(error, switch::SwitchError::Overwritten);
+    let failure = Failure::from(error);
+    match banked {
+        Some(banked) if is_it => failure.hint(format!(
+            "the login that was live is stored as {banked}; quit every Codex and try again"
+        )),
+        _ => failure,
+    }
+}
+
 /// The full key of the account. One of the older tool's records knows only an address: its
 /// archived login tells the rest.
-fn resolve(
-    account: &crate::overview::KnownAccount,
-    known: &Overview,
-) -> Result<crate::account::AccountKey, Failure> {
-    use crate::account::AccountKey;
-    use crate::snapshot::logins;
+fn resolve(account: &KnownAccount, live: &Live, known: &Overview) -> Result<AccountKey, Failure> {
     let AccountKey::Email(email) = &account.account.key else {
         return Ok(account.account.key.clone());
     };
-    let theirs = known.snapshots.iter().filter(|stored| {
-        stored.metadata.kind.has_login() && stored.metadata.email.as_ref() == Some(email)
-    });
-    let mut last = None;
-    for stored in theirs {
-        match logins::read_login(stored) {
-            Ok(file) if file.email.as_ref() == Some(email) => {
-                if let Some(key) = file.key {
-                    return Ok(key);
-                }
-            }
-            Ok(_) => {}
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.map_or_else(
-        || {
-            let account = email.to_string();
-            switch::SwitchError::NotStored { account }.into()
-        },
-        Into::into,
-    ))
+    let not_stored = || switch::SwitchError::NotStored { account: email.to_string() };
+    Ok(logins::owner(email, live, &known.snapshots)?.ok_or_else(not_stored)?)
 }
 
 /// Codex would overwrite what is put in place, or go on with what it remembers.
@@ -176,16 +170,25 @@ pub(crate) fn bank(
     Ok(())
 }
 
-/// Writes into the ledger who is signed in now.
-pub(crate) fn activation(
+/// Writes into the ledger who is signed in now. What was done is done: if that cannot be
+/// written, a warning says so.
+pub(crate) fn activation(places: &Places, known: &Overview, lock: &Lock, session: &mut Session) {
+    if let Err(failure) = record(places, known, lock, session.world.now) {
+        session.warn(format!(
+            "it is done, but who is signed in now was not recorded: {}",
+            failure.message
+        ));
+    }
+}
+
+fn record(
     places: &Places,
     known: &Overview,
     lock: &Lock,
-    session: &mut Session,
+    now: DateTime<Utc>,
 ) -> Result<(), Failure> {
     let Live::Login(file) = Live::read(&places.home)? else { return Ok(()) };
     let Some(account) = file.key.clone() else { return Ok(()) };
-    let now = session.world.now;
     if known.live.as_ref() == Some(&account)
         && known.ledger.active_at(now).as_ref() == Some(&account)
     {
@@ -193,4 +196,64 @@ pub(crate) fn activation(
     }
     let entry = Entry::Activation { at: places.zone.stamp(now), account, email: file.email };
     Ok(places.store.record(&[entry], lock)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::cli::args::Global;
+    use crate::world::{Terminals, World};
+
+    /// A run in the user's folder `home`.
+    fn session(home: &Path) -> Session {
+        let world = World {
+            now: "2026-11-21T10:00:00Z".parse().unwrap(),
+            environment: BTreeMap::new(),
+            user_home: Some(home.to_owned()),
+            folder: home.to_owned(),
+            host: None,
+            system_zone: None,
+            input: Box::new(std::io::empty()),
+            out: Box::new(std::io::sink()),
+            err: Box::new(std::io::sink()),
+            terminals: Terminals::default(),
+            width: None,
+            interrupted: Arc::new(AtomicBool::new(false)),
+        };
+        Session::new(Global::default(), world)
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_written_after_the_deed_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = session(&dir.path().canonicalize().unwrap());
+        let places = session.places().unwrap();
+        std::fs::create_dir(places.home.root()).unwrap();
+        let key = r#"{"auth_mode": "apikey", "OPENAI_API_KEY": "sk-made-up"}"#;
+        std::fs::write(places.home.auth(), key).unwrap();
+        let opened = session.open(&places, "use").unwrap();
+        let known = look(&places, session.world.now, &mut session).unwrap();
+        // Something came in the way since it was read.
+        std::fs::create_dir(places.store.ledger()).unwrap();
+        activation(&places, &known, &opened.lock, &mut session);
+        let told = session.warnings().join("\n");
+        assert!(told.contains("who is signed in now was not recorded"), "{told}");
+        std::fs::remove_dir(places.store.ledger()).unwrap();
+        activation(&places, &known, &opened.lock, &mut session);
+        assert_eq!(session.warnings().len(), 1);
+        assert!(places.store.ledger().is_file());
+    }
+
+    #[test]
+    fn who_overwrites_a_login_learns_where_the_one_before_is() {
+        let hint = |error, banked| overwritten(error, banked).hint.unwrap();
+        assert!(hint(switch::SwitchError::Overwritten, Some("a-codex")).contains("a-codex"));
+        assert!(!hint(switch::SwitchError::Changed, Some("a-codex")).contains("a-codex"));
+        assert_eq!(hint(switch::SwitchError::Overwritten, None), "quit every Codex and try again");
+    }
 }

@@ -4,7 +4,7 @@
 //! (SPEC, "The state set"); what it does not know is the user's and therefore kept.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
@@ -62,7 +62,8 @@ impl CodexHome {
 
     /// The folder that Codex keeps its databases in when they are not at the top of the home:
     /// `sqlite_home` of `config.toml`, relative to the home, else what the environment says.
-    /// Links are resolved where the folder exists.
+    /// Links and `..` are resolved as far as the folder exists, so that the answer lies where it
+    /// seems to lie.
     ///
     /// A configuration that is no TOML moves nothing; Codex would not start with it.
     #[must_use]
@@ -76,9 +77,33 @@ impl CodexHome {
             (Some(named), _) => self.root.join(named),
             (None, _) => around.sqlite_home.clone()?,
         };
-        let folder = folder.canonicalize().unwrap_or(folder);
+        let folder = resolved(&folder);
         (folder != self.root).then_some(folder)
     }
+}
+
+/// A path with its links resolved as far as it exists. What does not exist is no link, so a `..`
+/// behind it goes back to where it was.
+fn resolved(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            found.pop();
+            continue;
+        }
+        found.push(part);
+        if let Ok(real) = found.canonicalize() {
+            found = real;
+        }
+    }
+    found
+}
+
+/// Whether a folder may be somebody's Codex home, or part of one: it holds a login or sessions.
+#[must_use]
+pub fn may_be_one(folder: &Path) -> bool {
+    let telling = [CodexHome::AUTH].into_iter().chain(CodexHome::SESSIONS);
+    telling.into_iter().any(|name| folder.join(name).symlink_metadata().is_ok())
 }
 
 /// What outside a home says where Codex keeps its databases.
@@ -305,6 +330,9 @@ mod tests {
         assert_eq!(at("sqlite_home = \"db\""), Some("/h/.codex/db".into()));
         assert_eq!(at("sqlite_home = \"~/db\""), Some("/h/db".into()));
         assert_eq!(at("sqlite_home = \"/h/.codex\""), None);
+        assert_eq!(at("sqlite_home = \"../db\""), Some("/h/db".into()));
+        assert_eq!(at("sqlite_home = \"../.codex/db\""), Some("/h/.codex/db".into()));
+        assert_eq!(at("sqlite_home = \"x/..\""), None);
         assert_eq!(at("model = \"x\""), None);
         assert_eq!(at("= broken"), None);
 

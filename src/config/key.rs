@@ -7,7 +7,6 @@ use chrono::TimeDelta;
 use serde::{Serialize, Serializer};
 use toml_edit::Item;
 
-use crate::account::{AccountKey, Email};
 use crate::time::Zone;
 
 /// A setting, by what it is called.
@@ -157,8 +156,10 @@ impl Key {
                 .iter()
                 .all(|pattern| !pattern.is_empty() && glob::Pattern::new(pattern).is_ok()),
             (Self::Lean, Value::Switch(_)) => true,
+            // Whether that is an account is told where accounts are known.
             (Self::Alias(_), Value::Text(account)) => {
-                account.parse::<Email>().is_ok() || account.parse::<AccountKey>().is_ok()
+                account.contains(['@', ':'])
+                    && !account.contains(|c: char| c.is_whitespace() || c.is_control())
             }
             _ => false,
         }
@@ -239,7 +240,7 @@ pub enum Value {
 }
 
 impl fmt::Display for Value {
-    /// The form in which [`set`] takes it.
+    /// The form in which `config set` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Switch(value) => write!(f, "{value}"),

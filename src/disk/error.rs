@@ -34,7 +34,9 @@ impl DiskError {
 
     /// What a person can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
-        if self.source.get_ref().is_some_and(|inner| inner.is::<NotRegular>()) {
+        if let Some(inner) = self.source.get_ref()
+            && inner.is::<NotRegular>()
+        {
             return Some("move it aside and try again".to_owned());
         }
         let hint = match self.kind() {

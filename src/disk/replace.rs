@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::error::{At, DiskError, Result};
 use super::{read, sys};
@@ -260,6 +261,15 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
 }
 
+/// Gives the regular file at `path` another time of change; a link is not followed.
+///
+/// # Errors
+///
+/// When it is no regular file of the user's, or the disk refuses.
+pub fn date(path: &Path, modified: SystemTime) -> Result<()> {
+    sys::open_write(path).at("open", path)?.set_modified(modified).at("date", path)
+}
+
 /// Removes a file, or a link but not what it names, and syncs its folder. Answers whether it
 /// was there.
 ///
@@ -282,6 +292,26 @@ pub fn remove_tree(path: &Path) -> Result<bool> {
         Ok(_) => remove_file(path),
         Err(error) => removed(Err(error), path),
     }
+}
+
+/// Makes a symbolic link to `target` (a path as it is written, not looked at) and syncs its
+/// folder.
+///
+/// # Errors
+///
+/// When something has the name already, or the system has no such links.
+pub fn link(target: &Path, at: &Path) -> Result<()> {
+    sys::symlink(target, at).at("make a link at", at)?;
+    sync_dir(parent(at))
+}
+
+/// Removes a folder that is empty, and syncs what held it. Answers whether it was there.
+///
+/// # Errors
+///
+/// When there is anything in it, or it cannot be removed; nothing has changed then.
+pub fn remove_empty_dir(path: &Path) -> Result<bool> {
+    removed(std::fs::remove_dir(path), path)
 }
 
 /// Makes what was created, renamed or removed in a folder survive a power cut.

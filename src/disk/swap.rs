@@ -7,6 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{At, DiskError, Result};
 use super::replace::{TEMP_PREFIX, parent, reserved_name, sync_dir};
 use super::sys;
@@ -80,6 +82,26 @@ pub fn exchange_by_renames(staged: &Path, live: &Path, aside: &Path) -> Result<(
         return Err(DiskError::new("exchange", live, error));
     }
     Ok(())
+}
+
+/// What tells a folder or file from every other one of this machine, whatever its name.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// The identity of what has this name, a link at its end not followed; `None` if nothing has it,
+/// or where the system does not tell.
+///
+/// # Errors
+///
+/// When it cannot be looked at.
+pub fn identity(path: &Path) -> Result<Option<Identity>> {
+    let meta = std::fs::symlink_metadata(path).at("look at", path);
+    let facts = super::read::absent_is_none(meta)?.map(|meta| sys::facts(&meta));
+    let told = facts.filter(|facts| facts.inode != 0);
+    Ok(told.map(|facts| Identity { device: facts.device, inode: facts.inode }))
 }
 
 /// Whether two existing paths lie on one file system, links at their ends not followed.
@@ -170,6 +192,17 @@ mod tests {
         exchange_by_renames(&staged, &live, &aside).unwrap();
         assert_eq!((content(&staged), content(&live)), ("old".into(), "new".into()));
         assert_eq!(waiting(dir.path()).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_is_known_again_under_another_name() {
+        let (_dir, staged, live) = two();
+        let (one, other) = (identity(&staged).unwrap(), identity(&live).unwrap());
+        assert!(one.is_some() && one != other);
+        exchange(&staged, &live).unwrap();
+        assert_eq!((identity(&live).unwrap(), identity(&staged).unwrap()), (one, other));
+        assert_eq!(identity(&live.join("none")).unwrap(), None);
     }
 
     #[test]

@@ -74,6 +74,10 @@ mod imp {
         Ok(rustix::fs::mkdir(path, PRIVATE_DIR)?)
     }
 
+    pub(in super::super) fn symlink(target: &Path, at: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, at)
+    }
+
     /// Takes the rights of group and others away through an open file, answering the mode it
     /// had if that changed anything.
     pub(in super::super) fn narrow(file: &File) -> io::Result<Option<u32>> {

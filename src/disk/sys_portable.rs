@@ -46,6 +46,10 @@ pub(in super::super) fn create_dir(path: &Path) -> io::Result<()> {
     std::fs::create_dir(path)
 }
 
+pub(in super::super) fn symlink(_target: &Path, _at: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub(in super::super) fn narrow(_file: &File) -> io::Result<Option<u32>> {
     Ok(None)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::modes::open_to_others;
 use super::{Check, Facts, Finding, Level, Program, count, word};
 use crate::codex::auth::{AuthError, AuthFile, Problem, Store as LoginStore};
-use crate::codex::process;
+use crate::codex::{home, process};
 use crate::disk::{database, read, replace, swap};
 
 /// A larger `config.toml` of Codex is not read, in bytes.
@@ -211,7 +211,7 @@ fn databases(facts: &Facts<'_>, config: &str) -> Vec<Finding> {
                     .remedy("quit Codex, move it aside, and start Codex again"),
             ),
             Err(error) => {
-                findings.push(found(Level::Warning, error.to_string()).remedied(error.hint()))
+                findings.push(found(Level::Warning, error.to_string()).remedied(error.hint()));
             }
         }
     }
@@ -249,6 +249,15 @@ fn leftovers(facts: &Facts<'_>) -> Vec<Finding> {
     }
     let folders = root.parent().into_iter().chain([root]);
     for path in folders.flat_map(|folder| replace::litter(folder).unwrap_or_default()) {
+        if home::may_be_one(&path) {
+            let what = format!(
+                "{} was left by an interrupted restore; it may be your Codex home as it was before",
+                (facts.show)(&path)
+            );
+            let remedy = format!("compare it with {} before you delete it", word(facts, root));
+            findings.push(found(Level::Error, what).remedy(remedy));
+            continue;
+        }
         let what = format!("{} was left by an interrupted run", (facts.show)(&path));
         let remedy = format!("if no codex-manager is running: rm -r {}", word(facts, &path));
         findings.push(found(Level::Warning, what).remedy(remedy));

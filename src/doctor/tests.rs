@@ -284,6 +284,8 @@ fn leftovers_are_named_and_a_waiting_home_is_an_error() {
         &format!("warning: ~/{staging} was left by an interrupted run [if no codex-manager is running: rm -r ~/{staging}]"),
         &format!("note: left by an interrupted run, or in use: {temp} [the next command that changes something removes what nobody uses]"),
     ]);
+    let lab = lab.file(&format!("{staging}/auth.json"), "{}");
+    assert!(lab.complaints().contains(&format!("error: ~/{staging} was left by an interrupted restore; it may be your Codex home as it was before [compare it with ~/codex before you delete it]")));
     let lab = lab.without("codex");
     assert!(lab.complaints().contains(&format!("error: ~/{aside} waits since an exchange was interrupted; it may be your Codex home [mv ~/{aside} ~/codex]")));
 }

@@ -2,7 +2,7 @@
 //!
 //! What some source said about an account ([`reading`]), the file of all that was ever said
 //! ([`ledger`]), what follows from it at one instant ([`cooldown`]) and which account to take
-//! ([`recommend`]). All of it is pure: bytes, facts and `now` come in, answers go out.
+//! ([`mod@recommend`]). All of it is pure: bytes, facts and `now` come in, answers go out.
 
 pub mod cooldown;
 pub mod ledger;

@@ -5,31 +5,41 @@
 //! exchanges the two in one step. Until that step the live home is untouched.
 
 mod databases;
+mod error;
+mod journal;
+mod login;
+mod place;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::account::{AccountKey, Order, Secret};
-use crate::codex::auth::{self, AuthFile};
+use crate::account::{AccountKey, Secret};
+use crate::codex::auth::AuthFile;
 use crate::codex::home::{self, CodexHome, LeftOut, Surroundings};
+use crate::codex::process::Holder;
 use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout};
-use crate::disk::database::DatabaseError;
 use crate::disk::swap::{self, How};
-use crate::disk::{DiskError, read, replace, space, tree};
-use crate::snapshot::backup::{OURS, OUTSIDE};
+use crate::disk::{read, replace, space, tree};
+use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
 use crate::snapshot::legacy;
-use crate::snapshot::logins::{self, Known, Live, LoginError};
+use crate::snapshot::logins::{self, Live, LoginError, Shelf};
 use crate::snapshot::metadata::Kind;
 use crate::snapshot::store::{Origin, Store, Stored};
+use crate::snapshot::switch;
 use databases::Incoming;
+pub use error::RestoreError;
+use journal::Journal;
+pub(crate) use journal::finish;
+use login::Case;
+use place::Staged;
 
 /// Which login the restored home gets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Policy {
     /// The freshest one known for the account, wherever it is.
     Freshest,
-    /// The one that is live now.
+    /// The one that is live now; a copy elsewhere, where none is, gets none.
     Keep,
     /// The archived one; refused if a newer one is known, unless that is accepted.
     Snapshot {
@@ -61,7 +71,7 @@ impl Destination {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoginFate {
-    /// The live login stayed.
+    /// The live login stayed; a copy elsewhere has the same.
     KeptLive,
     /// A stored login was put in place.
     Restored,
@@ -83,6 +93,10 @@ pub struct Plan {
     pub login_from: Option<String>,
     /// The login the home will have.
     login: Option<Secret>,
+    /// The link that `auth.json` is and stays.
+    link: Option<PathBuf>,
+    /// What was live when this was decided.
+    live: Option<Secret>,
     around: Surroundings,
     /// Length of the content.
     pub content_bytes: u64,
@@ -114,134 +128,10 @@ pub struct Restored {
     pub warnings: Vec<String>,
 }
 
-/// Why a restore did not happen. Whichever it is, the home is as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The archive is damaged, hostile or unreadable.
-    #[error("{title}: {source}")]
-    Archive {
-        /// The snapshot.
-        title: String,
-        /// What is wrong.
-        source: ArchiveError,
-    },
-    /// The archive is another one than the sidecar describes.
-    #[error("{title}: the archive is not the one its sidecar describes")]
-    OtherArchive {
-        /// The snapshot.
-        title: String,
-    },
-    /// The archived login is another account's than the sidecar says.
-    #[error("{title}: its auth.json belongs to {found}, its sidecar says {said}")]
-    OtherAccount {
-        /// The snapshot.
-        title: String,
-        /// Whose login it is.
-        found: String,
-        /// Whose it should be.
-        said: String,
-    },
-    /// It holds a login and nothing else.
-    #[error("{title} holds only a login")]
-    OnlyALogin {
-        /// The snapshot.
-        title: String,
-    },
-    /// A newer login is known than the one that is insisted on.
-    #[error("{title} holds an older login ({archived}) than {newer} ({known})")]
-    StaleLogin {
-        /// The snapshot.
-        title: String,
-        /// When the archived one was refreshed.
-        archived: String,
-        /// Where the newer one is.
-        newer: String,
-        /// When that one was refreshed.
-        known: String,
-    },
-    /// The destination is in the way.
-    #[error("{} is there already and is no empty folder", path.display())]
-    NotEmpty {
-        /// The destination.
-        path: PathBuf,
-    },
-    /// The home is a mount point, so it cannot be exchanged.
-    #[error("{} is a mount point and cannot be exchanged with another folder", path.display())]
-    MountPoint {
-        /// The home.
-        path: PathBuf,
-    },
-    /// There is no room.
-    #[error("{} has {free} bytes free, {needed} are needed", path.display())]
-    NoRoom {
-        /// Where.
-        path: PathBuf,
-        /// What is free.
-        free: u64,
-        /// What is needed.
-        needed: u64,
-    },
-    /// A stored login cannot be read.
-    #[error(transparent)]
-    Login(#[from] LoginError),
-    /// A database did not survive.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The disk refused.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// After the exchange somebody else had written the login.
-    #[error("auth.json was written by somebody else meanwhile")]
-    LoginOverwritten,
-}
-
-impl RestoreError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Archive { source, .. } => return source.hint(),
-            Self::OtherArchive { title } | Self::OtherAccount { title, .. } => {
-                format!("see `codex-manager verify {title}`, and use another snapshot")
-            }
-            Self::OnlyALogin { .. } => {
-                "sign that account in with `codex-manager use ACCOUNT`, or unpack it with --to DIR"
-                    .to_owned()
-            }
-            Self::StaleLogin { .. } => {
-                "leave --login away to install the newest one; --accept-stale-login insists"
-                    .to_owned()
-            }
-            Self::NotEmpty { .. } => "name a folder that does not exist yet".to_owned(),
-            Self::MountPoint { .. } => {
-                "restore with --to DIR inside that file system, or unmount it".to_owned()
-            }
-            Self::NoRoom { .. } => "free some space and try again".to_owned(),
-            Self::Login(error) => return error.hint(),
-            Self::Database(error) => return error.hint(),
-            Self::Disk(error) => return error.hint(),
-            Self::LoginOverwritten => {
-                "quit every Codex and run `codex-manager use` for the account you want".to_owned()
-            }
-        })
-    }
-
-    /// Whether it was refused for safety.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        match self {
-            Self::Archive { source, .. } => source.is_hostile() || source.is_corrupt(),
-            Self::OtherArchive { .. } | Self::OtherAccount { .. } | Self::StaleLogin { .. } => true,
-            Self::Login(error) => error.is_refusal(),
-            _ => false,
-        }
-    }
-}
-
 /// Decides how `stored` is restored to `destination`.
 ///
-/// `snapshots` are all that are known, for the freshest login; `live` is the login of the home
-/// in place; `around` may put databases outside it.
+/// `shelf` is what the store knows, for the freshest login; `live` is the login of the Codex
+/// home, wherever the snapshot goes; `around` may put databases outside it.
 ///
 /// # Errors
 ///
@@ -251,7 +141,7 @@ pub fn plan(
     destination: Destination,
     policy: Policy,
     live: &Live,
-    snapshots: &[Stored],
+    shelf: &Shelf<'_>,
     around: Surroundings,
 ) -> Result<Plan, RestoreError> {
     let title = stored.title.clone();
@@ -278,7 +168,18 @@ pub fn plan(
     };
     check_owner(stored, archived.as_ref())?;
     let mut warnings = Vec::new();
-    let choice = choose(stored, archived, policy, live, snapshots, in_place, &mut warnings)?;
+    let case = Case { stored, archived, live, shelf, in_place };
+    let choice = case.choose(policy, &mut warnings)?;
+    let home = CodexHome::at(destination.path().to_owned());
+    if in_place && choice.fate == LoginFate::Restored {
+        let theirs = config_in(&archive).map_err(failed)?;
+        for config in [theirs, config_text(&home)?] {
+            if let Some(store) = switch::elsewhere(&config, live) {
+                return Err(RestoreError::LoginElsewhere { store });
+            }
+        }
+    }
+    let link = if in_place { login::link(&home, &choice, &mut warnings)? } else { None };
     let carried = match &destination {
         Destination::InPlace(root) if replaces => carried(root, stored),
         _ => Vec::new(),
@@ -290,6 +191,8 @@ pub fn plan(
         fate: choice.fate,
         login_from: choice.from,
         login: choice.bytes,
+        link,
+        live: live.bytes().cloned(),
         around,
         content_bytes,
         files,
@@ -297,6 +200,17 @@ pub fn plan(
         warnings,
         replaces,
     })
+}
+
+/// The `config.toml` of the home in an archive; empty if there is none.
+fn config_in(archive: &Archive) -> Result<String, ArchiveError> {
+    let name: EntryName = CodexHome::CONFIG.parse().map_err(ArchiveError::Name)?;
+    let bytes = match archive.read(&name, 16 << 20) {
+        // A folder or a link of that name configures nothing.
+        Err(ArchiveError::NotAFile { .. }) => None,
+        other => other?,
+    };
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
 }
 
 /// Whether the place holds a home that will be replaced.
@@ -310,7 +224,13 @@ fn check_place(destination: &Destination) -> Result<bool, RestoreError> {
             }
             Ok(true)
         }
-        (Destination::To(_), Ok(facts)) if facts.is_dir() && read::names(path)?.is_empty() => {
+        (Destination::To(_), Ok(facts)) if facts.is_dir() => {
+            if swap::is_mount_point(path)? {
+                return Err(RestoreError::MountPoint { path: path.to_owned() });
+            }
+            if !read::names(path)?.is_empty() {
+                return Err(RestoreError::NotEmpty { path: path.to_owned() });
+            }
             Ok(true)
         }
         _ => Err(RestoreError::NotEmpty { path: path.to_owned() }),
@@ -338,6 +258,10 @@ fn check_owner(stored: &Stored, archived: Option<&AuthFile>) -> Result<(), Resto
         (Some(found), Some(said @ AccountKey::ApiKey(_))) => found == said,
         _ => true,
     };
+    let described = stored.metadata.login.as_ref().zip(archived.map(|file| &file.login));
+    if agrees && described.is_some_and(|(said, found)| said != found) {
+        return Err(LoginError::OtherLogin { title: stored.title.clone() }.into());
+    }
     match (agrees, found, said) {
         (false, Some(found), Some(said)) => Err(RestoreError::OtherAccount {
             title: stored.title.clone(),
@@ -346,114 +270,6 @@ fn check_owner(stored: &Stored, archived: Option<&AuthFile>) -> Result<(), Resto
         }),
         _ => Ok(()),
     }
-}
-
-/// The login that was chosen, and why.
-struct Choice {
-    fate: LoginFate,
-    from: Option<String>,
-    bytes: Option<Secret>,
-}
-
-impl Choice {
-    fn live(live: &Live) -> Self {
-        let fate = if live.bytes().is_some() { LoginFate::KeptLive } else { LoginFate::Absent };
-        Self { fate, from: None, bytes: live.bytes().cloned() }
-    }
-}
-
-fn choose(
-    stored: &Stored,
-    archived: Option<AuthFile>,
-    policy: Policy,
-    live: &Live,
-    snapshots: &[Stored],
-    in_place: bool,
-    warnings: &mut Vec<String>,
-) -> Result<Choice, RestoreError> {
-    // A copy elsewhere is for looking at, not for working: only an in-place restore brings the
-    // freshest login along, or two homes would use up each other's tokens.
-    if !in_place && policy == Policy::Freshest {
-        let fate = if archived.is_some() { LoginFate::Restored } else { LoginFate::Absent };
-        return Ok(Choice { fate, from: None, bytes: archived.map(|file| file.bytes) });
-    }
-    if policy == Policy::Keep {
-        return Ok(Choice::live(live));
-    }
-    let key = archived.as_ref().and_then(|file| file.key.clone()).or_else(|| stored.key());
-    let Some(key) = key else {
-        return Ok(match archived {
-            Some(file) => Choice { fate: LoginFate::Restored, from: None, bytes: Some(file.bytes) },
-            None => Choice::live(live),
-        });
-    };
-    let (copies, odd) = logins::known(snapshots, &key);
-    warnings.extend(odd.iter().map(ToString::to_string));
-    let best = logins::freshest(copies);
-    if let Policy::Snapshot { accept_stale } = policy {
-        return insist(stored, archived, live, best, accept_stale);
-    }
-    if let Live::Login(file) = live
-        && file.key.as_ref() == Some(&key)
-        && best.as_ref().is_none_or(|best| best.login.compare(&file.login) != Order::Newer)
-        && archived.as_ref().is_none_or(|old| old.login.compare(&file.login) != Order::Newer)
-    {
-        return Ok(Choice::live(live));
-    }
-    // The archive at hand may lie outside the store.
-    let best = match (best, archived) {
-        (Some(best), Some(file)) if file.login.compare(&best.login) == Order::Newer => {
-            return Ok(Choice { fate: LoginFate::Restored, from: None, bytes: Some(file.bytes) });
-        }
-        (Some(best), _) => best,
-        (None, Some(file)) => {
-            return Ok(Choice { fate: LoginFate::Restored, from: None, bytes: Some(file.bytes) });
-        }
-        (None, None) => {
-            warnings.push(format!("no login of {key} is stored; the live one stays"));
-            return Ok(Choice::live(live));
-        }
-    };
-    let from = (best.stored.archive != stored.archive).then(|| best.stored.title.clone());
-    let file = best.into_file()?;
-    Ok(Choice { fate: LoginFate::Restored, from, bytes: Some(file.bytes) })
-}
-
-/// The archived login and no other, unless a newer one is known.
-fn insist(
-    stored: &Stored,
-    archived: Option<AuthFile>,
-    live: &Live,
-    best: Option<Known<'_>>,
-    accept_stale: bool,
-) -> Result<Choice, RestoreError> {
-    let Some(file) = archived else {
-        return Err(LoginError::None { title: stored.title.clone() }.into());
-    };
-    let live = match live {
-        Live::Login(live) if live.key == file.key => Some((&live.login, "the live one".to_owned())),
-        _ => None,
-    };
-    let known = best.as_ref().map(|best| (&best.login, best.stored.title.clone()));
-    let newer =
-        live.into_iter().chain(known).find(|(login, _)| login.compare(&file.login) == Order::Newer);
-    if let Some((login, newer)) = newer
-        && !accept_stale
-    {
-        let told = |at: Option<crate::account::Refreshed>| {
-            at.map_or_else(
-                || "refreshed at an unknown time".to_owned(),
-                |at| format!("refreshed {at}"),
-            )
-        };
-        return Err(RestoreError::StaleLogin {
-            title: stored.title.clone(),
-            archived: told(file.login.last_refresh),
-            known: told(login.last_refresh),
-            newer,
-        });
-    }
-    Ok(Choice { fate: LoginFate::Restored, from: None, bytes: Some(file.bytes) })
 }
 
 /// What of the live home moves over: what is tied to its place, and what the snapshot left out
@@ -488,38 +304,38 @@ fn carried(root: &Path, stored: &Stored) -> Vec<String> {
     carried
 }
 
-/// Builds the home and puts it in its place. `advance` hears of every byte of content.
+/// What one restore is run with.
+pub struct Run<'a> {
+    /// Name of the folder in `undo/`.
+    pub operation: &'a str,
+    /// Hears of every byte of content.
+    pub advance: &'a mut dyn FnMut(u64),
+    /// Set when it should stop.
+    pub stop: &'a AtomicBool,
+    /// Who uses the home now and stands in the way; asked right before the exchange.
+    pub holders: &'a dyn Fn() -> Vec<Holder>,
+}
+
+/// Builds the home and puts it in its place.
 ///
 /// # Errors
 ///
 /// [`RestoreError`]; the place is as it was, but for [`RestoreError::LoginOverwritten`].
-pub fn apply(
-    plan: Plan,
-    store: &Store,
-    operation: &str,
-    advance: &mut dyn FnMut(u64),
-    stop: &AtomicBool,
-) -> Result<Restored, RestoreError> {
-    let place = plan.destination.path().to_owned();
-    if let Some(parent) = place.parent() {
-        replace::private_dir(parent)?;
+pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, RestoreError> {
+    let mut staged = Staged::beside(plan.destination.path())?;
+    let done = build(plan, staged.path(), store, run)
+        .and_then(|(built, incoming)| put_in_place(plan, built, incoming, &mut staged, store, run));
+    if done.is_err() {
+        staged.discard();
     }
-    let staging = tree::staging_dir(&place)?;
-    let result = build(&plan, &staging, advance, stop).and_then(|(built, incoming)| {
-        put_in_place(&plan, built, incoming, &staging, store, operation)
-    });
-    if result.is_err() && staging.symlink_metadata().is_ok() {
-        // What was built is of no use; a failure here leaves litter the next run removes.
-        replace::remove_tree(&staging)?;
-    }
-    result
+    done
 }
 
 fn build(
     plan: &Plan,
     staging: &Path,
-    advance: &mut dyn FnMut(u64),
-    stop: &AtomicBool,
+    store: &Store,
+    run: &mut Run<'_>,
 ) -> Result<(Restored, Option<Incoming>), RestoreError> {
     let title = &plan.stored.title;
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
@@ -537,8 +353,8 @@ fn build(
                     here.and_then(|path| std::fs::read_link(path).ok())
                         .is_some_and(|found| found.as_os_str() == target)
                 },
-                progress: advance,
-                stop,
+                progress: &mut *run.advance,
+                stop: run.stop,
             },
         )
         .map_err(failed)?;
@@ -557,11 +373,18 @@ fn build(
     if is_plain {
         databases::settle(staging, &mut restored.left_out)?;
     }
-    let incoming = databases::arrange(staging, &plan.destination, &plan.around, &mut restored)?;
-    if let Some(bytes) = &plan.login {
-        replace::write(&staging.join(CodexHome::AUTH), bytes.bytes())?;
-    } else {
-        replace::remove_file(&staging.join(CodexHome::AUTH))?;
+    let incoming =
+        databases::arrange(staging, &plan.destination, &plan.around, store.root(), &mut restored)?;
+    let auth = staging.join(CodexHome::AUTH);
+    match (&plan.link, &plan.login) {
+        (Some(target), _) => {
+            replace::remove_file(&auth)?;
+            replace::link(target, &auth)?;
+        }
+        (None, Some(bytes)) => replace::write(&auth, bytes.bytes())?,
+        (None, None) => {
+            replace::remove_file(&auth)?;
+        }
     }
     if let Destination::InPlace(root) = &plan.destination {
         keep_installation(root, staging)?;
@@ -598,39 +421,59 @@ fn put_in_place(
     plan: &Plan,
     built: Restored,
     incoming: Option<Incoming>,
-    staging: &Path,
+    staged: &mut Staged,
     store: &Store,
-    operation: &str,
+    run: &Run<'_>,
 ) -> Result<Restored, RestoreError> {
     let mut restored = built;
     let place = plan.destination.path();
-    let undo = store.undo().join(operation);
+    let undo = store.undo().join(run.operation);
+    if !logins::is_still(&CodexHome::at(staged.path().to_owned()), plan.login.as_ref())? {
+        return Err(RestoreError::LoginNotBuilt);
+    }
     if !plan.replaces {
-        replace::rename_new(staging, place)?;
+        staged.settle(place, &mut restored.warnings)?;
         install(incoming, &undo, &mut restored);
         return Ok(restored);
     }
-    restored.how = Some(swap::exchange(staging, place)?);
-    // From here on the new home is live, and `staging` is the old one.
     if let Destination::To(_) = plan.destination {
-        replace::remove_tree(staging)?;
+        restored.how = Some(staged.exchange(place, &mut restored.warnings)?);
+        restored.warnings.extend(place::remove_empty(staged.path()));
         return Ok(restored);
     }
+    let home = CodexHome::at(place.to_owned());
+    let _held = logins::hold(&home)?;
+    let found = (run.holders)();
+    if !found.is_empty() {
+        return Err(RestoreError::Running { found });
+    }
+    if !logins::is_still(&home, plan.live.as_ref())? {
+        return Err(RestoreError::LoginChanged);
+    }
+    let journal = store.journal();
+    Journal::write(&journal, run.operation, staged.path(), place, &plan.carried)?;
+    restored.how = Some(staged.exchange(place, &mut restored.warnings)?);
+    // From here on the new home is live, and what has the staged name is the old one. A Codex
+    // that knows no lock may have written into either.
+    let old = CodexHome::at(staged.path().to_owned());
+    let stood_still = matches!(logins::is_still(&old, plan.live.as_ref()), Ok(true))
+        && matches!(logins::is_still(&home, plan.login.as_ref()), Ok(true));
     for path in &plan.carried {
-        if let Err(error) = carry(staging, place, path) {
+        if let Err(error) = place::carry(staged.path(), place, path) {
             restored.warnings.push(format!("{path} stays in the replaced home: {error}"));
         }
     }
     install(incoming, &undo, &mut restored);
-    restored.kept = Some(keep(staging, place, &undo, operation)?);
-    let found = auth::read(&place.join(CodexHome::AUTH)).ok().flatten();
-    let expected = plan.login.as_ref().map(Secret::bytes);
-    if found.as_ref().map(|file| file.bytes.bytes()) != expected && expected.is_some() {
-        let orphan = matches!(plan.fate, LoginFate::KeptLive) && found.is_none();
-        if !orphan {
-            return Err(RestoreError::LoginOverwritten);
-        }
+    let kept = place::keep(staged.path(), place, &undo, run.operation, &mut restored.warnings);
+    if let Err(error) = Journal::close(&journal) {
+        restored
+            .warnings
+            .push(format!("the next command will look at this restore again: {error}"));
     }
+    if !stood_still {
+        return Err(RestoreError::LoginOverwritten { kept });
+    }
+    restored.kept = Some(kept);
     Ok(restored)
 }
 
@@ -639,31 +482,5 @@ fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
     if let Some(incoming) = incoming {
         restored.databases = Some(incoming.folder.clone());
         incoming.install(&undo.join("sqlite_home"), &mut restored.warnings);
-    }
-}
-
-/// Moves something from the old home into the new one, unless the snapshot brought its own.
-fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
-    let target = new.join(path);
-    if let Some(parent) = target.parent() {
-        replace::private_dir(parent)?;
-    }
-    replace::rename_new(&old.join(path), &target)
-}
-
-/// Puts the replaced home where `undo` finds it: into the manager home if that is on the same
-/// file system, else beside its place under a name that tells what it is.
-fn keep(old: &Path, place: &Path, undo: &Path, operation: &str) -> Result<PathBuf, DiskError> {
-    replace::private_dir(undo)?;
-    let kept = undo.join("codex-home");
-    match replace::rename_new(old, &kept) {
-        Ok(()) => Ok(kept),
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let leaf = place.file_name().unwrap_or_default().to_string_lossy();
-            let beside = place.with_file_name(format!("{leaf}.replaced-{operation}"));
-            replace::rename_new(old, &beside)?;
-            Ok(beside)
-        }
-        Err(error) => Err(error),
     }
 }

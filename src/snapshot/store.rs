@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::account::{Account, AccountKey};
+use crate::codex::home;
 use crate::disk::archive::{Archive, EntryName, Layout, Limits};
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
@@ -12,6 +13,7 @@ use crate::quota::{Entry, Ledger, ledger};
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, MAX_BYTES, MEMBER, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
+use crate::snapshot::restore;
 use crate::time::Zone;
 
 /// Largest ledger, inventory or configuration that is read, in bytes.
@@ -167,6 +169,12 @@ impl Store {
         self.root.join("undo")
     }
 
+    /// `journal.json`, there only while two homes change places.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.json")
+    }
+
     /// `tmp/`, for private copies while they are worked on.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
@@ -197,8 +205,8 @@ impl Store {
         self.root.is_dir()
     }
 
-    /// Creates what is missing, takes the lock for changes, and removes what an interrupted run
-    /// left in the store. Answers the mode of a manager home that others could look into, which
+    /// Creates what is missing, takes the lock for changes, finishes a restore that was killed,
+    /// and removes what an interrupted run left in the store. Answers the mode of a manager home that others could look into, which
     /// has been narrowed.
     ///
     /// # Errors
@@ -211,11 +219,16 @@ impl Store {
         for folder in [self.backups(), self.tmp(), self.undo(), self.trash()] {
             replace::private_dir(&folder)?;
         }
+        // First of all, for what was staged is litter only when this is done.
+        let finished = restore::finish(&self.journal(), &self.undo());
+        let finished = finished.unwrap_or_else(|error| {
+            vec![format!("an interrupted restore could not be finished: {error}")]
+        });
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
         let torn = self.mend_ledger()?;
-        Ok(Opened { lock, narrowed, torn })
+        Ok(Opened { lock, narrowed, torn, finished })
     }
 
     /// Reads what is in `backups/`, and in the older tool's folders there.
@@ -330,6 +343,8 @@ pub struct Opened {
     pub narrowed: Option<u32>,
     /// Where half a line is now that the ledger ended in.
     pub torn: Option<PathBuf>,
+    /// What became of a restore that was interrupted, if one was.
+    pub finished: Vec<String>,
 }
 
 /// Why the manager home could not be used.
@@ -364,7 +379,10 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
         if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
-            replace::remove_tree(&path)?;
+            // A restore that was killed right after its exchange leaves the replaced home so.
+            if !home::may_be_one(&path) {
+                replace::remove_tree(&path)?;
+            }
         } else {
             replace::remove_file(&path)?;
         }

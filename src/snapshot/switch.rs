@@ -4,16 +4,13 @@
 //! that was live is stored before, unless the store has it.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use crate::account::{AccountKey, Order, Secret};
+use crate::account::{AccountKey, Secret};
 use crate::codex::auth::{self, AuthError, Store as LoginStore};
 use crate::codex::home::CodexHome;
-use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, replace};
 use crate::snapshot::backup::config_text;
-use crate::snapshot::logins::{self, Live, LoginError};
-use crate::snapshot::store::Stored;
+use crate::snapshot::logins::{self, HoldError, Live, LoginError, Pick, Shelf, Stale};
 
 /// What a switch will do.
 #[derive(Debug)]
@@ -24,6 +21,8 @@ pub struct Plan {
     pub from: Option<String>,
     /// The login, unless the live one stays.
     login: Option<Secret>,
+    /// What was live when this was decided.
+    live: Option<Secret>,
     home: CodexHome,
     /// What a person should know.
     pub warnings: Vec<String>,
@@ -62,16 +61,19 @@ pub enum SwitchError {
     #[error(transparent)]
     Login(#[from] LoginError),
     /// Codex holds its own lock on the login.
-    #[error("Codex is writing auth.json right now")]
-    BeingWritten,
+    #[error(transparent)]
+    Hold(#[from] HoldError),
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The login cannot be read back.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// Somebody else wrote the file at the same moment.
-    #[error("auth.json was written by somebody else meanwhile")]
+    /// Another login is live than the one that was stored a moment ago; it was not touched.
+    #[error("auth.json was written by somebody else meanwhile; it is as they wrote it")]
+    Changed,
+    /// Somebody else wrote the file right after we did.
+    #[error("auth.json was written by somebody else right after it was exchanged")]
     Overwritten,
 }
 
@@ -87,8 +89,8 @@ impl SwitchError {
             Self::NotStored { .. } => {
                 "sign in with `codex login`, then store it with `codex-manager backup --auth-only`"
             }
-            Self::BeingWritten => "try again in a moment",
-            Self::Overwritten => "quit every Codex and try again",
+            Self::Hold(error) => return error.hint(),
+            Self::Changed | Self::Overwritten => "quit every Codex and try again",
             Self::Login(error) => return error.hint(),
             Self::Disk(error) => return error.hint(),
             Self::Auth(error) => return error.hint(),
@@ -97,7 +99,8 @@ impl SwitchError {
     }
 }
 
-/// Decides which login to put in place for `account`.
+/// Decides which login to put in place for `account`. `shelf` is what the store knows; with
+/// `stale` an older login may be taken where the newest is damaged.
 ///
 /// # Errors
 ///
@@ -106,49 +109,50 @@ pub fn plan(
     account: &AccountKey,
     home: &CodexHome,
     live: &Live,
-    snapshots: &[Stored],
+    shelf: &Shelf<'_>,
+    stale: Stale,
 ) -> Result<Plan, SwitchError> {
     if !home.root().is_dir() {
         return Err(SwitchError::NoHome { path: home.root().to_owned() });
     }
-    match LoginStore::of_config(&config_text(home)?) {
-        Ok(LoginStore::Keyring) => {
-            return Err(SwitchError::LoginElsewhere { store: "the keyring" });
-        }
-        Ok(LoginStore::Ephemeral) => return Err(SwitchError::LoginElsewhere { store: "memory" }),
-        Ok(LoginStore::Auto) if matches!(live, Live::Absent) => {
-            return Err(SwitchError::LoginElsewhere { store: "the keyring" });
-        }
-        Ok(LoginStore::File | LoginStore::Auto) | Err(_) => {}
+    if let Some(store) = elsewhere(&config_text(home)?, live) {
+        return Err(SwitchError::LoginElsewhere { store });
     }
-    let (copies, odd) = logins::known(snapshots, account);
-    let warnings = odd.iter().map(ToString::to_string).collect();
-    let best = logins::freshest(copies);
-    let stays =
-        Plan { account: account.clone(), from: None, login: None, home: home.clone(), warnings };
-    let live = match live {
+    let mut warnings = Vec::new();
+    let theirs = match live {
         Live::Login(file) if file.key.as_ref() == Some(account) => Some(file),
         _ => None,
     };
-    match (live, best) {
-        // The live copy is the newest: an older one never replaces it.
-        (Some(live), Some(best)) if best.login.compare(&live.login) != Order::Newer => Ok(stays),
-        (Some(_), None) => Ok(stays),
-        (None, None) => Err(SwitchError::NotStored { account: account.to_string() }),
-        (_, Some(best)) => {
-            let from = Some(best.stored.title.clone());
-            let login = Some(best.into_file()?.bytes);
-            Ok(Plan { from, login, ..stays })
-        }
+    let (from, login) = match logins::freshest(account, theirs, None, shelf, stale, &mut warnings)?
+    {
+        Pick::Live => (None, None),
+        Pick::Stored { title, file, .. } => (Some(title), Some(file.bytes)),
+        Pick::Nothing => return Err(SwitchError::NotStored { account: account.to_string() }),
+    };
+    let live = live.bytes().cloned();
+    Ok(Plan { account: account.clone(), from, login, live, home: home.clone(), warnings })
+}
+
+/// Where Codex keeps its login, if it is not in `auth.json`: `the keyring` or `memory`. A
+/// configuration that does not tell is Codex's own business.
+pub(crate) fn elsewhere(config_toml: &str, live: &Live) -> Option<&'static str> {
+    match LoginStore::of_config(config_toml) {
+        Ok(LoginStore::Keyring) => Some("the keyring"),
+        Ok(LoginStore::Ephemeral) => Some("memory"),
+        Ok(LoginStore::Auto) if matches!(live, Live::Absent) => Some("the keyring"),
+        Ok(LoginStore::File | LoginStore::Auto) | Err(_) => None,
     }
 }
 
 /// Puts the login in place: beside `auth.json`, synced, renamed, and read back. A link that
 /// `auth.json` is stays; the file it leads to is replaced.
 ///
+/// Codex 0.166.0 and newer are kept out by their own lock meanwhile. An older one may have
+/// written since [`plan`]: then the live login is not the one that was stored, and stays.
+///
 /// # Errors
 ///
-/// [`SwitchError`].
+/// [`SwitchError`]; but for [`SwitchError::Overwritten`] the file is as it was.
 pub fn apply(plan: &Plan) -> Result<(), SwitchError> {
     let Some(login) = &plan.login else { return Ok(()) };
     let path = plan.home.auth();
@@ -156,8 +160,10 @@ pub fn apply(plan: &Plan) -> Result<(), SwitchError> {
         Ok(facts) if facts.is_symlink() => resolve(&path)?,
         _ => path.clone(),
     };
-    // Codex 0.166.0 and newer wait for this lock before they write the file themselves.
-    let _held = hold(&plan.home.auth_lock())?;
+    let _held = logins::hold(&plan.home)?;
+    if !logins::is_still(&plan.home, plan.live.as_ref())? {
+        return Err(SwitchError::Changed);
+    }
     replace::write(&target, login.bytes())?;
     let found = auth::read(&path)?;
     if found.is_some_and(|file| file.bytes == *login) {
@@ -176,16 +182,5 @@ fn resolve(link: &Path) -> Result<PathBuf, DiskError> {
             let target = std::fs::read_link(link).map_err(failed)?;
             Ok(link.parent().unwrap_or(link).join(target))
         }
-    }
-}
-
-/// Takes Codex's own lock on the login. A shared one keeps Codex out as well, and leaves the
-/// file as empty as Codex made it.
-fn hold(lock: &Path) -> Result<Option<Lock>, SwitchError> {
-    match Lock::acquire(lock, Mode::Shared, Duration::from_secs(5), "") {
-        Ok(held) => Ok(Some(held)),
-        Err(LockError::Held { .. }) => Err(SwitchError::BeingWritten),
-        Err(LockError::Unsupported { .. }) => Ok(None),
-        Err(LockError::Disk(error)) => Err(error.into()),
     }
 }

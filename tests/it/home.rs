@@ -482,6 +482,18 @@ pub(crate) fn table_of_contents(archive: &[u8]) -> Value {
     serde_json::from_reader(table).unwrap()
 }
 
+/// The archive with one byte changed within the compressed content of a member, which the table
+/// of contents at its end tells.
+pub(crate) fn rotten_member(archive: &[u8], name: &str) -> Vec<u8> {
+    let table = table_of_contents(archive);
+    let entry = table["entries"].as_array().unwrap().iter().find(|entry| entry["name"] == name);
+    let offset = usize::try_from(entry.unwrap()["offset"].as_u64().unwrap()).unwrap();
+    let size = usize::try_from(entry.unwrap()["memberSize"].as_u64().unwrap()).unwrap();
+    let mut rotten = archive.to_vec();
+    rotten[offset + size / 2] ^= 0x10;
+    rotten
+}
+
 fn jwt(claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}.{MADE_UP}", part(&json!({"alg": "none", "typ": "JWT"})), part(claims))
@@ -540,7 +552,7 @@ fn split(line: &str) -> Vec<String> {
 #[derive(Clone, Default)]
 struct Screen(Arc<Mutex<Vec<Piece>>>);
 
-/// Whether it is a result, and the bytes.
+/// Whether it is part of the result, and the bytes.
 type Piece = (bool, Vec<u8>);
 
 struct Stream {

@@ -8,6 +8,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test that cannot go on says so by panicking"
 )]
 
@@ -20,8 +21,11 @@ mod legacy;
 mod list;
 mod normalize;
 mod process;
+mod promises;
 mod restore;
+mod rooms;
 mod status;
 mod switch;
+mod traps;
 mod verify;
 mod wrong_input;

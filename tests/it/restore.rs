@@ -1,10 +1,19 @@
 //! `restore`: does the home come back, and is nothing lost on the way?
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
+use codex_manager::account::AccountKey;
+use codex_manager::codex::home::{CodexHome, Surroundings};
+use codex_manager::codex::process::{Holder, Role};
+use codex_manager::snapshot::logins::{self, Live, Shelf};
+use codex_manager::snapshot::restore::{self, Destination, Policy, RestoreError, Run};
+use codex_manager::snapshot::store::Store;
+use codex_manager::time::Zone;
 use insta::assert_snapshot;
+use rusqlite::Connection;
 
-use crate::home::{Node, TestHome, ids, login};
+use crate::home::{Node, TestHome, ids, login, rotten_member};
 
 const NAME: &str = "2026-11-19-100200-ada@example.com-codex";
 
@@ -63,6 +72,7 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     tmp/
     trash/
     undo/2026-11-22-110000-restore/codex-home/auth.json
+    undo/2026-11-22-110000-restore/codex-home/auth.lock
     undo/2026-11-22-110000-restore/codex-home/config.toml
     undo/2026-11-22-110000-restore/codex-home/installation_id
     undo/2026-11-22-110000-restore/codex-home/new.md
@@ -83,6 +93,27 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     for (name, node) in &before {
         let moved = name.is_empty() || name.starts_with("worktrees");
         assert!(moved || kept.get(name).is_some_and(|kept| kept == node), "{name}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_home_that_cannot_be_put_away_stays_beside_the_new_one() {
+    let home = changed();
+    let before = home.tree(".codex");
+    // Nobody can make a folder in there.
+    std::fs::remove_dir(home.manager("undo")).unwrap();
+    let home = home.link(".codex-manager/undo", "/proc");
+    let answer = home.json("restore --yes");
+    assert_eq!(answer["ok"], true, "{answer}");
+    assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "as it was");
+    let kept = answer["data"]["undo"].as_str().unwrap().strip_prefix("~/").unwrap().to_owned();
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains(&kept), "{warnings}");
+    let kept = home.tree(&kept);
+    for (name, node) in &before {
+        let moved = name.is_empty() || name.starts_with("worktrees");
+        assert!(moved || kept.get(name) == Some(node), "{name}");
     }
 }
 
@@ -171,7 +202,7 @@ fn elsewhere_the_index_of_threads_names_the_new_place() {
     assert_snapshot!(home.threads("elsewhere/copy/state_5.sqlite"), @"~/elsewhere/copy/sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl");
     assert_snapshot!(home.run("restore --to elsewhere/copy"), @"
     $ codex-manager restore --to elsewhere/copy
-    error: ~/elsewhere/copy is not empty
+    error: ~/elsewhere/copy is there already and is no empty folder
     hint: name a folder that does not exist yet
     (exit 4)
     ");
@@ -314,7 +345,7 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     ");
     assert_eq!(
         std::fs::read_link(home.path("copy/skills/alias")).unwrap(),
-        "mine".as_ref() as &std::path::Path
+        std::path::Path::new("mine")
     );
     assert!(home.path("copy/prompts").symlink_metadata().is_err());
     // The live home has the very same link: whoever made it trusts it.
@@ -328,7 +359,7 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     ");
     assert_eq!(
         std::fs::read_link(home.codex("prompts")).unwrap(),
-        "../outside".as_ref() as &std::path::Path
+        std::path::Path::new("../outside")
     );
     assert_eq!(text(&home, "outside/secret"), "not yours");
 }
@@ -393,13 +424,17 @@ fn the_document_tells_what_happened() {
     let home = changed();
     let mut answer = home.json("restore --yes");
     answer["data"].sort_all_objects();
+    // Paths of this folder are in the database, so its name decides the length.
+    assert!(answer["data"]["content_bytes"].as_u64().is_some_and(|count| 8192 < count));
+    answer["data"]["content_bytes"] = "some".into();
     assert_snapshot!(format!("{:#}", answer["data"]), @r#"
     {
       "banked": null,
       "carried": [
         "worktrees"
       ],
-      "content_bytes": 15849,
+      "content_bytes": "some",
+      "databases": null,
       "destination": "~/.codex",
       "dry_run": false,
       "files": 7,
@@ -431,4 +466,343 @@ fn a_login_made_up_for_another_account_is_no_match_for_its_sidecar() {
     (exit 5)
     ");
     home.assert_same(".codex", &before);
+}
+
+/// Restores the only snapshot in place; `holders` is asked right before the exchange.
+fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> RestoreError {
+    let store = Store::at(home.path(".codex-manager"));
+    let root = home.codex("").canonicalize().unwrap();
+    let scan = store.scan(&Zone::UTC).unwrap();
+    let shelf = Shelf::new(&scan.snapshots, &scan.problems);
+    let live = Live::read(&CodexHome::at(root.clone())).unwrap();
+    let to = Destination::InPlace(root);
+    let around = Surroundings::default();
+    let plan =
+        restore::plan(&scan.snapshots[0], to, Policy::Freshest, &live, &shelf, around).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut run = Run { operation: "test", advance: &mut |_| {}, stop: &stop, holders };
+    restore::apply(&plan, &store, &mut run).unwrap_err()
+}
+
+/// What lies beside the Codex home.
+fn beside(home: &TestHome) -> Vec<String> {
+    let names = std::fs::read_dir(home.path("")).unwrap();
+    let mut names: Vec<String> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_login_that_is_refreshed_while_the_home_is_built_is_not_replaced() {
+    let home = changed();
+    let newer = home.read(".codex/auth.json").repeat(1);
+    let newer = String::from_utf8(newer).unwrap().replace("rt_ada", "rt_second");
+    let auth = home.codex("auth.json");
+    let error = restored_while(&home, &|| {
+        std::fs::write(&auth, &newer).unwrap();
+        Vec::new()
+    });
+    assert!(matches!(error, RestoreError::LoginChanged), "{error}");
+    assert_eq!(text(&home, ".codex/auth.json"), newer);
+    assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "spoilt");
+    assert_eq!(beside(&home), [".codex", ".codex-manager"]);
+}
+
+#[test]
+fn a_codex_that_starts_while_the_home_is_built_keeps_it() {
+    let home = changed();
+    let error = restored_while(&home, &|| vec![Holder { pid: 4242, role: Role::Session }]);
+    assert_snapshot!(error, @"codex (pid 4242) came to use the home meanwhile");
+    assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "spoilt");
+    assert_eq!(beside(&home), [".codex", ".codex-manager"]);
+}
+
+#[test]
+fn a_damaged_newer_login_is_told_before_an_older_one_is_restored() {
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-11-22T08:00:00Z";
+    let home = changed().signed_in_as("ada@example.com", &user, &workspace, "rt_second", at);
+    home.run("backup --auth-only");
+    let newer = ".codex-manager/backups/2026-11-19-100200-ada@example.com~2-codex.tar.gz";
+    let rotten = rotten_member(&home.read(newer), "auth.json");
+    let home = home.file(newer, rotten).signed_in("bob@example.com");
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("restore good --yes"), @"
+    $ codex-manager restore good --yes
+    error: the newest login known (refreshed 2026-11-22T08:00:00Z) is in 2026-11-19-100200-ada@example.com~2-codex, which cannot be used: auth.json: chunk 0, byte 100: its compressed bytes do not match their digest; the one in 2026-11-19-100200-ada@example.com-codex is older (refreshed 2026-11-21T10:00:00Z)
+    hint: `--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` takes the one in this snapshot
+    (exit 5)
+    ");
+    home.assert_same(".codex", &before);
+    let seen = home.play("restore good --login snapshot --accept-stale-login --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+}
+
+#[test]
+fn a_copy_elsewhere_never_gets_an_older_login_than_is_known() {
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-11-22T08:00:00Z";
+    let home = changed().signed_in_as("ada@example.com", &user, &workspace, "rt_second", at);
+    let live = home.read(".codex/auth.json");
+    assert_snapshot!(home.run("restore good --to freshest"), @"
+    $ codex-manager restore good --to freshest
+    snapshot     2026-11-19-100200-ada@example.com-codex
+    content      7 files, 15 KiB
+    login        the same as the live one
+    restored to  ~/freshest
+    ");
+    assert_eq!(home.read("freshest/auth.json"), live);
+    assert_snapshot!(home.run("restore good --to keep --login keep"), @"
+    $ codex-manager restore good --to keep --login keep
+    snapshot     2026-11-19-100200-ada@example.com-codex
+    content      7 files, 15 KiB
+    login        none
+    restored to  ~/keep
+    ");
+    assert!(!home.path("keep/auth.json").exists());
+    assert_snapshot!(home.run("restore good --to archived --login snapshot"), @"
+    $ codex-manager restore good --to archived --login snapshot
+    error: 2026-11-19-100200-ada@example.com-codex holds an older login (refreshed 2026-11-21T10:00:00Z) than the live one (refreshed 2026-11-22T08:00:00Z)
+    hint: leave --login away to install the newest one; --accept-stale-login insists
+    (exit 5)
+    ");
+    assert!(!home.path("archived").exists());
+    let insisting = "restore good --to archived --login snapshot --accept-stale-login";
+    assert_eq!(home.play(insisting).exit, 0);
+    assert!(!text(&home, "archived/auth.json").contains("rt_second"));
+    // Another account's login is none of its business.
+    let home = home.signed_in("bob@example.com");
+    assert_eq!(home.play("restore good --to beside-bob").exit, 0);
+    assert!(text(&home, "beside-bob/auth.json").contains("acct-ada-example-com"));
+}
+
+#[test]
+fn a_login_that_codex_would_not_look_at_is_not_restored() {
+    let home = changed().signed_in("bob@example.com");
+    let keyring = "cli_auth_credentials_store = \"keyring\"\n";
+    let home = home.file(".codex/config.toml", keyring);
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("restore good --yes"), @r#"
+    $ codex-manager restore good --yes
+    error: Codex keeps its logins in the keyring: the restored auth.json would do nothing
+    hint: `--login keep` restores everything else; cli_auth_credentials_store = "file" in config.toml brings the login back into auth.json
+    (exit 5)
+    "#);
+    home.assert_same(".codex", &before);
+    let seen = home.play("restore good --login keep --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+
+    // The snapshot's own configuration counts as well: it is the one that comes.
+    let home = TestHome::of_ada().file(".codex/config.toml", keyring);
+    home.run("backup --no-login --label lean");
+    let home = home.file(".codex/config.toml", "").later("+1h");
+    home.run("backup --auth-only");
+    let home = home.signed_in("bob@example.com");
+    let before = home.tree(".codex");
+    let seen = home.play("restore lean --yes");
+    assert_eq!(seen.exit, 5, "{}", seen.screen);
+    home.assert_same(".codex", &before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_linked_login_stays_linked_while_it_stays_and_is_never_exchanged() {
+    let home = changed();
+    std::fs::rename(home.codex("auth.json"), home.path("elsewhere.json")).unwrap();
+    let ada = home.read("elsewhere.json");
+    let home = home.link(".codex/auth.json", "../elsewhere.json");
+    assert_eq!(home.play("restore good --yes").exit, 0);
+    let link = std::fs::read_link(home.codex("auth.json")).unwrap();
+    assert_eq!(link.to_str(), Some("../elsewhere.json"));
+    assert_eq!(home.read(".codex/auth.json"), ada);
+    assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "as it was");
+
+    let bob = login("bob@example.com", "user-bob", "acct-bob", "rt_bob", "2026-11-22T08:00:00Z");
+    let home = home.file("elsewhere.json", &bob);
+    let before = home.tree("");
+    assert_snapshot!(home.run("restore good --dry-run"), @"
+    $ codex-manager restore good --dry-run
+    error: auth.json is a link to ~/elsewhere.json, which is not exchanged with the home
+    hint: restore with `--login keep`; then `codex-manager use ACCOUNT` writes that file
+    (exit 5)
+    ");
+    home.assert_same("", &before);
+
+    // A place in the home is exchanged with the home.
+    let home = changed();
+    std::fs::rename(home.codex("auth.json"), home.codex("ada.json")).unwrap();
+    let home = home.link(".codex/auth.json", "ada.json");
+    assert_eq!(home.play("restore good --yes").exit, 0);
+    assert!(!home.codex("auth.json").is_symlink());
+    assert_eq!(home.read(".codex/auth.json"), ada);
+}
+
+#[test]
+fn a_copy_takes_the_place_of_an_empty_folder_and_of_nothing_else() {
+    let home = changed();
+    std::fs::create_dir(home.path("empty")).unwrap();
+    assert_eq!(home.play("restore good --to empty").exit, 0);
+    assert_eq!(text(&home, "empty/skills/mine/SKILL.md"), "as it was");
+    assert_eq!(beside(&home), [".codex", ".codex-manager", "empty"]);
+    let before = home.tree("empty");
+    assert_eq!(home.play("restore good --to empty").exit, 4);
+    home.assert_same("empty", &before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_mount_point_is_named_as_what_it_is() {
+    let home = changed();
+    assert_snapshot!(home.run("restore good --to /proc"), @"
+    $ codex-manager restore good --to /proc
+    error: /proc is a mount point and cannot be exchanged with another folder
+    hint: restore with --to DIR inside that file system, or unmount it
+    (exit 4)
+    ");
+}
+
+#[test]
+fn an_address_that_two_accounts_share_decides_nothing() {
+    let home = TestHome::at("2026-11-21T10:00:00Z").signed_in("ada@example.com");
+    home.run("backup --auth-only --without-status-check");
+    let at = "2026-11-21T10:00:00Z";
+    let home = home.signed_in_as("ada@example.com", "user-ada", "acct-team", "rt_team", at);
+    let store = Store::at(home.path(".codex-manager"));
+    let scan = store.scan(&Zone::UTC).unwrap();
+    let codex = CodexHome::at(home.path(".codex"));
+    let address = "ada@example.com".parse().unwrap();
+    let owner = |live: &Live| logins::owner(&address, live, &scan.snapshots);
+    let (user_id, account_id) = ids("ada@example.com");
+    let stored = AccountKey::ChatGpt { user_id, account_id };
+    assert_eq!(owner(&Live::Absent).unwrap(), Some(stored));
+    assert_snapshot!(owner(&Live::read(&codex).unwrap()).unwrap_err(), @"ada@example.com is the address of several accounts: chatgpt:user-ada/acct-team, chatgpt:user-ada-example-com/acct-ada-example-com");
+    let nobody = "eve@example.com".parse().unwrap();
+    assert_eq!(logins::owner(&nobody, &Live::Absent, &scan.snapshots).unwrap(), None);
+}
+
+#[test]
+fn databases_outside_come_back_although_the_home_has_some_of_that_name() {
+    let home = TestHome::of_ada().variable("CODEX_SQLITE_HOME", "db").file("db/notes.md", "mine");
+    let say = |path: &str, word: &str| {
+        let db = Connection::open(home.path(path)).unwrap();
+        db.execute_batch("CREATE TABLE IF NOT EXISTS said (word TEXT); DELETE FROM said").unwrap();
+        db.execute("INSERT INTO said VALUES (?1)", [word]).unwrap();
+    };
+    let said = |path: &str| -> String {
+        assert!(home.path(path).exists(), "{path}");
+        let db = Connection::open(home.path(path)).unwrap();
+        db.query_row("SELECT word FROM said", [], |row| row.get(0)).unwrap()
+    };
+    say("db/memories_1.sqlite", "outside");
+    say(".codex/goals_1.sqlite", "inside");
+    say("db/goals_1.sqlite", "outside");
+    let made = home.run("backup --label good");
+    assert!(made.contains("good") || made.contains("stored"), "{made}");
+    say("db/goals_1.sqlite", "changed");
+    say(".codex/goals_1.sqlite", "changed");
+    let seen = home.play("restore good --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(said("db/goals_1.sqlite"), "outside");
+    assert_eq!(said(".codex/goals_1.sqlite"), "inside");
+    assert_eq!(text(&home, "db/notes.md"), "mine");
+    // A copy has one folder for all: what Codex used is in it.
+    let seen = home.play("restore good --to copy");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(said("copy/goals_1.sqlite"), "outside");
+    assert_eq!(said("copy/memories_1.sqlite"), "outside");
+}
+
+#[test]
+fn sessions_of_the_older_tool_come_back_with_the_login_of_their_account() {
+    let sessions =
+        ".codex-manager/backups/sessions/user@example.com/backup-2026-11-19-100200-codex.tar.gz";
+    let mut tarball =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut header = tar::Header::new_ustar();
+    header.set_size(6);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    tarball.append_data(&mut header, "notes.md", "theirs".as_bytes()).unwrap();
+    let archive = tarball.into_inner().unwrap().finish().unwrap();
+    let home = TestHome::at("2026-11-21T12:00:00Z")
+        .legacy_store("23.0.0")
+        .file(sessions, archive)
+        .signed_in("ada@example.com");
+    let ada = home.read(".codex/auth.json");
+    let seen = home.play("restore backup-2026-11-19-100200-codex --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(text(&home, ".codex/notes.md"), "theirs");
+    let live = home.json("cooldown");
+    let active: Vec<&str> = live["data"]["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|account| account["active"] == true)
+        .filter_map(|account| account["email"].as_str())
+        .collect();
+    assert_eq!(active, ["user@example.com"], "{}", seen.screen);
+    home.run("use ada");
+    assert_eq!(home.read(".codex/auth.json"), ada);
+}
+
+#[test]
+fn a_home_that_an_interrupted_restore_left_is_no_litter() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let left = ".codex-manager/.codex-manager-0123456789abcdef.staging";
+    let home = home
+        .file(&format!("{left}/auth.json"), "somebody's login")
+        .file(".codex-manager/tmp/.codex-manager-0123456789abcdef.staging/sessions/a", "a session")
+        .file(".codex-manager/.codex-manager-0123456789abcdee.staging/x", "litter");
+    home.run("cooldown set ada --until +1d");
+    let files = home.files();
+    assert_eq!(text(&home, &format!("{left}/auth.json")), "somebody's login");
+    assert!(files.contains("staging/sessions/a") && !files.contains("staging/x"), "{files}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command() {
+    use std::os::unix::fs::MetadataExt as _;
+    let home = changed();
+    let old = home.read(".codex/auth.json");
+    // What lies there when it is killed: the new home in its place, the old one beside it.
+    let staged = ".codex-manager-0123456789abcdef.staging";
+    std::fs::rename(home.codex(""), home.path(staged)).unwrap();
+    let home = home.file(".codex/auth.json", &old).file(".codex/new-home", "");
+    let identity = |path: &str| {
+        let facts = std::fs::metadata(home.path(path)).unwrap();
+        serde_json::json!({"device": facts.dev(), "inode": facts.ino()})
+    };
+    let journal = serde_json::json!({
+        "schema_version": 1, "operation": "killed",
+        "staged": home.path(staged), "place": home.path(".codex"),
+        "new": identity(".codex"), "old": identity(staged), "carried": ["worktrees"],
+    });
+    std::fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
+    assert_snapshot!(home.run("cooldown set ada --until +1d"), @"
+    $ codex-manager cooldown set ada --until +1d
+    warning: an interrupted restore was finished: the home before is ~/.codex-manager/undo/killed/codex-home; databases outside the home are as they were
+    ada@example.com rests until Mon 23 Nov 2026 11:00
+    ");
+    assert!(!home.path(staged).exists() && !home.manager("journal.json").exists());
+    assert!(home.codex("new-home").exists());
+    assert_eq!(text(&home, ".codex/worktrees/ab12/repo/file"), "unfinished work");
+    let kept = ".codex-manager/undo/killed/codex-home";
+    assert_eq!(text(&home, &format!("{kept}/new.md")), "came later");
+    assert_eq!(home.play("cooldown clear ada --json").exit, 0);
+}
+
+#[test]
+fn without_its_journal_no_exchange_begins() {
+    let home = changed().file(".codex-manager/journal.json/in-the-way", "");
+    let seen = home.play("restore --yes");
+    assert_eq!(seen.exit, 1, "{}", seen.screen);
+    assert!(seen.screen.contains("journal.json"), "{}", seen.screen);
+    assert_eq!(text(&home, ".codex/new.md"), "came later");
+    assert_eq!(beside(&home), [".codex", ".codex-manager"]);
 }

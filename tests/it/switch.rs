@@ -1,8 +1,14 @@
 //! `use`: is the right login put in place, and is the other one safe?
 
+use codex_manager::account::AccountKey;
+use codex_manager::codex::home::CodexHome;
+use codex_manager::snapshot::logins::{Live, Shelf, Stale};
+use codex_manager::snapshot::store::Store;
+use codex_manager::snapshot::switch::{self, SwitchError};
+use codex_manager::time::Zone;
 use insta::assert_snapshot;
 
-use crate::home::{TestHome, ids};
+use crate::home::{TestHome, ids, rotten_member};
 
 /// Ada and bob are stored, and bob is signed in.
 fn two_accounts() -> TestHome {
@@ -242,4 +248,152 @@ fn under_a_running_codex_the_login_stays() {
     home.assert_same(".codex", &before);
     codex.quit();
     assert_eq!(home.play("use ada").exit, 0);
+}
+
+/// Where bob's first snapshot lies.
+const BOB: &str = ".codex-manager/backups/2026-11-22-110000-bob@example.com-codex";
+
+/// Bob refreshed his login since it was stored, and stored it once more; then ada signed in.
+fn bob_stored_twice() -> TestHome {
+    let (user, workspace) = ids("bob@example.com");
+    let at = "2026-11-22T10:30:00Z";
+    let home =
+        two_accounts().signed_in_as("bob@example.com", &user, &workspace, "rt_refreshed", at);
+    home.run("backup --auth-only");
+    assert_eq!(home.play("use ada").exit, 0);
+    home.later("+1h")
+}
+
+/// Where his second snapshot lies.
+const NEWER: &str = ".codex-manager/backups/2026-11-22-120000-bob@example.com-codex";
+
+#[test]
+fn a_login_that_cannot_be_read_back_does_not_count_as_stored() {
+    let home = two_accounts();
+    let bob = home.read(".codex/auth.json");
+    let archive = format!("{BOB}.tar.gz");
+    let rotten = rotten_member(&home.read(&archive), "auth.json");
+    let home = home.file(&archive, rotten);
+    assert_snapshot!(home.run("use ada"), @"
+    $ codex-manager use ada
+    stored the login that was live as 2026-11-22-120000-bob@example.com-codex
+    signed in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    home.run("use bob");
+    assert_eq!(home.read(".codex/auth.json"), bob);
+}
+
+#[test]
+fn the_same_login_is_found_in_another_snapshot_if_the_freshest_is_rotten() {
+    let home = bob_stored_twice();
+    assert_eq!(home.play("use bob").exit, 0);
+    let refreshed = home.read(".codex/auth.json");
+    home.run("backup --auth-only");
+    assert_eq!(home.play("use ada").exit, 0);
+    let again = ".codex-manager/backups/2026-11-22-130000-bob@example.com-codex.tar.gz";
+    let rotten = rotten_member(&home.read(again), "auth.json");
+    let home = home.file(again, rotten);
+    assert_snapshot!(home.run("use bob"), @"
+    $ codex-manager use bob
+    signed in bob@example.com, with the login from 2026-11-22-120000-bob@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    assert_eq!(home.read(".codex/auth.json"), refreshed);
+}
+
+#[test]
+fn an_older_login_does_not_stand_in_for_a_damaged_newer_one() {
+    let home = bob_stored_twice();
+    let archive = format!("{NEWER}.tar.gz");
+    let sound = home.read(&archive);
+    let before = home.read(".codex/auth.json");
+    let gone = |home: TestHome| {
+        std::fs::remove_file(home.path(&archive)).unwrap();
+        home
+    };
+    let home = home.file(&archive, &sound[..sound.len() - 1]);
+    let seen = home.play("use bob");
+    assert_eq!(seen.exit, 5, "{}", seen.screen);
+    assert!(seen.screen.contains("which cannot be used: has"), "{}", seen.screen);
+    let home = home.file(&archive, rotten_member(&sound, "auth.json"));
+    assert_snapshot!(home.run("use bob"), @"
+    $ codex-manager use bob
+    error: the newest login known (refreshed 2026-11-22T10:30:00Z) is in 2026-11-22-120000-bob@example.com-codex, which cannot be used: auth.json: chunk 0, byte 100: its compressed bytes do not match their digest; the one in 2026-11-22-110000-bob@example.com-codex is older (refreshed 2026-11-22T10:00:00Z)
+    hint: bring that archive back from a copy, or sign in with `codex login`; --accept-stale-login takes the older one
+    (exit 5)
+    ");
+    let home = gone(home);
+    assert_snapshot!(home.run("use bob"), @"
+    $ codex-manager use bob
+    warning: ~/.codex-manager/backups/2026-11-22-120000-bob@example.com-codex.metadata.json: its archive is gone
+    error: the newest login known (refreshed 2026-11-22T10:30:00Z) is in 2026-11-22-120000-bob@example.com-codex, which cannot be used: its archive is gone; the one in 2026-11-22-110000-bob@example.com-codex is older (refreshed 2026-11-22T10:00:00Z)
+    hint: bring that archive back from a copy, or sign in with `codex login`; --accept-stale-login takes the older one
+    (exit 5)
+    ");
+    assert_eq!(home.read(".codex/auth.json"), before);
+    assert_snapshot!(home.run("use bob --accept-stale-login"), @"
+    $ codex-manager use bob --accept-stale-login
+    warning: ~/.codex-manager/backups/2026-11-22-120000-bob@example.com-codex.metadata.json: its archive is gone
+    warning: the newest login known (refreshed 2026-11-22T10:30:00Z) is in 2026-11-22-120000-bob@example.com-codex, which cannot be used: its archive is gone; the one in 2026-11-22-110000-bob@example.com-codex is older (refreshed 2026-11-22T10:00:00Z)
+    signed in bob@example.com, with the login from 2026-11-22-110000-bob@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    let text = String::from_utf8(home.read(".codex/auth.json")).unwrap();
+    assert!(text.contains("acct-bob-example-com") && !text.contains("rt_refreshed"));
+}
+
+#[test]
+fn a_sidecar_that_describes_another_login_is_not_believed() {
+    let home = two_accounts();
+    assert_eq!(home.play("use ada").exit, 0);
+    let before = home.tree(".codex");
+    let sidecar = format!("{BOB}.metadata.json");
+    let told = String::from_utf8(home.read(&sidecar)).unwrap();
+    let later = told.replace(
+        "\"last_refresh\": \"2026-11-22T10:00:00Z\"",
+        "\"last_refresh\": \"2026-11-30T10:00:00Z\"",
+    );
+    let other = told
+        .replace("user-bob-example-com", "user-ada-example-com")
+        .replace("acct-bob-example-com", "acct-ada-example-com");
+    assert!(later != told && other != told);
+    let home = home.file(&sidecar, later);
+    assert_snapshot!(home.run("use bob@example.com"), @"
+    $ codex-manager use bob@example.com
+    error: the auth.json in 2026-11-22-110000-bob@example.com-codex is another login than its sidecar describes
+    hint: `codex-manager verify --all` tells which snapshots are sound
+    (exit 5)
+    ");
+    home.assert_same(".codex", &before);
+    // Ada's login is an older one than this claims to be.
+    let home = home.file(&sidecar, other).signed_in("carol@example.com");
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("use ada@example.com"), @"
+    $ codex-manager use ada@example.com
+    error: the newest login known (refreshed 2026-11-22T10:00:00Z) is in 2026-11-22-110000-bob@example.com-codex, which cannot be used: the auth.json in 2026-11-22-110000-bob@example.com-codex belongs to chatgpt:user-bob-example-com/acct-bob-example-com, not to chatgpt:user-ada-example-com/acct-ada-example-com; the one in 2026-11-19-100200-ada@example.com-codex is older (refreshed 2026-11-21T10:00:00Z)
+    hint: bring that archive back from a copy, or sign in with `codex login`; --accept-stale-login takes the older one
+    (exit 5)
+    ");
+    home.assert_same(".codex", &before);
+}
+
+#[test]
+fn a_login_that_codex_refreshes_meanwhile_is_never_overwritten() {
+    let home = two_accounts();
+    let store = Store::at(home.path(".codex-manager"));
+    let codex = CodexHome::at(home.codex("").canonicalize().unwrap());
+    let scan = store.scan(&Zone::UTC).unwrap();
+    let shelf = Shelf::new(&scan.snapshots, &scan.problems);
+    let (user_id, account_id) = ids("ada@example.com");
+    let ada = AccountKey::ChatGpt { user_id, account_id };
+    let live = Live::read(&codex).unwrap();
+    let plan = switch::plan(&ada, &codex, &live, &shelf, Stale::Refuse).unwrap();
+    let (user, workspace) = ids("bob@example.com");
+    let at = "2026-11-22T11:30:00Z";
+    let home = home.signed_in_as("bob@example.com", &user, &workspace, "rt_refreshed", at);
+    let refreshed = home.read(".codex/auth.json");
+    let error = switch::apply(&plan).unwrap_err();
+    assert!(matches!(error, SwitchError::Changed), "{error}");
+    assert_eq!(home.read(".codex/auth.json"), refreshed);
 }

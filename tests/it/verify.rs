@@ -67,7 +67,7 @@ fn the_file_that_rots_is_named() {
     assert!(
         shown["data"]["files"].as_array().unwrap().iter().any(|file| file["name"] == "notes.md")
     );
-    let home = home.file(ARCHIVE, rotten_member(&sound, "notes.md"));
+    let home = home.file(ARCHIVE, crate::home::rotten_member(&sound, "notes.md"));
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
     corrupt  2026-11-19-100200-ada@example.com-codex
@@ -75,18 +75,6 @@ fn the_file_that_rots_is_named() {
     1 snapshot checked, 1 corrupt
     (exit 5)
     ");
-}
-
-/// The archive with one byte changed within the compressed content of a member, which the table
-/// of contents at its end tells.
-fn rotten_member(archive: &[u8], name: &str) -> Vec<u8> {
-    let table = crate::home::table_of_contents(archive);
-    let entry = table["entries"].as_array().unwrap().iter().find(|entry| entry["name"] == name);
-    let offset = usize::try_from(entry.unwrap()["offset"].as_u64().unwrap()).unwrap();
-    let size = usize::try_from(entry.unwrap()["memberSize"].as_u64().unwrap()).unwrap();
-    let mut rotten = archive.to_vec();
-    rotten[offset + size / 2] ^= 0x10;
-    rotten
 }
 
 #[test]

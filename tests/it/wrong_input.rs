@@ -441,8 +441,11 @@ fn another_accounts_archive_under_a_kept_sidecar_is_never_restored() {
 
 #[test]
 fn the_newest_login_being_damaged_is_told_and_no_older_one_takes_its_place() {
-    let home = stored(both().later("+1h").signed_in("ada@example.com"), "--label third");
-    let home = home.later("+1h").signed_in("bob@example.com");
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-11-21T12:00:00Z";
+    let again =
+        both().later("+1h").signed_in_as("ada@example.com", &user, &workspace, "rt_again", at);
+    let home = stored(again, "--label third").later("+1h").signed_in("bob@example.com");
     let third = "2026-11-21-130000-ada@example.com-codex";
     change(&archive(&home, third), |mut bytes| {
         bytes[100] ^= 4;

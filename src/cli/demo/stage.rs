@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -129,10 +128,7 @@ impl Stage {
         let day = self.zone.wall(available).format("%d%b").to_string().to_lowercase();
         let file = folder.join(format!("{day}_{}_auth.json", person.email()));
         replace::write(&file, &login(person, at))?;
-        let failed =
-            |error| Failure::new(Exit::Failed, format!("cannot date {}: {error}", file.display()));
-        let opened = File::options().write(true).open(&file).map_err(failed)?;
-        opened.set_modified(SystemTime::from(at)).map_err(failed)
+        Ok(replace::date(&file, SystemTime::from(at))?)
     }
 
     /// Leaves what a session leaves: its file, its row, a memory of it, and the prompt.

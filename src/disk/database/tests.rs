@@ -64,7 +64,7 @@ impl Scene {
     fn other(&self, role: &str) -> Other {
         let ready = self.dir.path().join("ready");
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "disk::database::tests::the_other_process", "--ignored"])
+            .args(["--exact", "disk::database::tests::a_closed_database_is_copied_without_a_trace"])
             .env(ROLE, role)
             .env(PLACE, self.dir.path())
             .stdout(std::process::Stdio::null())
@@ -125,21 +125,15 @@ fn create(db: &Connection, mode: &str) {
     .unwrap();
 }
 
-/// Not a test by itself: the other process of the tests here, started by them.
-#[test]
-#[ignore = "the other process of the tests beside it"]
-fn the_other_process() {
-    let (Ok(role), Some(place)) = (std::env::var(ROLE), std::env::var_os(PLACE)) else {
-        return;
-    };
-    let place = PathBuf::from(place);
+/// What the other process does, which is this program again, started by [`Scene::other`].
+fn be_the_other_process(role: &str, place: &Path) {
     let db = Connection::open(place.join("source/db")).unwrap();
     db.busy_timeout(Duration::from_secs(20)).unwrap();
     let insert = "BEGIN IMMEDIATE;
         INSERT INTO a (text) VALUES (hex(randomblob(300)));
         INSERT INTO b (text) SELECT text FROM a ORDER BY n DESC LIMIT 1;
         COMMIT;";
-    match role.as_str() {
+    match role {
         "holds a log" => {
             db.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
             create(&db, "wal");
@@ -209,6 +203,9 @@ fn listing(dir: &Path) -> Vec<String> {
 
 #[test]
 fn a_closed_database_is_copied_without_a_trace() {
+    if let (Ok(role), Some(place)) = (std::env::var(ROLE), std::env::var_os(PLACE)) {
+        return be_the_other_process(&role, Path::new(&place));
+    }
     for mode in ["delete", "truncate", "persist", "wal"] {
         let scene = Scene::new().with(mode);
         check_copy(&scene);

@@ -29,11 +29,13 @@ pub(super) struct Incoming {
 /// Brings the databases in `staging` into the order in which the home at `destination` will be
 /// used; what Codex could not use is left out. Answers what belongs outside the home.
 ///
-/// A copy elsewhere gets all of them: the folder outside is still the old home's.
+/// A copy elsewhere gets all of them: the folder outside is still the old home's. Where a
+/// database lies both in the snapshot's home and outside, Codex used the one outside.
 pub(super) fn arrange(
     staging: &Path,
     destination: &Destination,
     around: &Surroundings,
+    manager_home: &Path,
     restored: &mut Restored,
 ) -> Result<Option<Incoming>, RestoreError> {
     let place = destination.path();
@@ -42,6 +44,12 @@ pub(super) fn arrange(
     let below = |folder: &PathBuf| folder.strip_prefix(place).map(Path::to_owned).ok();
     let inside = looked_in.as_ref().and_then(below);
     let outside = looked_in.filter(|_| inside.is_none());
+    let (outside, forbidden) = match outside {
+        Some(folder) if folder.starts_with(manager_home) => (None, Some(folder)),
+        outside => (outside, None),
+    };
+    restored.warnings.extend(forbidden.map(|folder| never_in_ours(&folder)));
+    let inside = inside.filter(|folder| is_free(staging, folder));
     let (stored, top) = (staging.join(OUTSIDE), staging.join(inside.unwrap_or_default()));
     let folders: BTreeSet<&Path> = [staging, &stored, &top].into_iter().collect();
     for folder in folders {
@@ -59,8 +67,10 @@ pub(super) fn arrange(
             for name in names {
                 replace::private_dir(&top)?;
                 let target = top.join(&name);
-                // One that lay there all the same was not in use.
-                replace::remove_file(&target)?;
+                // What lay there all the same was not in use.
+                for path in with_companions(&target) {
+                    replace::remove_tree(&path)?;
+                }
                 replace::rename_new(&stored.join(&name), &target)?;
             }
         }
@@ -77,6 +87,25 @@ fn still_the_old(folder: &Path) -> String {
          writes into the old home",
         folder.display()
     )
+}
+
+/// What a person has to know about a configuration that puts databases among our own files.
+fn never_in_ours(folder: &Path) -> String {
+    format!(
+        "the databases are in the restored home and not where sqlite_home of its config.toml (or \
+         CODEX_SQLITE_HOME) wants them: {} is part of the manager home",
+        folder.display()
+    )
+}
+
+/// Whether a folder can be made in the new home without leaving it: a link on the way could lead
+/// anywhere, and a file is none.
+fn is_free(staging: &Path, folder: &Path) -> bool {
+    let mut path = staging.to_owned();
+    folder.components().all(|part| {
+        path.push(part);
+        path.symlink_metadata().map_or(true, |facts| facts.is_dir())
+    })
 }
 
 impl Incoming {
@@ -183,7 +212,8 @@ fn rebase(folder: &Path, place: &Path, restored: &mut Restored) -> Result<(), Re
     for name in read::absent_is_none(read::names(folder))?.unwrap_or_default() {
         let Some(name) = name.to_str().filter(|name| home::is_thread_index(name)) else { continue };
         let database = folder.join(name);
-        if !database::looks_like_database(&database)? {
+        let is_file = database.symlink_metadata().is_ok_and(|facts| facts.is_file());
+        if !is_file || !database::looks_like_database(&database)? {
             continue;
         }
         let markers = CodexHome::SESSIONS.map(|folder| format!("/{folder}/"));
@@ -260,6 +290,33 @@ mod tests {
         check(OUTSIDE,     "sqlite_home = \"/o\"",  None,           "",             true);
         check(OUTSIDE,     "",                      Some("/o"),     "",             true);
         check(OUTSIDE,     "sqlite_home = \"db\"",  Some("/o"),     "db",           false);
+        // Judged by where it leads, not by how it is written.
+        check(OUTSIDE,     "sqlite_home = \"../o\"", None,          "",             true);
+        check(OUTSIDE,     "sqlite_home = \"x/../db\"", None,       "db",           false);
+        check(OUTSIDE,     "sqlite_home = \"../copy/db\"", None,    "db",           false);
+        check(OUTSIDE,     "sqlite_home = \"../copy\"", None,       "",             false);
+        check(OUTSIDE,     "sqlite_home = \"/m/db\"", None,         "",             true);
+        // A file is no folder for databases.
+        check(OUTSIDE,     "sqlite_home = \"config.toml\"", None,   "",             false);
+    }
+
+    #[test]
+    fn a_database_that_lies_in_the_home_too_gives_way_to_the_one_in_use() {
+        for in_the_way in ["a database", "a folder"] {
+            let (dir, staging) = staged(OUTSIDE, "");
+            let target = staging.join("state_5.sqlite");
+            if in_the_way == "a folder" {
+                fs::create_dir_all(target.join("x")).unwrap();
+            } else {
+                database(&target, "/other/sessions/b.jsonl");
+            }
+            fs::write(staging.join("state_5.sqlite-wal"), "not its log").unwrap();
+            let to = Destination::To(dir.path().canonicalize().unwrap().join("copy"));
+            let around = Surroundings::default();
+            arrange(&staging, &to, &around, Path::new("/m"), &mut restored()).unwrap();
+            assert!(rollout(&target).ends_with("/copy/sessions/a.jsonl"), "{in_the_way}");
+            assert!(!staging.join("state_5.sqlite-wal").exists());
+        }
     }
 
     #[track_caller]
@@ -269,7 +326,7 @@ mod tests {
         let to = Destination::To(place.clone());
         let around = Surroundings { sqlite_home: variable.map(PathBuf::from), user_home: None };
         let mut restored = restored();
-        assert!(arrange(&staging, &to, &around, &mut restored).unwrap().is_none());
+        assert!(arrange(&staging, &to, &around, Path::new("/m"), &mut restored).unwrap().is_none());
         let rollout = rollout(&staging.join(found).join("state_5.sqlite"));
         assert_eq!(Path::new(&rollout), place.join("sessions/a.jsonl"));
         assert_eq!(restored.rewritten, 1);
@@ -291,7 +348,8 @@ mod tests {
 
         let to = Destination::InPlace(live);
         let around = Surroundings { sqlite_home: Some(folder.clone()), user_home: None };
-        let incoming = arrange(&staging, &to, &around, &mut restored()).unwrap().unwrap();
+        let incoming = arrange(&staging, &to, &around, Path::new("/m"), &mut restored());
+        let incoming = incoming.unwrap().unwrap();
         assert_eq!(rollout(&folder.join("state_5.sqlite")), "/before/sessions/b.jsonl");
         let mut warnings = Vec::new();
         incoming.install(&undo, &mut warnings);

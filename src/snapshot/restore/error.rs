@@ -1,0 +1,198 @@
+//! Why did a restore not happen, and what helps?
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::codex::process::Holder;
+use crate::disk::DiskError;
+use crate::disk::archive::ArchiveError;
+use crate::disk::database::DatabaseError;
+use crate::snapshot::logins::{HoldError, LoginError};
+
+/// Why a restore did not happen. Whichever it is, the home is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The archive is damaged, hostile or unreadable.
+    #[error("{title}: {source}")]
+    Archive {
+        /// The snapshot.
+        title: String,
+        /// What is wrong.
+        source: ArchiveError,
+    },
+    /// The archive is another one than the sidecar describes.
+    #[error("{title}: the archive is not the one its sidecar describes")]
+    OtherArchive {
+        /// The snapshot.
+        title: String,
+    },
+    /// The archived login is another account's than the sidecar says.
+    #[error("{title}: its auth.json belongs to {found}, its sidecar says {said}")]
+    OtherAccount {
+        /// The snapshot.
+        title: String,
+        /// Whose login it is.
+        found: String,
+        /// Whose it should be.
+        said: String,
+    },
+    /// It holds a login and nothing else.
+    #[error("{title} holds only a login")]
+    OnlyALogin {
+        /// The snapshot.
+        title: String,
+    },
+    /// A newer login is known than the one that is insisted on.
+    #[error("{title} holds an older login ({archived}) than {newer} ({known})")]
+    StaleLogin {
+        /// The snapshot.
+        title: String,
+        /// When the archived one was refreshed.
+        archived: String,
+        /// Where the newer one is.
+        newer: String,
+        /// When that one was refreshed.
+        known: String,
+    },
+    /// The destination is in the way.
+    #[error("{} is there already and is no empty folder", path.display())]
+    NotEmpty {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// The home is a mount point, so it cannot be exchanged.
+    #[error("{} is a mount point and cannot be exchanged with another folder", path.display())]
+    MountPoint {
+        /// The home.
+        path: PathBuf,
+    },
+    /// There is no room.
+    #[error("{} has {free} bytes free, {needed} are needed", path.display())]
+    NoRoom {
+        /// Where.
+        path: PathBuf,
+        /// What is free.
+        free: u64,
+        /// What is needed.
+        needed: u64,
+    },
+    /// A stored login cannot be read.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// A database did not survive.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Codex would not look at the login.
+    #[error("Codex keeps its logins in {store}: the restored auth.json would do nothing")]
+    LoginElsewhere {
+        /// `the keyring` or `memory`.
+        store: &'static str,
+    },
+    /// `auth.json` is a link to a file that is not part of the home.
+    #[error("auth.json is a link to {}, which is not exchanged with the home", target.display())]
+    LinkedLogin {
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// Codex holds its own lock on the login.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    /// Somebody began to use the home while the new one was built.
+    #[error("{} came to use the home meanwhile", said(found))]
+    Running {
+        /// Who.
+        found: Vec<Holder>,
+    },
+    /// Another login is live than the one that was stored a moment ago.
+    #[error("auth.json was written by somebody else meanwhile; it is as they wrote it")]
+    LoginChanged,
+    /// The home that was built has another login than it should.
+    #[error("the login in the new home is not the one that was put there")]
+    LoginNotBuilt,
+    /// Somebody else wrote the login at the very moment of the exchange.
+    #[error(
+        "auth.json was written by somebody else during the exchange; the home that was live, with its login, is {}",
+        kept.display()
+    )]
+    LoginOverwritten {
+        /// Where the replaced home is.
+        kept: PathBuf,
+    },
+}
+
+fn said(found: &[Holder]) -> String {
+    let each = found.iter().map(|holder| format!("{} (pid {})", holder.role, holder.pid));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+impl RestoreError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Archive { source, .. } => return source.hint(),
+            Self::OtherArchive { title } | Self::OtherAccount { title, .. } => {
+                format!("see `codex-manager verify {title}`, and use another snapshot")
+            }
+            Self::OnlyALogin { .. } => {
+                "sign that account in with `codex-manager use ACCOUNT`, or unpack it with --to DIR"
+                    .to_owned()
+            }
+            Self::StaleLogin { .. } => {
+                "leave --login away to install the newest one; --accept-stale-login insists"
+                    .to_owned()
+            }
+            Self::NotEmpty { .. } => "name a folder that does not exist yet".to_owned(),
+            Self::MountPoint { .. } => {
+                "restore with --to DIR inside that file system, or unmount it".to_owned()
+            }
+            Self::NoRoom { .. } => "free some space and try again".to_owned(),
+            Self::Login(LoginError::Lost { .. } | LoginError::Damaged { .. }) => {
+                "`--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` \
+                 takes the one in this snapshot"
+                    .to_owned()
+            }
+            Self::Login(error) => return error.hint(),
+            Self::LoginElsewhere { .. } => {
+                "`--login keep` restores everything else; cli_auth_credentials_store = \"file\" in \
+                 config.toml brings the login back into auth.json"
+                    .to_owned()
+            }
+            Self::LinkedLogin { .. } => {
+                "restore with `--login keep`; then `codex-manager use ACCOUNT` writes that file"
+                    .to_owned()
+            }
+            Self::Hold(error) => return error.hint(),
+            Self::Running { found } => {
+                let remedies: BTreeSet<&str> =
+                    found.iter().map(|holder| holder.role.remedy()).collect();
+                let remedies: Vec<&str> = remedies.into_iter().collect();
+                format!("{}, and try again; --force goes on regardless", remedies.join("; "))
+            }
+            Self::LoginChanged | Self::LoginNotBuilt => "quit every Codex and try again".to_owned(),
+            Self::Database(error) => return error.hint(),
+            Self::Disk(error) => return error.hint(),
+            Self::LoginOverwritten { .. } => {
+                "quit every Codex and run `codex-manager use` for the account you want".to_owned()
+            }
+        })
+    }
+
+    /// Whether it was refused for safety.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Archive { source, .. } => source.is_hostile() || source.is_corrupt(),
+            Self::OtherArchive { .. }
+            | Self::OtherAccount { .. }
+            | Self::StaleLogin { .. }
+            | Self::LoginElsewhere { .. }
+            | Self::LinkedLogin { .. } => true,
+            Self::Login(error) => error.is_refusal(),
+            _ => false,
+        }
+    }
+}
