@@ -196,6 +196,8 @@ fn a_large_archive_without_sidecar_is_listed_by_its_name_and_shown_by_what_it_ho
         header.set_mode(0o600);
         header.set_uid(0);
         header.set_gid(0);
+        header.set_device_major(0).unwrap();
+        header.set_device_minor(0).unwrap();
         header.set_mtime(1_795_000_000);
         archive.append_data(&mut header, member, bytes).unwrap();
     }
@@ -209,7 +211,7 @@ fn a_large_archive_without_sidecar_is_listed_by_its_name_and_shown_by_what_it_ho
     2026-11-19-100200-user@example.com-codex  full  #.# MiB  –        –          –
     ");
     let shown = home.json(&format!("show {name}"))["data"].clone();
-    assert_eq!(shown["next_available_at"], "2026-11-26T10:02:00+01:00");
+    assert_eq!(shown["next_available_at"], "2026-11-26T10:02:00+01:00", "{}", home.run("show"));
     assert_eq!(shown["created_at"], "2026-11-21T12:45:28+01:00");
 }
 
