@@ -196,6 +196,7 @@ fn a_large_archive_without_sidecar_is_listed_by_its_name_and_shown_by_what_it_ho
         header.set_mode(0o600);
         header.set_uid(0);
         header.set_gid(0);
+        header.set_entry_type(tar::EntryType::Regular);
         header.set_device_major(0).unwrap();
         header.set_device_minor(0).unwrap();
         header.set_mtime(1_795_000_000);
