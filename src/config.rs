@@ -407,7 +407,8 @@ fn syntax(text: &str, error: &TomlError) -> ConfigError {
 
 /// Line and column of the start of a stretch of text, both counted from 1.
 fn position(text: &str, span: Option<Range<usize>>) -> (usize, usize) {
-    let start = span.map_or(0, |span| span.start).min(text.len());
+    // What is missing at the end of the text is missing behind its last word, not on empty lines.
+    let start = span.map_or(0, |span| span.start).min(text.trim_end().len());
     let before = text.get(..start).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)

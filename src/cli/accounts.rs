@@ -1,16 +1,24 @@
 //! Which account, which snapshot does a person mean, and how is one shown?
 
+use std::io::Read as _;
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::account::{self, Account, AccountKey, Email, NotNamed};
 use crate::cli::Exit;
 use crate::cli::exit::Failure;
+use crate::disk::archive::{Archive, ArchiveError, Limits};
+use crate::disk::read;
 use crate::overview::{KnownAccount, Overview, label};
 use crate::quota::{Availability, Source, State, Validation, WindowNow};
 use crate::snapshot::store::{self, OddKind, Stored};
 use crate::time::{Stamp, Zone};
 use crate::world::World;
+
+/// How every archive begins.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// An account as `cooldown` and `recommend` tell it.
 #[derive(Clone, Debug, Serialize)]
@@ -71,7 +79,7 @@ impl AccountRow {
 /// Finds the account that is meant.
 pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAccount, Failure> {
     let all: Vec<Account> = known.accounts.iter().map(|account| account.account.clone()).collect();
-    let key = account::name(asked, &all).map_err(unnamed)?.key.clone();
+    let key = account::name(asked, &all).map_err(|error| unnamed(&error))?.key.clone();
     known
         .accounts
         .iter()
@@ -79,7 +87,7 @@ pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAcc
         .ok_or_else(|| Failure::usage(format!("no account is called {asked:?}")))
 }
 
-pub(crate) fn unnamed(error: NotNamed) -> Failure {
+fn unnamed(error: &NotNamed) -> Failure {
     let (exit, hint) = match error {
         NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager cooldown` lists the accounts"),
         NotNamed::Several { .. } => (Exit::Conflict, "name one of them in full"),
@@ -99,7 +107,9 @@ pub(crate) fn snapshot(
     let fitting: Vec<&Stored> = known.snapshots.iter().filter(|stored| fits(stored)).collect();
     let Some(asked) = asked else {
         let damaged = known.odd.iter().any(|odd| odd.kind == OddKind::BadArchive);
-        return fitting.first().map(|stored| (*stored).clone()).ok_or_else(|| {
+        // An orphan is nobody's newest snapshot; it is shown to who names it.
+        let newest = fitting.iter().find(|stored| !stored.is_orphan());
+        return newest.map(|stored| (*stored).clone()).ok_or_else(|| {
             if damaged {
                 Failure::new(Exit::Refused, "there is no such snapshot that is sound")
                     .hint("`codex-manager verify --all` tells what is wrong with each")
@@ -111,10 +121,7 @@ pub(crate) fn snapshot(
     };
     let path = world.absolute(asked.as_ref());
     if (asked.contains('/') || asked.ends_with(store_archive_ending())) && path.is_file() {
-        return store::stored_at(&path, zone).map_err(|what| {
-            Failure::new(Exit::Refused, format!("{}: {what}", path.display()))
-                .hint("it may be no snapshot, or a damaged one")
-        });
+        return at_path(asked, &path, zone);
     }
     let base = asked.strip_suffix(store_archive_ending()).unwrap_or(asked);
     let tests: [&dyn Fn(&Stored) -> bool; 3] = [
@@ -146,6 +153,37 @@ pub(crate) fn snapshot(
     }
     Err(Failure::usage(format!("no snapshot is called {asked:?}"))
         .hint("`codex-manager list` shows what there is"))
+}
+
+/// The snapshot in a file that a person named: an archive of either layout that reads to its end.
+fn at_path(asked: &str, path: &Path, zone: &Zone) -> Result<Stored, Failure> {
+    let refused = |what: String| {
+        Failure::new(Exit::Refused, format!("{}: {what}", path.display()))
+            .hint("use another snapshot, or another copy of this one")
+    };
+    let opened = Archive::open(path, &Limits::default());
+    let readable = opened.and_then(|archive| archive.entries().map(drop));
+    match readable {
+        Ok(()) => store::stored_at(path, zone).map_err(refused),
+        Err(error @ ArchiveError::Io { .. }) => {
+            Err(Failure::new(Exit::Failed, format!("{}: {error}", path.display()))
+                .hinted(error.hint()))
+        }
+        Err(error) if matches!(error, ArchiveError::NotRegular { .. }) || begins_as_gzip(path) => {
+            Err(refused(error.to_string()))
+        }
+        Err(_) => {
+            let what = format!("no snapshot is called {asked:?}, and that file is no archive");
+            Err(Failure::usage(what).hint("`codex-manager list` shows what there is"))
+        }
+    }
+}
+
+/// Whether a file was once an archive, damaged as it may be now.
+fn begins_as_gzip(path: &Path) -> bool {
+    let mut start = Vec::new();
+    read::open_regular(path)
+        .is_ok_and(|file| file.take(2).read_to_end(&mut start).is_ok() && start == GZIP_MAGIC)
 }
 
 fn store_archive_ending() -> &'static str {

@@ -128,6 +128,42 @@ pub(crate) fn parse(words: &[OsString]) -> Result<CommandLine, clap::Error> {
     CommandLine::try_parse_from(words)
 }
 
+/// What can be understood of a command line that was refused.
+pub(crate) struct Said {
+    /// Only how to answer: `--json` and `--color`.
+    pub(crate) global: Global,
+    /// The command, by its name in full.
+    pub(crate) command: Option<String>,
+}
+
+/// Looks through a command line that was refused, for what tells how to say so.
+pub(crate) fn said(words: &[OsString]) -> Said {
+    let mut global = Global::default();
+    let mut command = None;
+    let mut words = words.iter().skip(1).filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        };
+        match name {
+            "--" => break,
+            "--json" => global.json = true,
+            "--home" | "--codex-home" | "--tz" | "--lock-timeout" | "--color" => {
+                let value = value.or_else(|| words.next()).unwrap_or_default();
+                if name == "--color" {
+                    global.color = Color::from_str(value, true).ok();
+                }
+            }
+            _ if command.is_none() && !name.starts_with('-') => command = Some(word),
+            _ => {}
+        }
+    }
+    let tree = tree();
+    let known = command.and_then(|word| tree.find_subcommand(word));
+    Said { global, command: known.map(|known| known.get_name().to_owned()) }
+}
+
 /// The whole command tree, for completions.
 pub(crate) fn tree() -> clap::Command {
     CommandLine::command()

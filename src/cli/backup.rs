@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         Some(session.open(&places, "backup")?)
     };
     let plan = backup::plan(&places.home, &places.store, &request, login.as_ref(), &circumstances)?;
-    let Some(opened) = opened else { return Ok(preview(&plan, session)) };
+    let Some(opened) = opened else { return Ok(preview(&plan, &places, session)) };
     let (sizes, left_out) = (plan.sizes.clone(), plan.left_out.clone());
     let mut progress = Progress::bytes("backing up", plan.content_bytes(), session);
     let stop = std::sync::Arc::clone(&session.world.interrupted);
@@ -248,7 +248,7 @@ fn pairs(list: &[(String, String)]) -> Vec<serde_json::Value> {
     list.iter().map(|(path, why)| json!({ "path": path, "reason": why })).collect()
 }
 
-fn preview(plan: &Plan, session: &mut Session) -> Report {
+fn preview(plan: &Plan, places: &Places, session: &mut Session) -> Report {
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
@@ -269,7 +269,7 @@ fn preview(plan: &Plan, session: &mut Session) -> Report {
     }
     let data = BackupData {
         snapshot: plan.name.to_string(),
-        archive: plan.name.archive(),
+        archive: places.store.archive(&plan.name).display().to_string(),
         metadata: &plan.metadata,
         dry_run: true,
         reused_bytes: 0,

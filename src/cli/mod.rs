@@ -32,9 +32,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::args::{Color, Command, CommandLine};
+use crate::cli::args::{Command, CommandLine};
 use crate::cli::picture::plain;
 use crate::cli::session::Session;
+use crate::config::Color;
 use crate::world::World;
 
 pub use self::exit::{Exit, Failure};
@@ -64,23 +65,21 @@ impl Report {
 ///
 /// Whatever happens is told on the streams of `world`; the answer is the exit code.
 pub fn run(words: &[OsString], world: World) -> Exit {
-    let mut world = world;
-    let wants_json = words.iter().any(|word| word == "--json");
     let line = match args::parse(words) {
         Ok(line) => line,
-        Err(error) => return refuse(&error, wants_json, &mut world),
+        Err(error) => return refuse(&error, words, world),
     };
-    let colorful = is_colorful(line.global.color, &world);
     let name = line.command.name();
     let CommandLine { global, command } = line;
     let mut session = Session::new(global, world);
     let outcome = dispatch(command, &mut session);
+    let exit = outcome.as_ref().map_or_else(|failure| failure.exit, |report| report.exit);
     let shown = if session.global.json {
-        show_json(name, outcome, &mut session)
+        show_json(Some(name), &outcome, &mut session)
     } else {
-        show_text(outcome, colorful, &mut session)
+        show_text(&outcome, &mut session)
     };
-    shown.unwrap_or_else(|error| lost_output(&error, &mut session))
+    delivered(shown, exit, &mut session.world)
 }
 
 fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> {
@@ -103,47 +102,61 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
 }
 
 /// Help and version are results; everything else the parser says is a mistake in the input.
-fn refuse(error: &clap::Error, wants_json: bool, world: &mut World) -> Exit {
-    let colorful = is_colorful(None, world);
-    let text =
-        if colorful { error.render().ansi().to_string() } else { error.render().to_string() };
+fn refuse(error: &clap::Error, words: &[OsString], world: World) -> Exit {
+    let said = args::said(words);
+    let mut session = Session::new(said.global, world);
+    let text = error.render();
+    let text = if is_colorful(&session) { text.ansi().to_string() } else { text.to_string() };
+    let world = &mut session.world;
     if !error.use_stderr() {
-        let written = world.out.write_all(text.as_bytes()).and_then(|()| world.out.flush());
-        return if written.is_ok() { Exit::Done } else { Exit::Failed };
+        let shown = world.out.write_all(text.as_bytes()).and_then(|()| world.out.flush());
+        return delivered(shown, Exit::Done, world);
     }
-    let plain_text = error.render().to_string();
-    // The first paragraph is the message, the rest is usage.
-    let message: Vec<&str> =
-        plain_text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    let message = message.join(" ");
-    let message = message.strip_prefix("error: ").unwrap_or(&message);
-    let failure = Failure::usage(message).hint("see `codex-manager --help`");
-    let written = if wants_json {
-        let envelope = envelope("codex-manager", Err(&failure), &[]);
-        writeln!(world.out, "{envelope}").and_then(|()| world.out.flush())
-    } else {
-        world.err.write_all(text.as_bytes())
-    };
-    drop(written); // There is nobody left to tell.
+    if session.global.json {
+        let command = said.command.as_deref();
+        let outcome = Err(usage(error, command));
+        let shown = show_json(command, &outcome, &mut session);
+        return delivered(shown, Exit::Usage, &mut session.world);
+    }
+    tell(&text, world);
     Exit::Usage
 }
 
-fn show_json(
-    name: &str,
-    outcome: Result<Report, Failure>,
-    session: &mut Session,
-) -> io::Result<Exit> {
-    let (envelope, exit) = match &outcome {
-        Ok(report) => (envelope(name, Ok(report), session.warnings()), report.exit),
-        Err(failure) => (envelope(name, Err(failure), session.warnings()), failure.exit),
+/// What the parser says, taken apart: the message, its tips, and without the usage behind them.
+fn usage(error: &clap::Error, command: Option<&str>) -> Failure {
+    let help = match command {
+        Some(command) => format!("see `codex-manager {command} --help`"),
+        None => "see `codex-manager --help`".to_owned(),
     };
+    let text = error.render().to_string();
+    let ends = ["\n\nFor more information", "\n\nUsage: "];
+    let text = ends.iter().fold(text.as_str(), |text, end| {
+        // The last one: what a person typed comes before it, whatever it is.
+        text.rfind(end).and_then(|at| text.get(..at)).unwrap_or(text)
+    });
+    let mut parts = text.split("\n\n  tip: ");
+    let joined = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = joined(parts.next().unwrap_or_default());
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let hints: Vec<String> = parts.map(joined).chain([help]).collect();
+    Failure::usage(message).hint(hints.join("; "))
+}
+
+fn show_json(
+    name: Option<&str>,
+    outcome: &Result<Report, Failure>,
+    session: &mut Session,
+) -> io::Result<()> {
+    let envelope = envelope(name, outcome.as_ref(), session.warnings());
     writeln!(session.world.out, "{envelope}")?;
-    session.world.out.flush()?;
-    Ok(exit)
+    session.world.out.flush()
 }
 
 /// Exactly one document: what was done, what is worth knowing, what went wrong.
-fn envelope(name: &str, outcome: Result<&Report, &Failure>, warnings: &[String]) -> Value {
+///
+/// `ok` says whether the command did its work and `data` is its answer. What the answer means
+/// for a script, such as that a snapshot is corrupt, the exit code says.
+fn envelope(name: Option<&str>, outcome: Result<&Report, &Failure>, warnings: &[String]) -> Value {
     let (data, error) = match outcome {
         Ok(report) => (report.data.clone(), Value::Null),
         Err(failure) => (
@@ -156,8 +169,9 @@ fn envelope(name: &str, outcome: Result<&Report, &Failure>, warnings: &[String])
             }),
         ),
     };
+    let command = name.map(|name| format!(".{name}")).unwrap_or_default();
     json!({
-        "schema": format!("codex-manager.{name}/1"),
+        "schema": format!("codex-manager{command}/1"),
         "ok": error.is_null(),
         "data": data,
         "warnings": warnings,
@@ -165,55 +179,63 @@ fn envelope(name: &str, outcome: Result<&Report, &Failure>, warnings: &[String])
     })
 }
 
-fn show_text(
-    outcome: Result<Report, Failure>,
-    colorful: bool,
-    session: &mut Session,
-) -> io::Result<Exit> {
+/// Only what goes to standard output can get lost: it is the result.
+fn show_text(outcome: &Result<Report, Failure>, session: &mut Session) -> io::Result<()> {
+    let colorful = is_colorful(session);
     let dress = |text: &str| {
         if colorful { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
     };
-    let warnings = if session.global.quiet { Vec::new() } else { session.warnings().to_vec() };
-    let world = &mut session.world;
-    for warning in warnings {
-        let label = dress(&picture::styled("warning:", picture::CARE));
-        writeln!(world.err, "{label} {}", plain(&warning))?;
+    let mut remarks = String::new();
+    let mut remark = |label: &str, style, what: &str| {
+        let label = dress(&picture::styled(label, style));
+        remarks.push_str(&format!("{label} {}\n", plain(what)));
+    };
+    if !session.global.quiet {
+        for warning in session.warnings() {
+            remark("warning:", picture::CARE, warning);
+        }
     }
-    match outcome {
-        Ok(report) => {
-            world.out.write_all(dress(&report.text).as_bytes())?;
-            world.out.flush()?;
-            Ok(report.exit)
+    if let Err(failure) = outcome {
+        remark("error:", picture::BAD, &failure.message);
+        if let Some(hint) = &failure.hint {
+            remark("hint:", picture::GOOD, hint);
         }
-        Err(failure) => {
-            let label = dress(&picture::styled("error:", picture::BAD));
-            writeln!(world.err, "{label} {}", plain(&failure.message))?;
-            if let Some(hint) = &failure.hint {
-                let label = dress(&picture::styled("hint:", picture::GOOD));
-                writeln!(world.err, "{label} {}", plain(hint))?;
-            }
-            Ok(failure.exit)
+    }
+    tell(&remarks, &mut session.world);
+    if let Ok(report) = outcome {
+        session.world.out.write_all(dress(&report.text).as_bytes())?;
+        session.world.out.flush()?;
+    }
+    Ok(())
+}
+
+/// Writes to standard error. If that is gone too, the exit code has to do.
+fn tell(text: &str, world: &mut World) {
+    let told = world.err.write_all(text.as_bytes()).and_then(|()| world.err.flush());
+    drop(told);
+}
+
+/// How a command ends whose own code is `exit`, once its result was shown or could not be.
+///
+/// A reader that left early (`| head`) wanted no more, so nothing changes; a full disk is a
+/// failure.
+fn delivered(shown: io::Result<()>, exit: Exit, world: &mut World) -> Exit {
+    match shown {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tell(&format!("error: cannot write the result: {error}\n"), world);
+            if exit == Exit::Done { Exit::Failed } else { exit }
         }
+        Ok(()) | Err(_) => exit,
     }
 }
 
-/// The result could not be delivered. A reader that left early (`| head`) wanted no more; a
-/// full disk is a failure.
-fn lost_output(error: &io::Error, session: &mut Session) -> Exit {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        return Exit::Done;
-    }
-    let told = writeln!(session.world.err, "error: cannot write the result: {error}");
-    drop(told); // If standard error is gone too, the exit code has to do.
-    Exit::Failed
-}
-
-/// `--color`, else `NO_COLOR`, else whether a person is looking.
-fn is_colorful(flag: Option<Color>, world: &World) -> bool {
-    match flag {
-        Some(Color::Always) => true,
-        Some(Color::Never) => false,
-        Some(Color::Auto) | None => {
+/// What the user prefers, else `NO_COLOR`, else whether a person is looking.
+fn is_colorful(session: &Session) -> bool {
+    let world = &session.world;
+    match session.color() {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
             world.terminals.out
                 && world.variable("NO_COLOR").is_none()
                 && world.variable("TERM").is_none_or(|term| term != "dumb")

@@ -1,5 +1,6 @@
 //! `normalize`: take over the older tool's `DDmon_EMAIL_auth.json` files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
@@ -21,7 +22,7 @@ use crate::snapshot::logins;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{SnapshotName, Who};
 use crate::snapshot::normalize::{self, Plan, Rules, Skipped};
-use crate::snapshot::store::Stored;
+use crate::snapshot::store::{Store, Stored};
 
 /// Take over the older tool's DDmon_EMAIL_auth.json files
 ///
@@ -80,8 +81,13 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let mut adopted = Vec::new();
     let mut refused = false;
     if args.adopt {
+        let mut shelf = Shelf {
+            // No two files of one folder have one name, so none is adopted twice in one run.
+            snapshots: places.store.scan(&places.zone)?.snapshots,
+            taken: BTreeSet::new(),
+        };
         for record in &plan.records {
-            match adopt(record, &folder, &places, session, args.dry_run) {
+            match adopt(record, &folder, &mut shelf, &places, session, args.dry_run) {
                 Ok(name) => adopted.push(json!({
                     "file": record.legacy_auth_filename,
                     "snapshot": name,
@@ -122,11 +128,30 @@ fn duration(args: &Args, places: &Places) -> Result<TimeDelta, Failure> {
     Ok(settings.session_duration)
 }
 
+/// What stood in the store before anything was adopted, and the names given since: a dry run
+/// gives each but once too.
+struct Shelf {
+    snapshots: Vec<Stored>,
+    taken: BTreeSet<SnapshotName>,
+}
+
+impl Shelf {
+    fn name(&mut self, wanted: SnapshotName, store: &Store) -> SnapshotName {
+        let mut name = store.free_name(wanted);
+        while self.taken.contains(&name) {
+            name = store.free_name(name.next());
+        }
+        self.taken.insert(name.clone());
+        name
+    }
+}
+
 /// Stores one legacy login as an `auth` snapshot; answers its name, also if it was stored
 /// before.
 fn adopt(
     record: &Record,
     folder: &Path,
+    shelf: &mut Shelf,
     places: &Places,
     session: &mut Session,
     dry_run: bool,
@@ -134,8 +159,7 @@ fn adopt(
     let path = folder.join(&record.legacy_auth_filename);
     let bytes = read::bounded(&path, auth::MAX_BYTES)?;
     let file = auth::parse(bytes).map_err(|error| Failure::usage(error.to_string()))?;
-    let snapshots = places.store.scan(&places.zone)?.snapshots;
-    if let Some(stored) = adopted_before(&snapshots, record, &file) {
+    if let Some(stored) = adopted_before(&shelf.snapshots, record, &file) {
         return Ok(stored.title.clone());
     }
     if let Some(mixed) = &file.mixed {
@@ -176,6 +200,7 @@ fn adopt(
     metadata.manager_version = Some(env!("CARGO_PKG_VERSION").to_owned());
     let began = zone.wall(record.session_start_at.instant());
     let wanted = SnapshotName::new(began, Who::Email(record.email.clone()));
+    let wanted = shelf.name(wanted, &places.store);
     let modified = record.quota_end_detected_at.instant().timestamp();
     let plan = backup::plan_login(&file.bytes, modified, metadata, wanted, &places.store);
     let name = plan.name.to_string();

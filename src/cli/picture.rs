@@ -123,7 +123,7 @@ impl Table {
 
     /// Adds a row; its cells are escaped here.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        let cells = cells.iter().map(|cell| plain(cell)).collect();
+        let cells = cells.into_iter().map(|cell| plain(&cell)).collect();
         self.rows.push(Row { cells, accent: None });
     }
 

@@ -11,8 +11,9 @@ use crate::cli::picture::{Facts, bytes, count, plain};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session, resolved};
 use crate::cli::switch::{activation, bank, refuse_while_running};
-use crate::cli::{Report, prompt};
+use crate::cli::{Exit, Report, prompt};
 use crate::codex::process;
+use crate::overview::Overview;
 use crate::snapshot::logins::{Live, Shelf};
 use crate::snapshot::restore::{self, Destination, LoginFate, Plan, Policy, Restored, Run};
 use crate::snapshot::store::Stored;
@@ -60,40 +61,19 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     }
     let destination = destination(args, &places, session)?;
     let in_place = matches!(destination, Destination::InPlace(_));
+    let agreed = if in_place && !args.dry_run && !session.global.yes {
+        Some(agree(args, &places, session)?)
+    } else {
+        None
+    };
     let opened = if args.dry_run { None } else { Some(session.open(&places, "restore")?) };
-    let known = look(&places, session.world.now, session)?;
-    let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
-    // Without a word the account that is signed in is meant; if nobody is, anything newest.
-    let live_account = known.accounts.iter().find(|account| account.active);
-    let whose = account.or(live_account.filter(|_| args.snapshot.is_none()));
-    let fits = |stored: &Stored| {
-        (!in_place || stored.metadata.kind.has_state())
-            && whose.is_none_or(|account| stored.is_of(&account.account))
-    };
-    let stored = snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
-    let live = match Live::read(&places.home) {
-        // A copy elsewhere replaces nothing; that it cannot be read was said already.
-        Err(_) if !in_place => Live::Absent,
-        live => live?,
-    };
-    let policy = match args.login {
-        Which::Freshest => Policy::Freshest,
-        Which::Keep => Policy::Keep,
-        Which::Snapshot => Policy::Snapshot { accept_stale: args.accept_stale_login },
-    };
-    let plan = restore::plan(
-        &stored,
-        destination,
-        policy,
-        &live,
-        &Shelf::new(&known.snapshots, &known.odd),
-        session.surroundings(),
-    )?;
-    for warning in &plan.warnings {
-        session.warn(warning.clone());
-    }
-    if in_place && plan.replaces {
-        refuse_while_running(&places, args.force, session)?;
+    let Decided { known, stored, live, plan } = decide(args, destination, &places, session)?;
+    if agreed.is_some_and(|agreed| agreed != (stored.title.clone(), plan.replaces)) {
+        return Err(Failure::new(
+            Exit::Conflict,
+            format!("nothing was changed: meanwhile {} would replace something else", stored.title),
+        )
+        .hint("run it again to be asked anew, or name the snapshot"));
     }
     let outgoing = if in_place {
         live.to_bank(&known.snapshots, &places.store, &places.zone, session.world.now)
@@ -106,14 +86,6 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         let text = preview(&plan, outgoing.is_some(), session);
         return Ok(Report::new(&data(&plan, true), text));
     };
-    if in_place && plan.replaces {
-        let question = format!(
-            "Replace {} by {}? What is there now is kept.",
-            session.show(places.home.root()),
-            stored.title
-        );
-        prompt::confirm(&question, session)?;
-    }
     let banked = outgoing.as_ref().map(|outgoing| outgoing.name.to_string());
     if let Some(outgoing) = outgoing {
         bank(outgoing, &places, session)?;
@@ -162,6 +134,74 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         text.push_str("`codex resume ID` goes on with any session, `resume --last` with the newest of this account\n");
     }
     Ok(Report::new(&document, text))
+}
+
+/// What a restore is about to do, and what it was decided from.
+struct Decided {
+    known: Overview,
+    stored: Stored,
+    live: Live,
+    plan: Plan,
+}
+
+/// Looks, chooses and plans; refuses while Codex is running.
+fn decide(
+    args: &Args,
+    destination: Destination,
+    places: &Places,
+    session: &mut Session,
+) -> Result<Decided, Failure> {
+    let in_place = matches!(destination, Destination::InPlace(_));
+    let known = look(places, session.world.now, session)?;
+    let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
+    // Without a word the account that is signed in is meant; if nobody is, anything newest.
+    let live_account = known.accounts.iter().find(|account| account.active);
+    let whose = account.or(live_account.filter(|_| args.snapshot.is_none()));
+    let fits = |stored: &Stored| {
+        (!in_place || stored.metadata.kind.has_state())
+            && whose.is_none_or(|account| stored.is_of(&account.account))
+    };
+    let stored = snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
+    let live = match Live::read(&places.home) {
+        // A copy elsewhere replaces nothing; that it cannot be read was said already.
+        Err(_) if !in_place => Live::Absent,
+        live => live?,
+    };
+    let policy = match args.login {
+        Which::Freshest => Policy::Freshest,
+        Which::Keep => Policy::Keep,
+        Which::Snapshot => Policy::Snapshot { accept_stale: args.accept_stale_login },
+    };
+    let plan = restore::plan(
+        &stored,
+        destination,
+        policy,
+        &live,
+        &Shelf::new(&known.snapshots, &known.odd),
+        session.surroundings(),
+    )?;
+    for warning in &plan.warnings {
+        session.warn(warning.clone());
+    }
+    if in_place && plan.replaces {
+        refuse_while_running(places, args.force, session)?;
+    }
+    Ok(Decided { known, stored, live, plan })
+}
+
+/// Asks whether the home may be replaced, and answers by which snapshot and whether there is one.
+///
+/// No lock is held while a person thinks, so whatever was decided for the question is decided
+/// anew afterwards.
+fn agree(args: &Args, places: &Places, session: &mut Session) -> Result<(String, bool), Failure> {
+    let destination = destination(args, places, session)?;
+    let Decided { stored, plan, .. } = decide(args, destination, places, session)?;
+    if plan.replaces {
+        let home = session.show(places.home.root());
+        let question = format!("Replace {home} by {}? What is there now is kept.", stored.title);
+        prompt::confirm(&question, session)?;
+    }
+    Ok((stored.title, plan.replaces))
 }
 
 fn destination(args: &Args, places: &Places, session: &Session) -> Result<Destination, Failure> {

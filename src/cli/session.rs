@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::cli::args::{Color, Global};
 use crate::cli::exit::Failure;
 use crate::codex::home::{CodexHome, Surroundings};
-use crate::config::{Config, Key, Settings};
+use crate::config::{self, Config, Key, Settings};
 use crate::disk::read;
 use crate::snapshot::store::{MAX_RECORDS, Opened, Store};
 use crate::time::Zone;
@@ -34,9 +34,12 @@ impl Session {
         Self { world, global, warnings: Vec::new() }
     }
 
-    /// Tells something that did not stop the command.
+    /// Tells something that did not stop the command, once.
     pub(crate) fn warn(&mut self, warning: impl Into<String>) {
-        self.warnings.push(warning.into());
+        let warning = warning.into();
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     pub(crate) fn warnings(&self) -> &[String] {
@@ -114,6 +117,17 @@ impl Session {
             .filter(|(name, _)| name.starts_with("CODEX_MANAGER_"))
             .collect();
         (flags, variables)
+    }
+
+    /// When output is coloured: `--color`, else `CODEX_MANAGER_COLOR`, else the configuration. What
+    /// cannot be read there is for the command to tell, and counts as unset here.
+    pub(crate) fn color(&self) -> config::Color {
+        let (flags, variables) = self.overrides();
+        let flag = flags.get(&Key::Color).map(String::as_str);
+        let config = self.store().and_then(|store| self.read_config(&store)).unwrap_or_default();
+        let found = config::resolve(&Key::Color, flag, &variables, &config).ok();
+        let value = found.and_then(|(value, _)| value);
+        value.and_then(|value| value.as_text()?.parse().ok()).unwrap_or_default()
     }
 
     /// Finds everything.
@@ -217,9 +231,9 @@ impl Session {
         for told in &opened.finished {
             self.warn(told.clone());
         }
-        if opened.torn {
-            let ledger = self.show(&places.store.ledger());
-            self.warn(format!("{ledger} ended in half a line, which was cut off"));
+        if let Some(aside) = &opened.torn {
+            let (ledger, aside) = (self.show(&places.store.ledger()), self.show(aside));
+            self.warn(format!("{ledger} ended in half a line, which was moved to {aside}"));
         }
         Ok(opened)
     }

@@ -11,7 +11,7 @@ use crate::cli::picture::{Facts, bytes, count, or_dash, percent, plain};
 use crate::cli::session::Session;
 use crate::disk::archive::Node;
 use crate::snapshot::logins;
-use crate::snapshot::store::{Origin, Stored};
+use crate::snapshot::store::{self, Origin, Stored};
 use crate::window::Kind;
 
 /// Tell everything about one snapshot
@@ -33,6 +33,13 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
     let fits = |stored: &Stored| account.is_none_or(|account| stored.is_of(&account.account));
     let stored = snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
+    let stored = match store::look_into(&stored, &places.zone) {
+        Ok(stored) => stored,
+        Err(what) => {
+            session.warn(format!("{}: {what}", stored.archive.display()));
+            stored
+        }
+    };
     let mut data = row(&stored);
     let mut text = draw(&stored, session);
     if args.files {

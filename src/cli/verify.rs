@@ -11,6 +11,7 @@ use crate::cli::picture::{BAD, CARE, GOOD, count, plain, styled};
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::{Exit, Report};
+use crate::overview;
 use crate::snapshot::store::{OddKind, Stored};
 use crate::snapshot::verify::{self, Verdict};
 
@@ -42,10 +43,11 @@ struct Row {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let now = session.world.now;
-    let known =
-        crate::overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
     let mut rows = Vec::new();
     let chosen: Vec<Stored> = if args.all {
+        // Told as rows, not as warnings.
+        let (store, home) = (&places.store, &places.home);
+        let known = overview::observe(store, home, &places.config, &places.zone, now)?;
         // What cannot even be listed is corrupt too; half of a pair that is missing is no damage.
         let missing = [OddKind::NoSidecar, OddKind::NoArchive];
         rows.extend(known.odd.iter().filter(|odd| !missing.contains(&odd.kind)).map(|odd| Row {
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
             verdict: Verdict::Corrupt,
             problems: vec![odd.what.clone()],
         }));
-        known.snapshots.clone()
+        known.snapshots
     } else {
         let known = look(&places, now, session)?;
         let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;

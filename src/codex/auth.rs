@@ -21,6 +21,7 @@ pub use self::store::{Store, StoreError};
 
 use self::claims::{Claims, text};
 use crate::account::{AccountKey, Email, Fingerprint, Login, Secret};
+use crate::disk::read::is_settled;
 
 /// The largest `auth.json` that is read, in bytes.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -29,7 +30,7 @@ pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How often to wait before giving up: two seconds in all.
-const PAUSES: usize = 100;
+const PAUSES: u32 = 100;
 
 /// What an `auth.json` says, beside its exact bytes.
 ///
@@ -186,7 +187,12 @@ impl AuthError {
 /// [`AuthError`]; nothing but regular files of up to [`MAX_BYTES`] is read, and a pipe does
 /// not block.
 pub fn read(path: &Path) -> Result<Option<AuthFile>, AuthError> {
-    settle(path, || read_once(path), || thread::sleep(PAUSE))
+    settle(
+        path,
+        || read_once(path),
+        || thread::sleep(PAUSE),
+        || is_settled(path, PAUSE.saturating_mul(PAUSES)),
+    )
 }
 
 /// Takes the bytes of an `auth.json` apart.
@@ -298,11 +304,12 @@ fn wipe(value: &mut Value) {
     }
 }
 
-/// Reads until two reads agree and make a login.
+/// Reads until two reads agree and make a login, or agree on what makes none and is left alone.
 fn settle(
     path: &Path,
     mut read: impl FnMut() -> Result<Option<Secret>, AuthError>,
     mut pause: impl FnMut(),
+    is_left_alone: impl Fn() -> bool,
 ) -> Result<Option<AuthFile>, AuthError> {
     let Some(mut last) = read()? else { return Ok(None) };
     let mut steady = None;
@@ -312,6 +319,9 @@ fn settle(
         steady = if next == last {
             match parse_secret(next.clone()) {
                 Ok(login) => return Ok(Some(login)),
+                Err(source) if is_left_alone() => {
+                    return Err(AuthError::NotALogin { path: path.to_owned(), source });
+                }
                 Err(source) => Some(source),
             }
         } else {
@@ -475,7 +485,7 @@ mod tests {
 
     /// What `settle` makes of a file that reads like this, one after the other, and the last
     /// for ever; and how often it waited.
-    fn settled(reads: &[Option<&str>]) -> (String, usize) {
+    fn settled(reads: &[Option<&str>], is_left_alone: bool) -> (String, usize) {
         let mut reads = reads.iter();
         let mut last = None;
         let mut pauses = 0;
@@ -483,7 +493,7 @@ mod tests {
             last = reads.next().copied().or(last);
             Ok(last.flatten().map(|text| Secret::from(text.to_owned())))
         };
-        let found = settle(Path::new("auth.json"), read, || pauses += 1);
+        let found = settle(Path::new("auth.json"), read, || pauses += 1, || is_left_alone);
         let told = match found {
             Ok(Some(login)) => String::from_utf8(login.bytes.bytes().to_vec()).unwrap(),
             Ok(None) => "absent".to_owned(),
@@ -507,8 +517,16 @@ mod tests {
             (vec![Some("[]")],                   "auth.json is not a JSON object",           100),
             ([a, b].repeat(60),                  "auth.json kept changing while it was read", 100),
         ] {
-            assert_eq!(settled(&reads), (expected.to_owned(), pauses), "{reads:?}");
+            assert_eq!(settled(&reads, false), (expected.to_owned(), pauses), "{reads:?}");
         }
+    }
+
+    #[test]
+    fn a_broken_file_that_nobody_writes_is_told_at_once() {
+        let broken = "auth.json is not JSON (line 1, column 0)".to_owned();
+        assert_eq!(settled(&[Some("")], true), (broken, 1));
+        // Two reads that differ are a writer's work whatever the time of the file says.
+        assert_eq!(settled(&[Some(""), Some("{}")], true), ("{}".to_owned(), 2));
     }
 
     #[test]

@@ -102,8 +102,8 @@ fn holders_below(_proc: &Path, _root: &Path, _own: u32) -> Holders {
 fn role_of(process: &Path, root: &Path) -> Option<Role> {
     let words = words(&std::fs::read(process.join("cmdline")).ok()?);
     let (open, written) = open_below(process, root);
-    match codex_arguments(&words) {
-        Some(arguments) if open || names_home(process, root) => codex_role(arguments),
+    match codex_words(&words) {
+        Some(codex) if open || names_home(process, root) => codex_role(codex),
         None if written => Some(Role::Other),
         _ => None,
     }
@@ -117,30 +117,52 @@ fn words(cmdline: &[u8]) -> Vec<OsString> {
     words.map(|word| OsStr::from_bytes(word).to_owned()).collect()
 }
 
-/// What follows the program on a command line, if that is Codex: itself, or `node` with its script.
-fn codex_arguments(words: &[OsString]) -> Option<&[OsString]> {
-    let named = |word: &OsString, names: &[&str]| {
-        let leaf = Path::new(word).file_name().and_then(OsStr::to_str);
-        leaf.is_some_and(|leaf| names.contains(&leaf))
-    };
-    match words {
-        [program, rest @ ..] if named(program, &["codex", "codex.exe"]) => Some(rest),
-        [program, script, rest @ ..]
-            if named(program, &["node"]) && named(script, &["codex", "codex.js"]) =>
-        {
-            Some(rest)
-        }
-        _ => None,
+/// A command line from the program on, if that is Codex; from the script on, if a JavaScript engine
+/// runs it.
+fn codex_words(words: &[OsString]) -> Option<&[OsString]> {
+    let (program, rest) = words.split_first()?;
+    let program = leaf(program)?;
+    if is_codex(program) {
+        return Some(words);
     }
+    if !["node", "nodejs", "bun", "deno"].contains(&program) {
+        return None;
+    }
+    // What stands before the script is for the engine, such as `run` or `--no-warnings`.
+    let script = rest.iter().position(|word| {
+        let word = word.to_str().unwrap_or_default();
+        !word.starts_with('-') && word != "run"
+    })?;
+    let rest = rest.get(script..)?;
+    ["codex", "codex.js"].contains(&leaf(rest.first()?)?).then_some(rest)
 }
 
-/// What a Codex with these arguments is to a home; `None` for the updater.
-fn codex_role(arguments: &[OsString]) -> Option<Role> {
-    let has = |word: &str| arguments.iter().any(|argument| argument == word);
+/// The last part of a program's path, without the ending it has on Windows.
+fn leaf(word: &OsString) -> Option<&str> {
+    let leaf = Path::new(word).file_name()?.to_str()?;
+    Some(leaf.strip_suffix(".exe").unwrap_or(leaf))
+}
+
+/// Whether a program of this name is Codex: `codex`, one of the programs that were split off it,
+/// or either with the platform it was built for, as in a download. This program is not.
+fn is_codex(leaf: &str) -> bool {
+    let Some(rest) = leaf.strip_prefix("codex") else { return false };
+    let rest = ["-app-server", "-exec", "-tui", "-cli"]
+        .iter()
+        .find_map(|part| rest.strip_prefix(part))
+        .unwrap_or(rest);
+    rest.is_empty() || ["-x86_64-", "-aarch64-"].iter().any(|arch| rest.starts_with(arch))
+}
+
+/// What a Codex that was started with these words is to a home; `None` for the updater.
+fn codex_role(words: &[OsString]) -> Option<Role> {
+    let has = |word: &str| words.iter().any(|other| other == word);
+    let program = words.first().and_then(leaf).unwrap_or_default();
+    let serves = has("app-server") || program.starts_with("codex-app-server");
     if has("pid-update-loop") {
         return None;
     }
-    Some(match (has("app-server"), has("--managed-daemon")) {
+    Some(match (serves, has("--managed-daemon")) {
         (true, true) => Role::Background,
         (true, false) => Role::AppServer,
         _ => Role::Session,
@@ -202,16 +224,33 @@ mod tests {
         check("/h/bin/codex app-server --listen unix:// --managed-daemon", Some(Some(Role::Background)));
         // It stays when the server is stopped, and has nothing that a switch could spoil.
         check("/h/bin/codex app-server daemon pid-update-loop",      Some(None));
+        check("/opt/codex-x86_64-unknown-linux-musl resume",         Some(Some(Role::Session)));
+        check("codex-aarch64-apple-darwin",                          Some(Some(Role::Session)));
+        check("codex-exec --json hi",                                Some(Some(Role::Session)));
+        check("codex-exec-x86_64-unknown-linux-gnu hi",              Some(Some(Role::Session)));
+        check("codex-app-server --listen stdio://",                  Some(Some(Role::AppServer)));
+        check("C:/bin/codex-x86_64-pc-windows-msvc.exe app-server",  Some(Some(Role::AppServer)));
+        check("node --no-warnings /x/node_modules/@openai/codex/bin/codex.js exec hi", Some(Some(Role::Session)));
+        check("bun run /x/@openai/codex/bin/codex.js app-server",    Some(Some(Role::AppServer)));
+        check("/usr/bin/nodejs /usr/bin/codex",                      Some(Some(Role::Session)));
         check("codex-manager backup",                                None);
+        check("/x/target/release/codex-manager use ada",             None);
+        check("codex-manager-x86_64-unknown-linux-musl list",        None);
+        check("node /usr/bin/codex-manager list",                    None);
+        check("codex-execute",                                       None);
+        check("codexes",                                             None);
+        check("my-codex",                                            None);
         check("vim codex",                                           None);
+        check("sh -c codex",                                         None);
         check("node server.js codex",                                None);
+        check("node",                                                None);
         check("",                                                    None);
     }
 
     #[track_caller]
     fn check(line: &str, expected: Option<Option<Role>>) {
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        assert_eq!(codex_arguments(&words).map(codex_role), expected, "{line:?}");
+        assert_eq!(codex_words(&words).map(codex_role), expected, "{line:?}");
     }
 
     #[test]

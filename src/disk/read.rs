@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::error::{At, DiskError, NotRegular, Result};
 use super::sys;
@@ -151,6 +152,18 @@ pub(super) fn regular(opened: io::Result<File>) -> io::Result<File> {
     Err(NotRegular::error(sys::kind_of(&meta)))
 }
 
+/// Whether the file's time is at least `rest` away from the clock's: nobody writes it just now. A
+/// time to come is no sign of a writer either. False where that cannot be told.
+#[must_use]
+pub fn is_settled(path: &Path, rest: Duration) -> bool {
+    let written = path.metadata().and_then(|facts| facts.modified());
+    written.is_ok_and(|written| {
+        let now = SystemTime::now();
+        let since = now.duration_since(written).or_else(|_| written.duration_since(now));
+        since.is_ok_and(|since| rest < since)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -231,5 +244,21 @@ mod tests {
         let mut lines = open_lines(&path).unwrap();
         assert_eq!((lines.len, lines.torn), (len, torn));
         assert_eq!(lines.file.stream_position().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_file_is_settled_a_while_after_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let (hour, rest) = (Duration::from_secs(3_600), Duration::from_secs(60));
+        assert!(!is_settled(&path, rest));
+        for (at, expected) in [
+            (SystemTime::now() - hour, true),
+            (SystemTime::now() + hour, true),
+            (SystemTime::now(), false),
+        ] {
+            File::create(&path).unwrap().set_modified(at).unwrap();
+            assert_eq!(is_settled(&path, rest), expected);
+        }
     }
 }

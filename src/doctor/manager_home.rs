@@ -146,7 +146,7 @@ fn ledger(facts: &Facts<'_>) -> Vec<Finding> {
     if 0 < torn {
         findings.push(
             found(Level::Note, format!("{shown} ends in half a line"))
-                .remedy("the next command that writes to it takes it away"),
+                .remedy("the next command that changes something moves it aside"),
         );
     }
     if !ledger.newer.is_empty() {

@@ -32,6 +32,17 @@ pub(super) fn check(
             found(Level::Ok, format!("{usable} can be used"))
         }
     });
+    let orphans: Vec<&str> = scan
+        .snapshots
+        .iter()
+        .filter(|stored| stored.is_orphan())
+        .map(|stored| stored.title.as_str())
+        .collect();
+    if !orphans.is_empty() {
+        let logins = count(orphans.len(), "stored login names", "stored logins name");
+        let what = format!("{logins} no account: {}", orphans.join(", "));
+        findings.push(found(Level::Note, what).remedy("codex-manager restore NAME --to DIR"));
+    }
     findings.extend(live_login(live, &scan.snapshots));
     findings
 }

@@ -246,7 +246,7 @@ fn records_that_cannot_be_read_are_told_by_their_place() {
         .file("manager/inventory.json", "{\"records\": [{\"email\": 7}, 3]}");
     check(&lab, &[
         "warning: ~/manager/ledger.jsonl: line 1: not JSON at column 1, line 2: not an object [every other line counts; delete such a line with an editor]",
-        "note: ~/manager/ledger.jsonl ends in half a line [the next command that writes to it takes it away]",
+        "note: ~/manager/ledger.jsonl ends in half a line [the next command that changes something moves it aside]",
         "note: ~/manager/ledger.jsonl has 1 line of a newer codex-manager [update codex-manager]",
         "warning: ~/manager/inventory.json: record 1 cannot be read: `email` has a value that does not fit, record 2 cannot be read: it is not an object [every other record counts; `codex-manager normalize DIR` reads the files again]",
     ]);

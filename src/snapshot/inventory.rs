@@ -274,7 +274,7 @@ pub fn merge(old: Inventory, new: Vec<Record>, now: Stamp) -> Inventory {
 ///
 /// # Errors
 ///
-/// When it cannot be read or is no inventory; see [`set_aside`] for the latter.
+/// When it cannot be read or is no inventory.
 pub fn load(path: &Path) -> Result<Option<Inventory>, InventoryError> {
     let Some(bytes) = read::optional(path, MAX_BYTES)? else {
         return Ok(None);
@@ -296,31 +296,6 @@ pub fn store(path: &Path, inventory: &Inventory) -> Result<(), InventoryError> {
         return Err(InventoryError::Newer { path: path.to_owned(), version });
     }
     Ok(replace::write(path, &inventory.to_bytes())?)
-}
-
-/// Moves an inventory that cannot be read out of the way, to `inventory.json.unreadable` or,
-/// if that is taken, `….unreadable-2`, and answers where it is now.
-///
-/// # Errors
-///
-/// When it cannot be renamed.
-pub fn set_aside(path: &Path) -> Result<PathBuf, InventoryError> {
-    let mut number = 1_u32;
-    loop {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".unreadable");
-        if number > 1 {
-            name.push(format!("-{number}"));
-        }
-        let aside = PathBuf::from(name);
-        match replace::rename_new(path, &aside) {
-            Ok(()) => return Ok(aside),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                number = number.saturating_add(1);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// What is wrong with an entry, by the name of its first field that does not fit.
@@ -461,22 +436,6 @@ mod tests {
         assert!(error.to_string().ends_with("comes from a newer codex-manager (format 2)"));
         assert!(error.hint().unwrap().contains("update"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), newer);
-    }
-
-    #[test]
-    fn an_unreadable_inventory_is_moved_aside_and_not_over_an_earlier_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("inventory.json");
-        assert!(load(&path).unwrap().is_none());
-        for (content, aside) in
-            [("a", "inventory.json.unreadable"), ("b", "inventory.json.unreadable-2")]
-        {
-            std::fs::write(&path, content).unwrap();
-            assert!(matches!(load(&path), Err(InventoryError::Unreadable { .. })));
-            assert_eq!(set_aside(&path).unwrap(), dir.path().join(aside));
-            assert_eq!(std::fs::read_to_string(dir.path().join(aside)).unwrap(), content);
-        }
-        assert!(set_aside(&path).is_err());
     }
 
     #[test]

@@ -412,11 +412,13 @@ impl LoginError {
 /// All stored copies of an account's login, and what could not be looked at.
 ///
 /// Snapshots of the older tool know only an address and may hold another account's login, so
-/// their `auth.json` itself is asked whose it is.
+/// their `auth.json` itself is asked whose it is. Orphans are nobody's, which `doctor` tells.
 fn known<'a>(snapshots: &'a [Stored], key: &AccountKey) -> (Vec<Known<'a>>, Vec<LoginError>) {
     let mut copies = Vec::new();
     let mut odd = Vec::new();
-    for stored in snapshots.iter().filter(|stored| stored.metadata.kind.has_login()) {
+    let with_login =
+        snapshots.iter().filter(|stored| stored.metadata.kind.has_login() && !stored.is_orphan());
+    for stored in with_login {
         let login = stored.metadata.login.clone().filter(|_| stored.key().as_ref() == Some(key));
         match (login, stored.key()) {
             (Some(login), _) => copies.push(Known { stored, login, file: None }),

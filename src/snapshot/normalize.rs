@@ -4,6 +4,7 @@
 //! in), [`apply`] writes the inventory and nothing else. The login files are never touched,
 //! never even opened: name and mtime say all that is asked here (SPEC, "Legacy files").
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -118,8 +119,9 @@ pub fn observe(folder: &Path) -> Result<Facts, DiskError> {
 pub fn plan(facts: &Facts, rules: &Rules, known: Option<Inventory>, now: DateTime<Utc>) -> Plan {
     let mut records = Vec::new();
     let mut skipped = facts.unreadable.clone();
+    let mut proposed = BTreeSet::new();
     for entry in &facts.entries {
-        match infer(entry, &facts.folder, rules) {
+        match infer(entry, &facts.folder, rules, &mut proposed) {
             Ok(Some(record)) => records.push(record),
             Ok(None) => {}
             Err(reason) => {
@@ -149,7 +151,13 @@ pub fn apply(plan: &Plan, path: &Path) -> Result<bool, InventoryError> {
 }
 
 /// What one entry says; `None` if it is not one of the older tool's, the reason if it ought to be.
-fn infer(entry: &Entry, folder: &Path, rules: &Rules) -> Result<Option<Record>, String> {
+/// The name it would get is added to those that are `proposed`.
+fn infer(
+    entry: &Entry,
+    folder: &Path,
+    rules: &Rules,
+    proposed: &mut BTreeSet<SnapshotName>,
+) -> Result<Option<Record>, String> {
     if !is_login_name(&entry.name) {
         return Ok(None);
     }
@@ -188,7 +196,10 @@ fn infer(entry: &Entry, folder: &Path, rules: &Rules) -> Result<Option<Record>, 
         Err(reason) => (Validation::Mismatch, format!("{reason}; next_available_at is on {day}")),
     };
     let stamp = |at| rules.zone.stamp(at);
-    let snapshot = SnapshotName::new(rules.zone.wall(start), Who::Email(legacy.email.clone()));
+    let mut snapshot = SnapshotName::new(rules.zone.wall(start), Who::Email(legacy.email.clone()));
+    while !proposed.insert(snapshot.clone()) {
+        snapshot = snapshot.next();
+    }
     Ok(Some(Record {
         email: legacy.email,
         legacy_auth_filename: name.to_owned(),
@@ -260,7 +271,7 @@ mod tests {
         check("28mar", "2026-03-22 01:30:00", "2026-03-21T23:30:00+01:00 2026-03-28T23:30:00+01:00 ok 2026-03-21-233000",
               "`28mar` is the day of next_available_at, 2026-03-28");
         check("1jan",  "2026-12-25 12:00:00", "2026-12-25T10:00:00+01:00 2027-01-01T10:00:00+01:00 ok 2026-12-25-100000",
-              "`1jan` is the day of next_available_at, 2027-01-01");
+              "`01jan` is the day of next_available_at, 2027-01-01");
         check("21apr", "2026-04-15 01:59:59", "2026-04-14T23:59:59+02:00 2026-04-21T23:59:59+02:00 ok 2026-04-14-235959",
               "`21apr` is the day of next_available_at, 2026-04-21");
         check("21apr", "2026-04-15 02:00:00", "2026-04-15T00:00:00+02:00 2026-04-22T00:00:00+02:00 mismatch 2026-04-15-000000",
@@ -285,7 +296,7 @@ mod tests {
         assert_eq!(record.legacy_auth_filename, name);
         assert_eq!(record.source_path, format!("/old/{name}"));
         assert_eq!(record.inferred_session_duration_seconds, 7_200);
-        assert_eq!(record.legacy_quota_day_token, token.to_lowercase());
+        assert_eq!(record.legacy_quota_day_token, format!("{:0>5}", token.to_lowercase()));
     }
 
     #[test]

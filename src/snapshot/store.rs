@@ -13,13 +13,13 @@ use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
 use crate::quota::{Entry, Ledger, ledger};
 use crate::snapshot::legacy;
-use crate::snapshot::metadata::Metadata;
+use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
 use crate::snapshot::restore;
 use crate::time::Zone;
 use told::read_sidecar;
 
-pub use told::{contradicts, inside, stored_at};
+pub use told::{contradicts, inside, look_into, stored_at};
 
 /// Largest ledger, inventory or configuration that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;
@@ -67,6 +67,15 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Whether it holds a login that names no account and was kept before it was replaced.
+    #[must_use]
+    pub fn is_orphan(&self) -> bool {
+        self.origin == Origin::Ours
+            && self.metadata.kind == Kind::Auth
+            && self.metadata.login.is_none()
+            && self.key().is_none()
+    }
+
     /// Whose snapshot it is.
     #[must_use]
     pub fn key(&self) -> Option<AccountKey> {
@@ -242,7 +251,7 @@ impl Store {
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
-        let torn = replace::truncate_torn_tail(&self.ledger())?.is_some();
+        let torn = self.mend_ledger()?;
         Ok(Opened { lock, narrowed, torn, finished })
     }
 
@@ -315,6 +324,35 @@ impl Store {
         Ok(bytes.map(|bytes| ledger::parse(&bytes)).unwrap_or_default())
     }
 
+    /// Sees to it that the ledger ends in a whole line; the caller holds the lock. An entry that
+    /// lacks only its newline gets it. Half a line moves to `ledger.jsonl.torn`, or `.torn-2` and
+    /// so on if that is taken: answers where.
+    fn mend_ledger(&self) -> Result<Option<PathBuf>, DiskError> {
+        let path = self.ledger();
+        let Some(lines) = read::absent_is_none(read::open_lines(&path))? else { return Ok(None) };
+        if lines.torn == 0 {
+            return Ok(None);
+        }
+        let mut bytes = read::bounded(&path, MAX_RECORDS)?;
+        let Some(from) = ledger::parse(&bytes).torn_from else {
+            bytes.push(b'\n');
+            replace::write(&path, &bytes)?;
+            return Ok(None);
+        };
+        let torn = bytes.get(from..).unwrap_or_default();
+        let aside = (1_u32..)
+            .map(|number| match number {
+                1 => self.root.join("ledger.jsonl.torn"),
+                _ => self.root.join(format!("ledger.jsonl.torn-{number}")),
+            })
+            .find(|aside| aside.symlink_metadata().is_err());
+        if let Some(aside) = &aside {
+            replace::write_new(aside, torn)?;
+        }
+        replace::truncate_torn_tail(&path)?;
+        Ok(aside)
+    }
+
     /// Appends to the ledger; the caller holds the lock.
     ///
     /// # Errors
@@ -364,8 +402,8 @@ pub struct Opened {
     pub lock: Lock,
     /// The mode the manager home had, if it was wider than 0700.
     pub narrowed: Option<u32>,
-    /// Whether the ledger ended in half a line, which has been cut off.
-    pub torn: bool,
+    /// Where half a line is now that the ledger ended in.
+    pub torn: Option<PathBuf>,
     /// What became of a restore that was interrupted, if one was.
     pub finished: Vec<String>,
 }

@@ -96,11 +96,13 @@ fn what_is_no_setting_or_no_value_is_refused() {
     assert_snapshot!(home.run("config set timezone Mars/Olympus"), @"
     $ codex-manager config set timezone Mars/Olympus
     error: the value given does not fit `timezone`: an IANA time zone name, as Europe/Berlin is expected
+    hint: `codex-manager config list` shows every setting and what it is for
     (exit 4)
     ");
     assert_snapshot!(home.run("config set lean perhaps"), @"
     $ codex-manager config set lean perhaps
     error: the value given does not fit `lean`: true or false is expected
+    hint: `codex-manager config list` shows every setting and what it is for
     (exit 4)
     ");
     assert_eq!(home.play("config list").exit, 0);

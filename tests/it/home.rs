@@ -515,8 +515,8 @@ fn instant(text: &str) -> DateTime<Utc> {
     parsed.unwrap_or_else(|error| panic!("{text:?}: {error}")).to_utc()
 }
 
-/// Digits of an archive's length become `#`: paths of this folder are in the databases, so its
-/// random name decides how well they pack.
+/// An archive's length and the places in it become `#`: paths of this folder are in the databases,
+/// so its random name decides how well they pack. An empty archive stays one.
 fn vague_sizes(text: &str) -> String {
     let length =
         r"(packed into |\.tar\.gz \(|-codex(?:~\d+)? +(?:full|auth|state) +)([\d.]+ [KM]?i?B)";
@@ -525,7 +525,8 @@ fn vague_sizes(text: &str) -> String {
         let digits = regex::Regex::new(r"\d").unwrap();
         format!("{}{}", &found[1], digits.replace_all(&found[2], "#"))
     });
-    vague.into_owned()
+    let place = r"(\bhas |its sidecar says |\bbyte )[1-9]\d*\b";
+    regex::Regex::new(place).unwrap().replace_all(&vague, "${1}#").into_owned()
 }
 
 /// Splits as a shell does: blanks separate, quotes of either kind keep together.

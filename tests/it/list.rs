@@ -168,3 +168,78 @@ fn one_bad_snapshot_does_not_hide_the_others() {
     2026-11-01-080000-eve@example.com-codex  full  ## B     –                 –                 –
     ");
 }
+
+#[test]
+fn a_login_that_was_broken_long_ago_is_told_without_a_wait() {
+    let home = TestHome::of_ada().file(".codex/auth.json", "{\"tokens\"");
+    let began = std::time::Instant::now();
+    let seen = home.play("list");
+    assert!(seen.screen.contains("auth.json is not JSON"), "{}", seen.screen);
+    assert!(began.elapsed() < std::time::Duration::from_millis(1_500), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_large_archive_without_sidecar_is_listed_by_its_name_and_shown_by_what_it_holds() {
+    let sidecar = include_bytes!(
+        "../../testdata/legacy/1.0.0/backups/2026-11-19-100200-user@example.com-codex.metadata.json"
+    );
+    let mut noise = vec![0_u8; 2 << 20];
+    getrandom::fill(&mut noise).unwrap();
+    let name = "2026-11-19-100200-user@example.com-codex";
+    let packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(packed);
+    for (member, bytes) in
+        [("noise", noise.as_slice()), (&format!("{name}.metadata.json"), sidecar.as_slice())]
+    {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len().try_into().unwrap());
+        header.set_mode(0o600);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_device_major(0).unwrap();
+        header.set_device_minor(0).unwrap();
+        header.set_mtime(1_795_000_000);
+        archive.append_data(&mut header, member, bytes).unwrap();
+    }
+    let bytes = archive.into_inner().unwrap().finish().unwrap();
+    let path = format!(".codex-manager/backups/{name}.tar.gz");
+    let home = TestHome::at("2026-11-21T10:00:00Z").file(&path, bytes);
+    assert_snapshot!(home.run("list"), @"
+    $ codex-manager list
+    warning: ~/.codex-manager/backups/2026-11-19-100200-user@example.com-codex.tar.gz: has no sidecar and was not looked into; `show` reads all of it
+    NAME                                      KIND  SIZE     CREATED  AVAILABLE  LABEL
+    2026-11-19-100200-user@example.com-codex  full  #.# MiB  –        –          –
+    ");
+    let shown = home.json(&format!("show {name}"))["data"].clone();
+    assert_eq!(shown["next_available_at"], "2026-11-26T10:02:00+01:00", "{}", home.run("show"));
+    assert_eq!(shown["created_at"], "2026-11-21T12:45:28+01:00");
+}
+
+#[test]
+fn every_document_names_an_archive_by_the_same_path() {
+    let home = TestHome::of_ada();
+    let announced = home.json("backup --dry-run")["data"]["archive"].clone();
+    let stored = home.json("backup")["data"]["archive"].clone();
+    let listed = home.json("list")["data"]["snapshots"][0]["path"].clone();
+    let path = "~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
+    assert_eq!([announced, stored, listed], [path, path, path]);
+}
+
+#[test]
+fn a_verdict_is_in_the_exit_code_and_the_work_is_done_all_the_same() {
+    let home = TestHome::of_ada();
+    assert_eq!(home.play("backup").exit, 0);
+    let archive = ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
+    let mut bytes = home.read(archive);
+    bytes[200] ^= 0x10;
+    let home = home.file(archive, bytes);
+    home.play("cooldown set ada@example.com --until +1d");
+    for (line, exit) in [("verify", 5), ("recommend --ready", 10)] {
+        assert_eq!(home.play(line).exit, exit, "{line}");
+        let said = home.json(line);
+        assert_eq!((&said["ok"], &said["error"]), (&true.into(), &serde_json::Value::Null));
+        assert!(said["data"].is_object(), "{said}");
+    }
+    assert_eq!(home.json("show nothing")["ok"], false);
+}

@@ -20,6 +20,7 @@ mod cooldown;
 mod legacy;
 mod list;
 mod normalize;
+mod process;
 mod promises;
 mod restore;
 mod rooms;

@@ -176,3 +176,23 @@ fn records_that_are_known_are_kept() {
         .collect();
     assert_eq!(emails.len(), 3, "{emails:?}");
 }
+
+#[test]
+fn files_of_one_address_and_second_get_a_name_each_as_the_dry_run_announced() {
+    let home = TestHome::at("2026-04-20T10:00:00Z")
+        .legacy_auth("21apr_ada@example.com_auth.json", "2026-04-14T17:55:00+02:00")
+        .legacy_auth("22apr_ada@example.com_auth.json", "2026-04-14T17:55:00+02:00");
+    let announced = home.json("normalize legacy --adopt --dry-run");
+    let name = |number: &str| format!("2026-04-14-155500-ada@example.com{number}-codex");
+    for (index, number) in ["", "~2"].into_iter().enumerate() {
+        let data = &announced["data"];
+        assert_eq!(data["adopted"][index]["snapshot"], name(number));
+        let archive = name(number) + ".tar.gz";
+        assert_eq!(data["records"][index]["proposed_archive_name"], archive);
+    }
+    let adopted = home.json("normalize legacy --adopt");
+    assert_eq!(adopted["data"]["adopted"], announced["data"]["adopted"]);
+    let again = home.json("normalize legacy --adopt");
+    assert_eq!(again["data"]["adopted"], announced["data"]["adopted"]);
+    assert_eq!(home.json("list")["data"]["snapshots"].as_array().map(Vec::len), Some(2));
+}

@@ -148,6 +148,19 @@ fn a_dry_run_tells_the_plan_and_changes_nothing() {
 }
 
 #[test]
+fn nobody_waits_for_a_person_who_is_asked() {
+    use codex_manager::disk::lock::{Lock, Mode};
+    let home = TestHome::of_ada();
+    assert_eq!(home.play("backup").exit, 0);
+    let wait = std::time::Duration::ZERO;
+    let lock = Lock::acquire(&home.manager("lock"), Mode::Exclusive, wait, "a test").unwrap();
+    assert_eq!(home.play("restore --lock-timeout 0").exit, 4, "the question comes before the lock");
+    assert_eq!(home.play("restore --lock-timeout 0 --yes").exit, 8);
+    drop(lock);
+    assert_eq!(home.play("restore --lock-timeout 0 --yes").exit, 0);
+}
+
+#[test]
 fn without_a_yes_and_without_a_terminal_nothing_happens() {
     let home = changed();
     let before = home.tree(".codex");
@@ -517,7 +530,7 @@ fn a_damaged_newer_login_is_told_before_an_older_one_is_restored() {
     let before = home.tree(".codex");
     assert_snapshot!(home.run("restore good --yes"), @"
     $ codex-manager restore good --yes
-    error: the newest login known (refreshed 2026-11-22T08:00:00Z) is in 2026-11-19-100200-ada@example.com~2-codex, which cannot be used: auth.json: chunk 0, byte 100: its compressed bytes do not match their digest; the one in 2026-11-19-100200-ada@example.com-codex is older (refreshed 2026-11-21T10:00:00Z)
+    error: the newest login known (refreshed 2026-11-22T08:00:00Z) is in 2026-11-19-100200-ada@example.com~2-codex, which cannot be used: auth.json: chunk 0, byte #: its compressed bytes do not match their digest; the one in 2026-11-19-100200-ada@example.com-codex is older (refreshed 2026-11-21T10:00:00Z)
     hint: `--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` takes the one in this snapshot
     (exit 5)
     ");

@@ -124,6 +124,31 @@ fn a_login_that_nobody_understands_is_kept_all_the_same() {
     assert!(files.contains("orphan"), "{files}");
 }
 
+#[test]
+fn an_orphan_is_kept_once_and_is_nobodys_newest_snapshot() {
+    let orphan = |home: TestHome| home.later("+1h").file(".codex/auth.json", "{\"tokens\": 7}");
+    let mut home = two_accounts();
+    for _ in 0..3 {
+        home = orphan(home);
+        let seen = home.play("use ada");
+        assert_eq!((seen.exit, seen.screen.matches("warning:").count()), (0, 1), "{}", seen.screen);
+        let seen = home.play("use bob");
+        assert_eq!((seen.exit, seen.screen.matches("warning:").count()), (0, 0), "{}", seen.screen);
+    }
+    assert_eq!(home.files().matches("orphan-codex.tar.gz").count(), 1, "{}", home.files());
+    for line in ["show", "verify"] {
+        let seen = home.play(line);
+        assert!(seen.exit == 0 && !seen.screen.contains("orphan"), "{}", seen.screen);
+        assert_eq!(home.play(&format!("{line} orphan")).exit, 0, "who names it gets it");
+    }
+    let seen = home.play("doctor");
+    assert!(seen.screen.contains("1 stored login names no account"), "{}", seen.screen);
+    // Another one is kept beside it.
+    let home = home.later("+1h").file(".codex/auth.json", "{\"tokens\": 8}");
+    assert_eq!(home.play("use ada").exit, 0);
+    assert_eq!(home.files().matches("orphan-codex.tar.gz").count(), 2, "{}", home.files());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_stays_a_link_and_its_target_is_replaced() {
@@ -294,7 +319,7 @@ fn an_older_login_does_not_stand_in_for_a_damaged_newer_one() {
     let home = home.file(&archive, rotten_member(&sound, "auth.json"));
     assert_snapshot!(home.run("use bob"), @"
     $ codex-manager use bob
-    error: the newest login known (refreshed 2026-11-22T10:30:00Z) is in 2026-11-22-120000-bob@example.com-codex, which cannot be used: auth.json: chunk 0, byte 100: its compressed bytes do not match their digest; the one in 2026-11-22-110000-bob@example.com-codex is older (refreshed 2026-11-22T10:00:00Z)
+    error: the newest login known (refreshed 2026-11-22T10:30:00Z) is in 2026-11-22-120000-bob@example.com-codex, which cannot be used: auth.json: chunk 0, byte #: its compressed bytes do not match their digest; the one in 2026-11-22-110000-bob@example.com-codex is older (refreshed 2026-11-22T10:00:00Z)
     hint: bring that archive back from a copy, or sign in with `codex login`; --accept-stale-login takes the older one
     (exit 5)
     ");

@@ -71,7 +71,7 @@ fn the_file_that_rots_is_named() {
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
     corrupt  2026-11-19-100200-ada@example.com-codex
-        notes.md: chunk 0, byte 1790: its compressed bytes do not match their digest
+        notes.md: chunk 0, byte #: its compressed bytes do not match their digest
     1 snapshot checked, 1 corrupt
     (exit 5)
     ");
@@ -85,7 +85,7 @@ fn an_archive_cut_short_or_grown_is_corrupt() {
     let home = home.file(ARCHIVE, &sound[..sound.len() - 1]);
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3674 bytes, its sidecar says 3675
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has # bytes, its sidecar says #
     error: there is no such snapshot that is sound
     hint: `codex-manager verify --all` tells what is wrong with each
     (exit 5)
@@ -93,7 +93,7 @@ fn an_archive_cut_short_or_grown_is_corrupt() {
     let home = home.file(ARCHIVE, [sound.as_slice(), b"\0"].concat());
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3676 bytes, its sidecar says 3675
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has # bytes, its sidecar says #
     error: there is no such snapshot that is sound
     hint: `codex-manager verify --all` tells what is wrong with each
     (exit 5)
@@ -101,7 +101,7 @@ fn an_archive_cut_short_or_grown_is_corrupt() {
     let home = home.file(ARCHIVE, "");
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 0 bytes, its sidecar says 3675
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 0 bytes, its sidecar says #
     error: there is no such snapshot that is sound
     hint: `codex-manager verify --all` tells what is wrong with each
     (exit 5)
@@ -118,14 +118,14 @@ fn an_archive_under_another_ones_sidecar_is_corrupt() {
     let home = home.file(SIDECAR, sidecar);
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3918 bytes, its sidecar says 3680
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has # bytes, its sidecar says #
     error: there is no such snapshot that is sound
     hint: `codex-manager verify --all` tells what is wrong with each
     (exit 5)
     ");
     assert_snapshot!(home.run("restore --yes"), @"
     $ codex-manager restore --yes
-    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has 3918 bytes, its sidecar says 3680
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has # bytes, its sidecar says #
     error: there is no such snapshot that is sound
     hint: `codex-manager verify --all` tells what is wrong with each
     (exit 5)

@@ -393,7 +393,7 @@ fn a_spoiled_sidecar_hides_nothing_and_is_never_believed() {
     // The name of the archive is what it was called then; nobody goes where it points.
     check("other archive",  &line("\"name\": \"2026", "\"name\": \"2025"),    None,        0);
     check("path",           &line("\"name\": \"2026", "\"name\": \"../../2026"), None,     0);
-    check("other size",     &line("\"bytes\": ", "\"bytes\": 9"), Some("its sidecar says 9"), 5);
+    check("other size",     &line("\"bytes\": ", "\"bytes\": 9"), Some("its sidecar says #"), 5);
 
     #[track_caller]
     fn check(how: &'static str, spoil: Spoil<'_>, verify: Option<&'static str>, restore: u8) {
@@ -430,9 +430,9 @@ fn another_accounts_archive_under_a_kept_sidecar_is_never_restored() {
     let size = |name| fs::metadata(archive(&home, name)).unwrap().len();
     let bytes = format!("\"bytes\": {}", size(BOB));
     let text = fs::read_to_string(sidecar(&home, ADA)).unwrap();
-    let start = text.find("\"bytes\": ").unwrap();
-    let end = start + text[start..].find(',').unwrap();
-    fs::write(sidecar(&home, ADA), [&text[..start], &bytes, &text[end..]].concat()).unwrap();
+    let (before, rest) = text.split_once("\"bytes\": ").unwrap();
+    let (_, after) = rest.split_once(',').unwrap();
+    fs::write(sidecar(&home, ADA), [before, &bytes, ",", after].concat()).unwrap();
     let spoiled =
         Spoiled { how: "replaced", verify: Some("its table of contents is not"), restore: 5 };
     check_spoiled(&home, &spoiled);
@@ -466,11 +466,29 @@ fn a_ledger_with_garbage_in_it_is_read_around_and_kept() {
     assert!(seen.out.contains("ada@example.com") && seen.out.contains("bob@example.com"));
     let seen = home.play("cooldown set ada --until +3d");
     assert_eq!(seen.exit, 0, "{}", seen.screen);
-    assert!(seen.screen.contains("ended in half a line, which was cut off"), "{}", seen.screen);
+    assert!(
+        seen.screen.contains(
+            "ended in half a line, which was moved to ~/.codex-manager/ledger.jsonl.torn"
+        ),
+        "{}",
+        seen.screen
+    );
     let after = fs::read(&ledger).unwrap();
     let whole = &garbage[..garbage.len() - b"{\"torn".len()];
     assert!(after.starts_with(&[&good, whole].concat()), "whole lines stay, odd ones too");
     assert!(home.play("cooldown").out.contains("Tue 24 Nov"), "the new line counts");
+    assert_eq!(home.read(".codex-manager/ledger.jsonl.torn"), b"{\"torn", "nothing is thrown away");
+    change(&ledger, |bytes| [&bytes, b"{\"again".as_slice()].concat());
+    assert!(home.play("cooldown clear ada").screen.contains("ledger.jsonl.torn-2\n"));
+    assert_eq!(home.read(".codex-manager/ledger.jsonl.torn-2"), b"{\"again");
+    // A whole entry that only lacks its newline is none of that.
+    change(&ledger, |bytes| bytes.trim_ascii_end().to_vec());
+    let seen = home.play("cooldown set ada --until +2d");
+    assert!(!seen.screen.contains("half a line"), "{}", seen.screen);
+    assert_eq!(fs::read(&ledger).unwrap().iter().filter(|byte| **byte == b'\n').count(), {
+        let lines = after.iter().filter(|byte| **byte == b'\n').count();
+        lines + 2
+    });
 }
 
 #[test]
@@ -491,7 +509,7 @@ fn a_broken_inventory_is_told_and_never_written_over() {
 #[test]
 #[rustfmt::skip]
 fn nonsense_on_the_command_line_is_refused() {
-    let home = both();
+    let home = both().file("empty-file", "");
     let rows = [
         ("bogus",                                                "unrecognized subcommand 'bogus'"),
         ("list --bogus",                                         "unexpected argument '--bogus'"),
@@ -512,7 +530,10 @@ fn nonsense_on_the_command_line_is_refused() {
         ("restore first",                                        "pass --yes"),
         ("restore nothing",                                      "no snapshot is called \"nothing\""),
         ("show ''",                                              "no snapshot is called \"\""),
-        ("show ../../etc/no-such-file",                          "no snapshot is called"),
+        ("show ../../etc/no-such-file",                                "no snapshot is called"),
+        ("show .codex/auth.json",                                "and that file is no archive"),
+        ("restore .codex/auth.json --to copy",                   "and that file is no archive"),
+        ("verify ./empty-file",                                  "and that file is no archive"),
         ("show first --account ada",                             "cannot be used with"),
         ("verify first --all",                                   "cannot be used with"),
         ("use",                                                  "ACCOUNT"),
@@ -546,6 +567,36 @@ fn nonsense_on_the_command_line_is_refused() {
     ];
     for (line, says) in rows {
         refused(&home, line, 4, says);
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_refused_command_line_is_one_document_with_the_command_the_whole_message_and_a_hint() {
+    check("backup --bogus",             "codex-manager.backup/1", "unexpected argument '--bogus' found",
+          "see `codex-manager backup --help`");
+    check("ls --account",               "codex-manager.list/1",   "a value is required for '--account <ACCOUNT>' but none was supplied",
+          "see `codex-manager list --help`");
+    check("--tz UTC restore --login no", "codex-manager.restore/1", "invalid value 'no' for '--login <WHICH>' [possible values: freshest, keep, snapshot]",
+          "see `codex-manager restore --help`");
+    check("cooldown set 'a\n\nb'",      "codex-manager.cooldown/1", "the following required arguments were not provided: --until <TIME>",
+          "see `codex-manager cooldown --help`");
+    check("list 'a\n\nb'",              "codex-manager.list/1",   "unexpected argument 'a b' found",
+          "see `codex-manager list --help`");
+    check("restor",                     "codex-manager/1",        "unrecognized subcommand 'restor'",
+          "a similar subcommand exists: 'restore'; see `codex-manager --help`");
+    check("config",                     "codex-manager.config/1", "'codex-manager config' requires a subcommand but one was not provided [subcommands: get, set, unset, list, path]",
+          "see `codex-manager config --help`");
+
+    #[track_caller]
+    fn check(line: &str, schema: &str, message: &str, hint: &str) {
+        let home = TestHome::at(NOW);
+        let seen = home.json(line);
+        assert_eq!(seen["schema"], schema, "{line}");
+        assert_eq!(seen["error"]["message"], message, "{line}");
+        assert_eq!(seen["error"]["hint"], hint, "{line}");
+        assert_eq!((&seen["error"]["code"], &seen["error"]["kind"]), (&4.into(), &"bad-input".into()));
+        assert!(!home.manager("").exists());
     }
 }
 
@@ -592,6 +643,7 @@ fn a_restore_does_not_go_through_a_link() {
 #[rustfmt::skip]
 fn a_broken_configuration_is_named_by_its_line_and_stops_everything_but_its_repair() {
     check("timezone = [made-up-secret",           "line 1, column 27");
+    check("timezone = [made-up-secret\n\n",       "line 1, column 27");
     check("lean = true\nlean = false\n",          "line 2, column 1");
     check("lean = true\n\ntimezone = 5\n",        "line 3, column 12");
     check("[aliases]\nw = 3\n",                   "line 2, column 5");
@@ -623,7 +675,7 @@ fn a_value_that_does_not_fit_is_mended_by_setting_it() {
 #[test]
 fn a_file_that_is_no_archive_is_no_snapshot() {
     let home = both().file("letter.txt", "dear").file("letter.tar.gz", "dear");
-    refused(&home, "show ./letter.txt", 5, "letter.txt");
-    refused(&home, "show letter.tar.gz", 5, "letter.tar.gz");
-    refused(&home, "restore letter.tar.gz --to copy", 5, "letter.tar.gz");
+    refused(&home, "show ./letter.txt", 4, "and that file is no archive");
+    refused(&home, "show letter.tar.gz", 4, "and that file is no archive");
+    refused(&home, "restore letter.tar.gz --to copy", 4, "and that file is no archive");
 }

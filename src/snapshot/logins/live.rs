@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::account::{AccountKey, Secret};
 use crate::codex::auth::{self, AuthError, AuthFile, MAX_BYTES};
 use crate::codex::home::CodexHome;
+use crate::disk::archive::EntryName;
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read};
 use crate::snapshot::backup::{self, Plan};
@@ -106,7 +107,10 @@ impl Live {
                 metadata.note = Some("stored before another login took its place".to_owned());
                 backup::who(Some(file))
             }
-            Self::Orphan { why, .. } => {
+            Self::Orphan { bytes, why } => {
+                if is_kept(snapshots, bytes) {
+                    return None;
+                }
                 metadata.note = Some(format!("an orphan, stored before it was replaced: {why}"));
                 Who::nameless("orphan")
             }
@@ -115,6 +119,19 @@ impl Live {
         let wanted = SnapshotName::new(zone.wall(now), who);
         Some(backup::plan_login(bytes, now.timestamp(), metadata, wanted, store))
     }
+}
+
+/// Whether the store has this very orphan, byte for byte.
+fn is_kept(snapshots: &[Stored], bytes: &Secret) -> bool {
+    let name: Option<EntryName> = CodexHome::AUTH.parse().ok();
+    snapshots.iter().filter(|stored| stored.is_orphan()).any(|stored| {
+        let archive =
+            super::open(stored).ok().filter(|archive| !super::is_another(archive, stored));
+        let found = archive.zip(name.as_ref()).and_then(|(archive, name)| {
+            archive.read(name, MAX_BYTES).ok().flatten().map(Secret::from)
+        });
+        found.is_some_and(|found| found.bytes() == bytes.bytes())
+    })
 }
 
 /// Whether the store has this very login: a snapshot from which the same bytes were just read.

@@ -123,10 +123,8 @@ fn waiting(place: &Path, old: Identity) -> Result<Option<PathBuf>, DiskError> {
     Ok(None)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    #![cfg(unix)]
-
     use std::fs;
 
     use super::*;

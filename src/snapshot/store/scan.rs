@@ -12,6 +12,10 @@ use crate::snapshot::metadata::{Kind, MAX_BYTES, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
 use crate::time::Zone;
 
+/// A plain archive can only be read from its beginning, all of it. Above this length, in bytes, a
+/// list does without what it says.
+const GLANCE: u64 = 1 << 20;
+
 /// Reads one folder of snapshots.
 pub(super) fn scan(backups: &Path, zone: &Zone) -> Result<Scan, StoreError> {
     let mut scan = Scan::default();
@@ -96,6 +100,21 @@ fn take(backups: &Path, name: &SnapshotName, names: &BTreeSet<String>, scan: &mu
 fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
     let told = match &found.sidecar {
         Some(sidecar) => read::bounded(sidecar, MAX_BYTES).map_err(|error| error.to_string()),
+        None if found.archive.metadata().is_ok_and(|facts| GLANCE < facts.len()) => {
+            let what = "has no sidecar and was not looked into; `show` reads all of it".to_owned();
+            let path = found.archive.clone();
+            scan.problems.push(Odd { path, what, kind: OddKind::NoSidecar });
+            let mut metadata = Metadata::empty(found.kind.unwrap_or(Kind::Full));
+            metadata.email = found.email;
+            scan.snapshots.push(Stored {
+                title: found.title,
+                archive: found.archive,
+                sidecar: None,
+                metadata,
+                origin: Origin::Python,
+            });
+            return;
+        }
         None => inside_older(&found.archive),
     };
     let metadata = told.and_then(|bytes| {

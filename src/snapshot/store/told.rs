@@ -33,11 +33,27 @@ pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
     if opened.layout() == Layout::Seekable {
         return inside(archive).map(|metadata| found(None, metadata, Origin::Ours));
     }
-    // Any file may be named: what is no archive to its end is no snapshot.
-    opened.entries().map_err(|error| error.to_string())?;
     let told = read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok());
     let metadata = told.and_then(|bytes| legacy::metadata(&bytes, zone).ok());
     Ok(found(None, metadata.unwrap_or_else(|| Metadata::empty(Kind::Full)), Origin::Python))
+}
+
+/// What a snapshot says about itself, also where that was too much to read for a list: an archive
+/// of the older tool without a sidecar is read to its end.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn look_into(stored: &Stored, zone: &Zone) -> Result<Stored, String> {
+    if stored.origin == Origin::Ours || stored.sidecar.is_some() {
+        return Ok(stored.clone());
+    }
+    let mut whole = stored.clone();
+    if let Ok(told) = legacy::metadata(&inside_older(&stored.archive)?, zone) {
+        let email = told.email.clone().or(whole.metadata.email);
+        whole.metadata = Metadata { email, kind: told.kind, ..told };
+    }
+    Ok(whole)
 }
 
 /// The metadata member of an archive of the older tool.
