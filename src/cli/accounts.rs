@@ -113,6 +113,8 @@ pub(crate) fn snapshot(
             if damaged {
                 Failure::new(Exit::Refused, "there is no such snapshot that is sound")
                     .hint("`codex-manager verify --all` tells what is wrong with each")
+            } else if known.snapshots.is_empty() {
+                Failure::usage("no snapshot is stored yet").hint("`codex-manager backup` makes one")
             } else {
                 Failure::usage("there is no such snapshot")
                     .hint("`codex-manager list` shows what there is")

@@ -186,9 +186,10 @@ fn show_text(outcome: &Result<Report, Failure>, session: &mut Session) -> io::Re
         if colorful { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
     };
     let mut remarks = String::new();
+    let user_home = session.world.user_home.as_deref();
     let mut remark = |label: &str, style, what: &str| {
         let label = dress(&picture::styled(label, style));
-        remarks.push_str(&format!("{label} {}\n", plain(what)));
+        remarks.push_str(&format!("{label} {}\n", plain(&picture::at_home(what, user_home))));
     };
     if !session.global.quiet {
         for warning in session.warnings() {

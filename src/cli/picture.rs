@@ -10,6 +10,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table as Grid, TableStyle};
 use unicode_width::UnicodeWidthStr;
 
+pub(crate) use crate::disk::space::human as bytes;
+
 /// Column heads and words that matter.
 pub(crate) const STRONG: Style = Style::new().bold();
 /// Side remarks.
@@ -46,6 +48,24 @@ fn is_treacherous(c: char) -> bool {
         || matches!(c, '\u{feff}' | '\u{061c}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// A sentence for people: paths in the user's home begin with `~`. Behind a quotation mark they
+/// do not, for there a shell would not know what it means.
+pub(crate) fn at_home(text: &str, user_home: Option<&Path>) -> String {
+    let home = user_home.filter(|home| home.parent().is_some()).and_then(Path::to_str);
+    let Some(home) = home else { return text.to_owned() };
+    let folder = format!("{home}/");
+    let mut parts = text.split(&folder);
+    let mut written = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let begins_a_path =
+            written.chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '`'));
+        written.push_str(if begins_a_path { "~" } else { home });
+        written.push('/');
+        written.push_str(part);
+    }
+    written
+}
+
 /// A path for people: the user's home as `~`, odd characters escaped.
 pub(crate) fn path(path: &Path, user_home: Option<&Path>) -> String {
     let short = user_home.filter(|home| home.parent().is_some()).and_then(|home| {
@@ -53,26 +73,6 @@ pub(crate) fn path(path: &Path, user_home: Option<&Path>) -> String {
         Some(if rest.as_os_str().is_empty() { "~".into() } else { Path::new("~").join(rest) })
     });
     plain(&short.as_deref().unwrap_or(path).to_string_lossy())
-}
-
-/// A length in the unit that gives it two to four digits: `512 B`, `1.5 KiB`, `20 MiB`.
-pub(crate) fn bytes(count: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut scale = 0;
-    let mut unit = "B";
-    for (power, name) in units.iter().enumerate() {
-        if count >> (10 * power) == 0 {
-            break;
-        }
-        (scale, unit) = (power, name);
-    }
-    if scale == 0 {
-        return format!("{count} {unit}");
-    }
-    // Tenths in integers: a u64 does not fit a double exactly.
-    let tenths = (u128::from(count) * 10) >> (10 * scale);
-    let (whole, tenth) = (tenths / 10, tenths % 10);
-    if whole < 10 { format!("{whole}.{tenth} {unit}") } else { format!("{whole} {unit}") }
 }
 
 /// A share for people: `55%`, `12.9%`; unknown is `–`.
@@ -213,16 +213,22 @@ mod tests {
 
     #[test]
     #[rustfmt::skip]
-    fn lengths_and_shares_read_well() {
-        for (count, expected) in [
-            (0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (1_536, "1.5 KiB"), (10_240, "10 KiB"),
-            (1_048_576, "1.0 MiB"), (5_368_709_120, "5.0 GiB"), (u64::MAX, "15 EiB"),
-        ] {
-            assert_eq!(bytes(count), expected);
-        }
+    fn shares_read_well() {
         assert_eq!(percent(Some(12.9)), "12.9%");
         assert_eq!(percent(Some(55.0)), "55%");
         assert_eq!(percent(None), "–");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn the_users_home_is_a_tilde_where_a_shell_takes_it_for_one() {
+        let at = |text: &str| at_home(text, Some(Path::new("/home/ada")));
+        assert_eq!(at("there is no /home/ada/.codex"),      "there is no ~/.codex");
+        assert_eq!(at("/home/ada/a and `mv /home/ada/b x`"), "~/a and `mv ~/b x`");
+        assert_eq!(at("mv '/home/ada/a b' x"),               "mv '/home/ada/a b' x");
+        assert_eq!(at("/mnt/home/ada/x, /home/adam/y"),      "/mnt/home/ada/x, /home/adam/y");
+        assert_eq!(at_home("/etc/x", Some(Path::new("/"))), "/etc/x");
+        assert_eq!(at_home("/etc/x", None),                 "/etc/x");
     }
 
     #[test]

@@ -97,7 +97,9 @@ fn draw(stored: &Stored, session: &Session) -> String {
     }
     facts.add("codex", plain(&or_dash(metadata.codex_version.as_deref())));
     facts.add("taken from", plain(&or_dash(metadata.source_codex_home.as_deref())));
-    facts.add("holds", plain(&metadata.captured_files.join(" ")));
+    if !metadata.captured_files.is_empty() {
+        facts.add("holds", plain(&metadata.captured_files.join(" ")));
+    }
     if !metadata.excluded.is_empty() {
         facts.add("without", plain(&metadata.excluded.join(" ")));
     }

@@ -7,12 +7,14 @@ use serde::Serialize;
 use crate::cli::accounts::{named, snapshot};
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
+use anstyle::Style;
+
 use crate::cli::picture::{BAD, CARE, GOOD, count, plain, styled};
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::{Exit, Report};
 use crate::overview;
-use crate::snapshot::store::{OddKind, Stored};
+use crate::snapshot::store::{Odd, OddKind, Stored};
 use crate::snapshot::verify::{self, Verdict};
 
 /// Check snapshots against their digests
@@ -43,18 +45,23 @@ struct Row {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let now = session.world.now;
-    let mut rows = Vec::new();
+    let (mut rows, mut unlisted) = (Vec::new(), 0_usize);
     let chosen: Vec<Stored> = if args.all {
         // Told as rows, not as warnings.
         let (store, home) = (&places.store, &places.home);
         let known = overview::observe(store, home, &places.config, &places.zone, now)?;
         // What cannot even be listed is corrupt too; half of a pair that is missing is no damage.
         let missing = [OddKind::NoSidecar, OddKind::NoArchive];
-        rows.extend(known.odd.iter().filter(|odd| !missing.contains(&odd.kind)).map(|odd| Row {
-            name: odd.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            verdict: Verdict::Corrupt,
-            problems: vec![odd.what.clone()],
-        }));
+        let listed = |odd: &Odd| known.snapshots.iter().any(|stored| stored.archive == odd.path);
+        for odd in known.odd.iter().filter(|odd| !missing.contains(&odd.kind) && !listed(odd)) {
+            // A sidecar that cannot be read belongs to a snapshot that is checked by itself.
+            unlisted += usize::from(odd.kind != OddKind::BadSidecar);
+            rows.push(Row {
+                name: odd.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                verdict: Verdict::Corrupt,
+                problems: vec![odd.what.clone()],
+            });
+        }
         known.snapshots
     } else {
         let known = look(&places, now, session)?;
@@ -75,27 +82,33 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         rows.push(Row { name: stored.title.clone(), verdict, problems });
     }
     drop(progress);
-    let text = draw(&rows);
+    let text = draw(&rows, chosen.len() + unlisted);
     let corrupt = rows.iter().any(|row| row.verdict == Verdict::Corrupt);
     let report = Report::new(&Verdicts { snapshots: rows }, text);
     Ok(report.exit(if corrupt { Exit::Refused } else { Exit::Done }))
 }
 
-fn draw(rows: &[Row]) -> String {
+fn told(verdict: Verdict) -> (&'static str, Style) {
+    match verdict {
+        Verdict::Ok => ("ok", GOOD),
+        Verdict::Corrupt => ("corrupt", BAD),
+        Verdict::Unverifiable => ("unverifiable", CARE),
+    }
+}
+
+fn draw(rows: &[Row], checked: usize) -> String {
     let mut text = String::new();
+    let widest = rows.iter().map(|row| told(row.verdict).0.len()).max().unwrap_or(0);
     for row in rows {
-        let verdict = match row.verdict {
-            Verdict::Ok => styled("ok", GOOD),
-            Verdict::Corrupt => styled("corrupt", BAD),
-            Verdict::Unverifiable => styled("unverifiable", CARE),
-        };
-        text.push_str(&format!("{verdict}  {}\n", plain(&row.name)));
+        let (word, style) = told(row.verdict);
+        let space = " ".repeat(widest.saturating_sub(word.len()));
+        text.push_str(&format!("{}{space}  {}\n", styled(word, style), plain(&row.name)));
         for problem in &row.problems {
             text.push_str(&format!("    {}\n", plain(problem)));
         }
     }
     let corrupt = rows.iter().filter(|row| row.verdict == Verdict::Corrupt).count();
-    let checked = count(u64::try_from(rows.len()).unwrap_or(u64::MAX), "snapshot");
+    let checked = count(u64::try_from(checked).unwrap_or(u64::MAX), "snapshot");
     text.push_str(&match corrupt {
         0 => format!("{checked} checked, nothing is wrong\n"),
         bad => format!("{checked} checked, {bad} corrupt\n"),

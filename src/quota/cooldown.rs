@@ -11,7 +11,7 @@
 //! - A cooldown set by a person holds beside all of that until its instant or until it is taken
 //!   back, whatever later readings say; a newer one replaces an older one.
 //! - An estimate never displaces a measured window that was still running when it was made: a
-//!   backup without a status must not turn 55 % left into a cooldown.
+//!   backup without a status must not turn 55% left into a cooldown.
 //! - A window with no known reset is over one length after it was seen, at the latest.
 
 use std::fmt;
@@ -154,8 +154,8 @@ impl Availability {
     fn ready_reason(&self, zone: &Zone) -> String {
         let reset = self.windows.iter().filter(|window| window.predicted_full);
         match (self.left_percent, reset.filter_map(|window| window.window.resets_at).max()) {
-            // Cut, not rounded: 99.6 % left is not a full window.
-            (Some(left), _) => format!("{:.0} % left", left.floor()),
+            // Cut, not rounded: 99.6% left is not a full window.
+            (Some(left), _) => format!("{:.0}% left", left.floor()),
             (None, Some(since)) => format!("full again since {} (predicted)", wall(zone, since)),
             (None, None) => "not known to be used up".to_owned(),
         }
@@ -481,7 +481,7 @@ mod tests {
         reason("15 12:00", &[],                                  "nothing is known of its quota");
         reason("15 12:00", std::slice::from_ref(&full),          "week used up until 2026-04-18 09:00 (in 2d 21h)");
         reason("18 12:00", &[full],                              "full again since 2026-04-18 09:00 (predicted)");
-        reason("15 12:00", &[read("15 11:00", &[week(0.4, "18 09:00")])], "99 % left");
+        reason("15 12:00", &[read("15 11:00", &[week(0.4, "18 09:00")])], "99% left");
         reason("15 12:00", &[limited(read("15 11:00", &[]))],    "a limit is reached, end unknown");
         reason("15 12:00", &[manual("15 11:00", "15 13:00")],    "set aside by hand until 2026-04-15 13:00 (in 1h)");
         reason("15 12:00", &[estimate("15 11:00")],              "assumed to be used up until 2026-04-22 11:00 (in 6d 23h)");

@@ -336,8 +336,8 @@ mod tests {
         assert_eq!(
             reasons,
             [
-                "55 % left, never used, no login is stored",
-                "55 % left, last used 1h 30m ago, active now",
+                "55% left, never used, no login is stored",
+                "55% left, last used 1h 30m ago, active now",
                 "a limit is reached until 2026-04-17 10:00 (in 1d 22h)",
             ]
         );

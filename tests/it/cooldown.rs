@@ -158,7 +158,7 @@ fn the_recommendation_says_why_and_what_would_change_it() {
     carol@example.com is ready and was used least recently
 
     the others:
-      bob@example.com: 55 % left, last used 1h 1m ago, active now
+      bob@example.com: 55% left, last used 1h 1m ago, active now
       ada@example.com: week used up until 2026-11-24 10:02 (in 2d 20h)
 
     what would change this:

@@ -6,6 +6,7 @@ use crate::codex::auth::AuthError;
 use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
+use crate::disk::space::human;
 
 /// Why there is no snapshot. Whichever it is, the home is as it was and the store too.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,7 @@ pub enum BackupError {
         list: Vec<(String, String)>,
     },
     /// There is no room for it.
-    #[error("{} has {free} bytes free, about {needed} are needed", path.display())]
+    #[error("{} has {} free, about {} are needed", path.display(), human(*free), human(*needed))]
     NoRoom {
         /// The folder.
         path: PathBuf,

@@ -7,6 +7,7 @@ use crate::codex::process::Holder;
 use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
+use crate::disk::space::human;
 use crate::snapshot::logins::{HoldError, LoginError};
 
 /// Why a restore did not happen. Whichever it is, the home is as it was.
@@ -67,7 +68,7 @@ pub enum RestoreError {
         path: PathBuf,
     },
     /// There is no room.
-    #[error("{} has {free} bytes free, {needed} are needed", path.display())]
+    #[error("{} has {} free, {} are needed", path.display(), human(*free), human(*needed))]
     NoRoom {
         /// Where.
         path: PathBuf,

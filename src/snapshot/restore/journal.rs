@@ -123,7 +123,8 @@ fn waiting(place: &Path, old: Identity) -> Result<Option<PathBuf>, DiskError> {
     Ok(None)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
 
