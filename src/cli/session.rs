@@ -1,13 +1,13 @@
 //! What does one run work with?
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::cli::args::{Color, Global};
 use crate::cli::exit::Failure;
 use crate::codex::home::{CodexHome, Surroundings};
 use crate::config::{self, Config, Key, Settings};
-use crate::disk::read;
+use crate::disk::read::{self, resolved};
 use crate::snapshot::store::{MAX_RECORDS, Opened, Store};
 use crate::time::Zone;
 use crate::world::World;
@@ -237,24 +237,6 @@ impl Session {
         }
         Ok(opened)
     }
-}
-
-/// The path with its links resolved as far as it exists, so that a link in front of a home is
-/// never mistaken for the home. What does not exist yet is no link, so a `..` behind it goes
-/// back to where it was.
-pub(crate) fn resolved(path: &Path) -> PathBuf {
-    let mut found = PathBuf::new();
-    for part in path.components() {
-        if part == Component::ParentDir {
-            found.pop();
-            continue;
-        }
-        found.push(part);
-        if let Ok(real) = found.canonicalize() {
-            found = real;
-        }
-    }
-    found
 }
 
 fn no_home(flag: &str) -> Failure {

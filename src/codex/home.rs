@@ -4,9 +4,11 @@
 //! (SPEC, "The state set"); what it does not know is the user's and therefore kept.
 
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use crate::disk::read::resolved;
 
 /// The files and folders of a Codex home that the program names itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,23 +84,6 @@ impl CodexHome {
         let folder = resolved(&folder);
         (folder != self.root).then_some(folder)
     }
-}
-
-/// A path with its links resolved as far as it exists. What does not exist is no link, so a `..`
-/// behind it goes back to where it was.
-fn resolved(path: &Path) -> PathBuf {
-    let mut found = PathBuf::new();
-    for part in path.components() {
-        if part == Component::ParentDir {
-            found.pop();
-            continue;
-        }
-        found.push(part);
-        if let Ok(real) = found.canonicalize() {
-            found = real;
-        }
-    }
-    found
 }
 
 /// Whether a folder may be somebody's Codex home, or part of one: it holds a login or sessions.

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::error::{At, DiskError, NotRegular, Result};
@@ -150,6 +150,25 @@ pub(super) fn regular(opened: io::Result<File>) -> io::Result<File> {
         return Ok(file);
     }
     Err(NotRegular::error(sys::kind_of(&meta)))
+}
+
+/// The path with its links resolved as far as it exists, so that a link in front of a home is
+/// never mistaken for the home. What does not exist yet is no link, so a `..` behind it goes
+/// back to where it was.
+#[must_use]
+pub fn resolved(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            found.pop();
+            continue;
+        }
+        found.push(part);
+        if let Ok(real) = found.canonicalize() {
+            found = real;
+        }
+    }
+    found
 }
 
 /// Whether the file's time is at least `rest` away from the clock's: nobody writes it just now. A
