@@ -2,7 +2,7 @@
 //!
 //! Refresh tokens rotate: of all copies only the newest is sure to live (SPEC, "Logins"). So a
 //! newer one that is damaged counts, too: it stands in the way of an older one. What is live is
-//! [`live`]'s question.
+//! `live`'s question.
 
 mod live;
 
