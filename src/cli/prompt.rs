@@ -25,9 +25,9 @@ pub(crate) fn confirm(question: &str, session: &mut Session) -> Result<(), Failu
     }
     // A line of its own: what is asked is drawn anew with the answer, and must not wrap.
     let asked = writeln!(session.world.err, "{}", plain(question));
-    let answer = asked
-        .map_err(dialoguer::Error::IO)
-        .and_then(|()| dialoguer::Confirm::new().with_prompt("Go on?").default(false).interact_opt());
+    let answer = asked.map_err(dialoguer::Error::IO).and_then(|()| {
+        dialoguer::Confirm::new().with_prompt("Go on?").default(false).interact_opt()
+    });
     match answer {
         Ok(Some(true)) => Ok(()),
         Ok(_) => {
