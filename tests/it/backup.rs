@@ -413,6 +413,44 @@ fn force_leaves_another_accounts_snapshot_of_that_name_alone() {
 }
 
 #[test]
+fn force_sends_no_login_to_the_trash_that_is_newer_and_nowhere_else() {
+    let (user, workspace) = ids("ada@example.com");
+    let signed_in = |home: TestHome, token: &str, at: &str| {
+        home.signed_in_as("ada@example.com", &user, &workspace, token, at)
+    };
+    for kind in ["", " --auth-only"] {
+        let home = signed_in(TestHome::of_ada(), "rt_2", "2026-11-21T09:30:00Z");
+        assert_eq!(home.json(&format!("backup{kind}"))["data"]["snapshot"], NAME);
+        // The machine was set back to an earlier state.
+        let home = signed_in(home, "rt_1", "2026-11-21T09:00:00Z");
+        let second = NAME.replace("-codex", "~2-codex");
+        // Its own login is of the next number, and there it may be replaced.
+        for _ in 0..2 {
+            let stored = home.json(&format!("backup --force{kind}"));
+            assert_eq!(stored["data"]["snapshot"], second.as_str(), "{kind}");
+        }
+        assert_eq!(sidecar(&home, NAME)["login"]["last_refresh"], "2026-11-21T09:30:00Z");
+        assert_eq!(home.play("use ada").exit, 0);
+        let auth = String::from_utf8(home.read(".codex/auth.json")).unwrap();
+        assert!(auth.contains("2026-11-21T09:30:00"), "{kind}");
+    }
+}
+
+#[test]
+fn force_replaces_a_newer_login_that_another_snapshot_has_too() {
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-11-21T09:30:00Z";
+    let home = TestHome::of_ada();
+    let home = home.signed_in_as("ada@example.com", &user, &workspace, "rt_2", at);
+    home.run("backup");
+    home.run("backup --auth-only");
+    let at = "2026-11-21T09:00:00Z";
+    let home = home.signed_in_as("ada@example.com", &user, &workspace, "rt_1", at);
+    assert_eq!(home.json("backup --force")["data"]["snapshot"], NAME);
+    assert_eq!(sidecar(&home, NAME)["login"]["last_refresh"], at);
+}
+
+#[test]
 fn a_force_that_fails_leaves_the_old_snapshot_whole() {
     let home = TestHome::of_ada();
     home.run("backup");

@@ -7,6 +7,7 @@ use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
 use crate::disk::space::human;
+use crate::snapshot::store::StoreError;
 
 /// Why there is no snapshot. Whichever it is, the home is as it was and the store too.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,9 @@ pub enum BackupError {
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The snapshots there are cannot be listed.
+    #[error(transparent)]
+    Store(#[from] Box<StoreError>),
     /// The user stopped it.
     #[error("the backup was stopped; nothing was stored")]
     Interrupted,
@@ -131,6 +135,7 @@ impl BackupError {
             Self::Database(error) => return error.hint(),
             Self::Archive(error) => return error.hint(),
             Self::Disk(error) => return error.hint(),
+            Self::Store(error) => return error.hint(),
             Self::Interrupted => return None,
         };
         Some(text.to_owned())
