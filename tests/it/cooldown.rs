@@ -145,6 +145,28 @@ fn an_account_is_set_aside_and_taken_back() {
 }
 
 #[test]
+fn a_cooldown_that_was_set_on_an_address_is_taken_back_from_the_account_that_has_it() {
+    // A later one under the account's own key: both go.
+    for also in [false, true] {
+        let home = TestHome::at("2026-11-21T10:00:00Z");
+        home.run("cooldown set ada@example.com --until +2d");
+        let home = home.later("+1m").signed_in("ada@example.com");
+        home.run("backup --auth-only");
+        if also {
+            home.run("cooldown set ada --until +3d");
+        }
+        let state = || home.json("cooldown")["data"]["accounts"][0]["state"].clone();
+        let changed = |words: &str| home.json(words)["data"]["changed"].clone();
+        assert_eq!(home.json("cooldown")["data"]["accounts"].as_array().unwrap().len(), 1);
+        assert_eq!(state(), "cooldown", "{also}");
+        assert_eq!(changed("cooldown clear ada --dry-run"), false, "{also}");
+        assert_eq!(changed("cooldown clear ada"), true, "{also}");
+        assert_eq!(state(), "ready", "{also}");
+        assert_eq!(changed("cooldown clear ada"), false, "{also}");
+    }
+}
+
+#[test]
 fn the_recommendation_says_why_and_what_would_change_it() {
     let home = three_accounts();
     assert_snapshot!(home.run("recommend"), @"
