@@ -84,7 +84,12 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     // The status command is somebody's program: no lock is held while it runs.
     let now = session.world.now;
     let known = look(&places, now, session)?;
-    let live = Live::read(&places.home)?;
+    let live = match Live::read(&places.home) {
+        Ok(live) => live,
+        // It is not stored; `look` has warned of it.
+        Err(_) if !request.kind.has_login() => Live::Absent,
+        Err(error) => return Err(error.into()),
+    };
     let evidence = args.sources.read(session, &places, &known, &live)?;
     // It may have been Codex, which refreshes the login whenever it is old: only now is it read.
     let login = backup::login(&places.home, request.kind)?;

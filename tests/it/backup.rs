@@ -451,6 +451,26 @@ fn force_replaces_a_newer_login_that_another_snapshot_has_too() {
 }
 
 #[test]
+fn what_cannot_be_read_of_the_login_is_no_obstacle_to_storing_the_rest() {
+    let folder = |home: &TestHome| {
+        fs::remove_file(home.codex("auth.json")).unwrap();
+        fs::create_dir(home.codex("auth.json")).unwrap();
+    };
+    let huge = |home: &TestHome| {
+        File::create(home.codex("auth.json")).unwrap().set_len(64 << 20).unwrap();
+    };
+    for spoil in [&folder as &dyn Fn(&TestHome), &huge] {
+        let home = TestHome::of_ada();
+        spoil(&home);
+        let answer = home.json("backup --no-login");
+        assert_eq!(answer["data"]["metadata"]["kind"], "state", "{answer}");
+        assert!(answer["warnings"].to_string().contains("auth.json"), "{answer}");
+        assert_eq!(home.play("verify").exit, 0);
+        assert_ne!(home.play("backup").exit, 0);
+    }
+}
+
+#[test]
 fn a_force_that_fails_leaves_the_old_snapshot_whole() {
     let home = TestHome::of_ada();
     home.run("backup");
