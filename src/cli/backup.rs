@@ -204,10 +204,13 @@ fn reading(
         }
         return Ok(None);
     };
-    if let (Some(text), Some(live)) = (&evidence.email, &login.email)
-        && text != live
-    {
-        let (text, live) = (text.to_string(), live.to_string());
+    if let Some(text) = evidence.email.as_ref().filter(|text| Some(*text) != login.email.as_ref()) {
+        // An API key has no address, so a text that names one is somebody else's.
+        let live = login.email.as_ref().map_or_else(
+            || format!("{} {}, which has no address,", login.mode, key.short_id()),
+            ToString::to_string,
+        );
+        let text = text.to_string();
         return Err(backup::BackupError::OtherAccount { text, live }.into());
     }
     if evidence.owner.as_ref().is_some_and(|owner| *owner != key) {

@@ -451,6 +451,18 @@ fn force_replaces_a_newer_login_that_another_snapshot_has_too() {
 }
 
 #[test]
+fn a_status_text_with_an_address_is_not_that_of_an_api_key() {
+    let key = r#"{"auth_mode": "apikey", "OPENAI_API_KEY": "sk-made-up-secret"}"#;
+    let panel = "Account: ada@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n";
+    let home = TestHome::of_ada().file(".codex/auth.json", key).file("panel.txt", panel);
+    let answer = home.json("backup --status-file panel.txt");
+    assert_eq!(answer["error"]["code"], 4, "{answer}");
+    let told = answer["error"]["message"].as_str().unwrap();
+    assert!(told.starts_with("the status text is about ada@example.com, but apikey "), "{told}");
+    assert!(!home.manager("backups").exists());
+}
+
+#[test]
 fn what_cannot_be_read_of_the_login_is_no_obstacle_to_storing_the_rest() {
     let folder = |home: &TestHome| {
         fs::remove_file(home.codex("auth.json")).unwrap();
