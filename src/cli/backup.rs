@@ -349,7 +349,7 @@ mod tests {
         let reading = Reading::estimate(login.key.clone().unwrap(), at);
         // Something came in the way since it was read.
         std::fs::create_dir(places.store.ledger()).unwrap();
-        let mut write = |session: &mut Session| {
+        let write = |session: &mut Session| {
             let reading = Some(reading.clone());
             record(reading, Some(&login), &known, &places, &opened.lock, session);
         };
