@@ -133,6 +133,30 @@ fn an_archive_under_another_ones_sidecar_is_corrupt() {
 }
 
 #[test]
+fn what_a_sidecar_may_say_otherwise_verify_and_restore_agree_on() {
+    // What is edited, and the exit of both.
+    let rows = [
+        ("\"email\": \"ada@example.com\"", "\"email\": \"ada@new.example.com\"", 0),
+        ("\"note\": null", "\"note\": \"before the update\"", 0),
+        ("\"last_refresh\": \"2026-11-21T10", "\"last_refresh\": \"2026-11-21T11", 5),
+        ("\"issued_at\": \"2026-11-21T10", "\"issued_at\": \"2026-11-21T12", 5),
+        ("\"kind\": \"full\"", "\"kind\": \"state\"", 5),
+        ("\"account_id\": \"acct-ada", "\"account_id\": \"acct-bob", 5),
+    ];
+    for (from, to, exit) in rows {
+        let home = TestHome::of_ada();
+        home.run("backup");
+        let sidecar = String::from_utf8(home.read(SIDECAR)).unwrap();
+        assert!(sidecar.contains(from), "{from}: {sidecar}");
+        let home = home.file(SIDECAR, sidecar.replacen(from, to, 1));
+        let seen = home.play("verify");
+        assert_eq!(seen.exit, exit, "{to}:\n{}", seen.screen);
+        let seen = home.play("restore --to elsewhere");
+        assert_eq!(seen.exit, exit, "{to}:\n{}", seen.screen);
+    }
+}
+
+#[test]
 fn an_archive_alone_is_complete() {
     let home = TestHome::of_ada();
     home.run("backup");

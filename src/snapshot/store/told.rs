@@ -86,17 +86,21 @@ pub fn inside(archive: &Path) -> Result<Metadata, String> {
     Metadata::parse(&bytes).map_err(|error| format!("its metadata {error}"))
 }
 
-/// Whether a sidecar says of what was captured what the copy inside the archive does not. The
-/// e-mail is a label, and labels may change later.
+/// Whether a sidecar says of what was captured what the copy inside the archive does not; a copy
+/// that cannot be read says nothing.
 #[must_use]
 pub fn contradicts(stored: &Stored) -> bool {
-    if stored.origin != Origin::Ours || stored.sidecar.is_none() {
-        return false;
-    }
-    let said = &stored.metadata;
-    inside(&stored.archive).is_ok_and(|inner| {
-        inner.kind != said.kind
-            || inner.account != said.account
-            || inner.created_at != said.created_at
-    })
+    stored.origin == Origin::Ours
+        && stored.sidecar.is_some()
+        && inside(&stored.archive).is_ok_and(|inner| differs(&stored.metadata, &inner))
+}
+
+/// Whether two copies of the metadata tell of another capture. The e-mail is a label, and like
+/// notes and pins it may change later; which part, whose, which login and when may not.
+#[must_use]
+pub fn differs(said: &Metadata, inner: &Metadata) -> bool {
+    inner.kind != said.kind
+        || inner.account != said.account
+        || inner.login != said.login
+        || inner.created_at != said.created_at
 }
