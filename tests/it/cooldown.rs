@@ -236,3 +236,30 @@ fn with_no_account_at_all_there_is_nothing_to_recommend() {
     no account is known yet: `codex-manager backup` stores the current one
     ");
 }
+
+#[test]
+fn damage_in_the_older_tools_cooldowns_is_told() {
+    let told = |bytes: &[u8]| {
+        let home = TestHome::at("2026-11-21T10:00:00Z").file(".codex-manager/cooldown.json", bytes);
+        home.run("cooldown").lines().nth(1).unwrap().to_owned()
+    };
+    let entry = |reset: &str| {
+        let text = "0% left (resets 7:05 on 24 Nov)";
+        let reset =
+            format!("\"reset_at\":\"{reset}\",\"updated_at\":\"2026-11-20T12:45:30+01:00\"");
+        format!("{{\"ada@example.com\":{{{reset},\"quota_text\":\"{text}\"}}}}")
+    };
+    let sound = entry("2026-11-24T07:05:00+01:00");
+    assert!(told(sound.as_bytes()).contains("ACCOUNT"), "{}", told(sound.as_bytes()));
+    let no_time = sound.replace("updated_at", "updated");
+    assert_snapshot!(told(no_time.as_bytes()), @"warning: ~/.codex-manager/cooldown.json, ada@example.com: the time of its reading is unknown");
+    assert_snapshot!(told(sound[..40].as_bytes()), @"warning: ~/.codex-manager/cooldown.json is not JSON at line 1, column 40");
+    assert_snapshot!(told(b"[]"), @"warning: ~/.codex-manager/cooldown.json is no list of accounts");
+    let home = TestHome::at("2026-11-21T10:00:00Z");
+    std::fs::create_dir_all(home.manager("cooldown.json")).unwrap();
+    assert_snapshot!(home.run("cooldown"), @"
+    $ codex-manager cooldown
+    warning: cannot read ~/.codex-manager/cooldown.json: it is a folder, not a regular file
+    no account is known yet: `codex-manager backup` stores the current one
+    ");
+}
