@@ -149,7 +149,7 @@ enum Content {
     Folder,
     Link(String),
     /// Bytes that were read already: the login, and our metadata.
-    Bytes(Vec<u8>),
+    Bytes(Secret),
     File {
         path: PathBuf,
     },
@@ -255,7 +255,7 @@ pub fn plan_login(
     store: &Store,
 ) -> Plan {
     let mut gathered = Gathered::default();
-    gathered.login_bytes(bytes.bytes(), modified);
+    gathered.login_bytes(bytes, modified);
     let mut metadata = metadata;
     metadata.captured_files = vec![CodexHome::AUTH.to_owned()];
     Plan {
