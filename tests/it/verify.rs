@@ -151,7 +151,7 @@ fn what_a_sidecar_may_say_otherwise_verify_and_restore_agree_on() {
         let home = home.file(SIDECAR, sidecar.replacen(from, to, 1));
         let seen = home.play("verify");
         assert_eq!(seen.exit, exit, "{to}:\n{}", seen.screen);
-        let seen = home.play("restore --to elsewhere");
+        let seen = home.play("restore 2026 --to elsewhere");
         assert_eq!(seen.exit, exit, "{to}:\n{}", seen.screen);
     }
 }
