@@ -19,7 +19,7 @@ use crate::snapshot::restore;
 use crate::time::Zone;
 use told::read_sidecar;
 
-pub use told::{contradicts, differs, inside, look_into, stored_at};
+pub use told::{contradicts, differs, inside, look_into, remains, stored_at};
 
 /// Largest ledger, inventory or configuration that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;

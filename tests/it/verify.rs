@@ -175,3 +175,45 @@ fn an_archive_alone_is_complete() {
     ");
     assert_eq!(home.play("restore --yes").exit, 0);
 }
+
+#[test]
+fn nobody_gets_an_older_snapshot_for_a_newest_one_that_is_damaged() {
+    let newest = ARCHIVE.replace("-codex", "~2-codex");
+    for keep_sidecar in [true, false] {
+        let home = TestHome::of_ada();
+        home.run("backup");
+        let home = home.later("+1h");
+        home.run("backup --label evening");
+        let mut bytes = home.read(&newest);
+        let half = bytes.len() / 2;
+        bytes.truncate(half);
+        let home = home.file(&newest, bytes);
+        if !keep_sidecar {
+            let sidecar = newest.replace(".tar.gz", ".metadata.json");
+            std::fs::remove_file(home.path(&sidecar)).unwrap();
+        }
+        let before = home.tree("");
+        for line in ["restore --yes", "restore --yes --account ada", "show", "verify"] {
+            let answer = home.json(line);
+            assert_eq!(answer["error"]["code"], 5, "{line}: {answer}");
+            let told = answer["error"]["message"].as_str().unwrap();
+            assert!(told.contains("2026-11-19-100200-ada@example.com~2-codex"), "{told}");
+            let hint = answer["error"]["hint"].as_str().unwrap();
+            assert!(hint.ends_with(": 2026-11-19-100200-ada@example.com-codex"), "{hint}");
+        }
+        // A part that fits both, and the name of either.
+        assert_eq!(home.play("verify 2026-11-19").exit, 2);
+        assert_eq!(home.play("verify ada@example.com~2").exit, 5);
+        assert_eq!(home.play("verify evening").exit, if keep_sidecar { 5 } else { 4 });
+        for (path, node) in home.tree("") {
+            assert_eq!(before.get(&path).map(|node| &node.content), Some(&node.content), "{path}");
+        }
+        assert_eq!(home.play("verify 2026-11-19-100200-ada@example.com-codex").exit, 0);
+        let named = "restore --yes 2026-11-19-100200-ada@example.com-codex";
+        assert_eq!(home.play(named).exit, 0);
+        // One that is newer than the damaged one is the newest.
+        let home = home.later("+1h");
+        home.run("backup");
+        assert_eq!(home.play("restore --yes").exit, 0);
+    }
+}
