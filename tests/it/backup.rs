@@ -450,6 +450,49 @@ fn force_replaces_a_newer_login_that_another_snapshot_has_too() {
     assert_eq!(sidecar(&home, NAME)["login"]["last_refresh"], at);
 }
 
+/// How many archives there are.
+fn archives(home: &TestHome) -> usize {
+    home.files().matches(".tar.gz").count()
+}
+
+#[test]
+fn a_login_without_a_refresh_token_is_stored_once() {
+    let home = TestHome::of_ada().signed_in("bob@example.com");
+    home.run("backup --auth-only");
+    let (user, workspace) = ids("ada@example.com");
+    let text = login("ada@example.com", &user, &workspace, "rt_1", "2026-11-21T09:00:00Z");
+    let mut file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    file["tokens"].as_object_mut().unwrap().remove("refresh_token").unwrap();
+    let mut home = home;
+    for _ in 0..3 {
+        home = home.file(".codex/auth.json", file.to_string()).later("+1m");
+        assert_eq!(home.play("use bob").exit, 0);
+        assert_eq!(archives(&home), 2, "{}", home.files());
+    }
+    // Another one is another one.
+    file["last_refresh"] = "2026-11-21T09:30:00Z".into();
+    let home = home.file(".codex/auth.json", file.to_string());
+    assert_eq!(home.play("use bob").exit, 0);
+    assert_eq!(archives(&home), 3, "{}", home.files());
+}
+
+#[test]
+fn what_is_said_of_an_orphan_names_no_path_of_this_machine() {
+    for bytes in ["{\"tokens\": ", "{}"] {
+        let home = TestHome::of_ada();
+        home.run("backup --auth-only");
+        let home = home.file(".codex/auth.json", bytes).later("+1m");
+        assert_eq!(home.play("use ada").exit, 0);
+        let store = home.files();
+        let name = store.lines().find(|name| name.ends_with("orphan-codex.metadata.json")).unwrap();
+        let text = home.read(&format!(".codex-manager/{name}"));
+        let said: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let note = said["note"].as_str().unwrap();
+        assert!(note.starts_with("an orphan, stored before it was replaced: it "), "{note}");
+        assert!(!note.contains('/'), "{note}");
+    }
+}
+
 #[test]
 fn a_status_text_with_an_address_is_not_that_of_an_api_key() {
     let key = r#"{"auth_mode": "apikey", "OPENAI_API_KEY": "sk-made-up-secret"}"#;
