@@ -196,3 +196,20 @@ fn files_of_one_address_and_second_get_a_name_each_as_the_dry_run_announced() {
     assert_eq!(again["data"]["adopted"], announced["data"]["adopted"]);
     assert_eq!(home.json("list")["data"]["snapshots"].as_array().map(Vec::len), Some(2));
 }
+
+#[test]
+fn an_inventory_of_a_newer_version_is_refused_and_stays() {
+    let newer = |records: &str| {
+        format!("{{\"schema\":\"codex-manager/inventory\",\"schema_version\":2{records}}}")
+    };
+    for records in ["", ",\"records\":[]"] {
+        let home = TestHome::at("2026-11-21T10:00:00Z")
+            .legacy_auth("21apr_ada@example.com_auth.json", "2026-04-14T15:55:00Z")
+            .file(".codex-manager/inventory.json", newer(records));
+        let answer = home.json("normalize legacy");
+        assert_eq!(answer["error"]["code"], 5, "{answer}");
+        let hint = answer["error"]["hint"].as_str().unwrap();
+        assert!(hint.starts_with("update codex-manager"), "{hint}");
+        assert_eq!(home.read(".codex-manager/inventory.json"), newer(records).as_bytes());
+    }
+}
