@@ -24,9 +24,6 @@ use crate::window::{WEEK, Window, weekly};
 
 pub use self::find::{Found, Listing, find};
 
-/// A larger `cooldown.json` is not read, in bytes.
-pub const MAX_REGISTRY_BYTES: u64 = 16 << 20;
-
 const WEEK_MINUTES: u32 = 10_080;
 
 /// How the older tool's texts begin where it had no reading and guessed.

@@ -514,7 +514,8 @@ fn what_cannot_be_read_of_the_login_is_no_obstacle_to_storing_the_rest() {
     let huge = |home: &TestHome| {
         File::create(home.codex("auth.json")).unwrap().set_len(64 << 20).unwrap();
     };
-    for spoil in [&folder as &dyn Fn(&TestHome), &huge] {
+    let spoiled: [&dyn Fn(&TestHome); 2] = [&folder, &huge];
+    for spoil in spoiled {
         let home = TestHome::of_ada();
         spoil(&home);
         let answer = home.json("backup --no-login");

@@ -253,7 +253,7 @@ fn damage_in_the_older_tools_cooldowns_is_told() {
     assert!(told(sound.as_bytes()).contains("ACCOUNT"), "{}", told(sound.as_bytes()));
     let no_time = sound.replace("updated_at", "updated");
     assert_snapshot!(told(no_time.as_bytes()), @"warning: ~/.codex-manager/cooldown.json, ada@example.com: the time of its reading is unknown");
-    assert_snapshot!(told(sound[..40].as_bytes()), @"warning: ~/.codex-manager/cooldown.json is not JSON at line 1, column 40");
+    assert_snapshot!(told(&sound.as_bytes()[..40]), @"warning: ~/.codex-manager/cooldown.json is not JSON at line 1, column 40");
     assert_snapshot!(told(b"[]"), @"warning: ~/.codex-manager/cooldown.json is no list of accounts");
     let home = TestHome::at("2026-11-21T10:00:00Z");
     std::fs::create_dir_all(home.manager("cooldown.json")).unwrap();
