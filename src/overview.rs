@@ -16,6 +16,7 @@ use crate::quota::{self, Availability, Candidate, Ledger, Reading, Source};
 use crate::snapshot::inventory::{self, InventoryError};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::Live;
+use crate::snapshot::metadata::MetadataError;
 use crate::snapshot::store::{MAX_RECORDS, Odd, Scan, Store, StoreError, Stored};
 use crate::time::{Stamp, Zone};
 
@@ -191,6 +192,36 @@ fn changed_at(home: &CodexHome) -> Option<Stamp> {
     Stamp::from_epoch(seconds)
 }
 
+/// What the older tool's `cooldown.json` says. An account whose entry cannot be used would show
+/// as ready, so each is warned of.
+fn remembered(store: &Store, zone: &Zone, warnings: &mut Vec<String>) -> legacy::Registry {
+    let path = store.legacy_cooldowns();
+    let bytes = match read::optional(&path, MAX_RECORDS) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return legacy::Registry::default(),
+        Err(error) => {
+            warnings.push(error.to_string());
+            return legacy::Registry::default();
+        }
+    };
+    match legacy::registry(&bytes, zone) {
+        Ok(registry) => {
+            let odd = registry.passed_over.iter();
+            warnings
+                .extend(odd.map(|(account, why)| format!("{}, {account}: {why}", path.display())));
+            registry
+        }
+        Err(MetadataError::OtherSchema) => {
+            warnings.push(format!("{} is no list of accounts", path.display()));
+            legacy::Registry::default()
+        }
+        Err(error) => {
+            warnings.push(format!("{} {error}", path.display()));
+            legacy::Registry::default()
+        }
+    }
+}
+
 /// What was said so far, by whom it is about.
 #[derive(Default)]
 struct Gathered {
@@ -263,9 +294,7 @@ impl Gathered {
             Ok(None) => {}
             Err(error) => warnings.push(InventoryError::to_string(&error)),
         }
-        let bytes = read::optional(&store.legacy_cooldowns(), MAX_RECORDS).ok().flatten();
-        let registry = bytes.and_then(|bytes| legacy::registry(&bytes, zone).ok());
-        for told in registry.into_iter().flat_map(|registry| registry.readings) {
+        for told in remembered(store, zone, warnings).readings {
             let window = crate::window::Window {
                 minutes: 10_080,
                 used_percent: told.left_percent.map(|left| 100.0 - left),

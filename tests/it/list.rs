@@ -174,7 +174,7 @@ fn a_login_that_was_broken_long_ago_is_told_without_a_wait() {
     let home = TestHome::of_ada().file(".codex/auth.json", "{\"tokens\"");
     let began = std::time::Instant::now();
     let seen = home.play("list");
-    assert!(seen.screen.contains("auth.json is not JSON"), "{}", seen.screen);
+    assert!(seen.screen.contains("auth.json names no account: it is not JSON"), "{}", seen.screen);
     assert!(began.elapsed() < std::time::Duration::from_millis(1_500), "{:?}", began.elapsed());
 }
 

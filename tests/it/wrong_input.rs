@@ -388,8 +388,10 @@ fn a_spoiled_sidecar_hides_nothing_and_is_never_believed() {
     check("other schema",   &line("codex-manager/snapshot", "somebody/else"),   file,        0);
     // A newer version is read as far as it is understood.
     check("newer",          &line("\"schema_version\": 1", "\"schema_version\": 2"), None,   0);
+    // A label may change.
+    check("other e-mail",   &line("ada@example.com", "eve@example.com"),        None,        0);
     // Lies.
-    check("other e-mail",   &line("ada@example.com", "eve@example.com"),        contradicts, 0);
+    check("other login",    &line("\"last_refresh\": \"2026", "\"last_refresh\": \"2025"), contradicts, 5);
     check("other account",  &line("user-ada-example-com", "user-eve"),          contradicts, 5);
     check("other kind",     &line("\"full\"", "\"state\""),                     contradicts, 5);
     check("other digest",   &line("\"toc_digest\": \"sha256:", "\"toc_digest\": \"sha256:00"), file, 0);

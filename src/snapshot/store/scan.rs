@@ -123,13 +123,15 @@ fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
     let mut metadata = match metadata {
         Ok(metadata) => metadata,
         Err(what) => {
-            let path = found.sidecar.clone().unwrap_or_else(|| found.archive.clone());
-            scan.problems.push(Odd { path, what, kind: OddKind::BadSidecar });
             if !found.archive.is_file()
                 || Archive::open(&found.archive, &Limits::default()).is_err()
             {
+                let path = found.archive;
+                scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
                 return;
             }
+            let path = found.sidecar.clone().unwrap_or_else(|| found.archive.clone());
+            scan.problems.push(Odd { path, what, kind: OddKind::BadSidecar });
             Metadata::empty(found.kind.unwrap_or(Kind::Full))
         }
     };

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::{Origin, Stored};
+use super::{Odd, OddKind, Origin, Stored};
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits};
 use crate::disk::read;
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, MAX_BYTES, MEMBER, Metadata};
-use crate::snapshot::name::{ARCHIVE, SIDECAR};
+use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName, Who};
 use crate::time::Zone;
 
 /// An archive outside the store, with its sidecar beside it or the copy inside it.
@@ -56,6 +56,34 @@ pub fn look_into(stored: &Stored, zone: &Zone) -> Result<Stored, String> {
     Ok(whole)
 }
 
+/// What is still known of a snapshot whose archive cannot be used: what its sidecar says, else its
+/// name and the time its archive was written. `None` for other oddities.
+#[must_use]
+pub fn remains(odd: &Odd, zone: &Zone) -> Option<Stored> {
+    let name = odd.path.file_name()?.to_str()?;
+    let title = match odd.kind {
+        OddKind::BadArchive => name.strip_suffix(ARCHIVE)?,
+        OddKind::BadSidecar => name.strip_suffix(SIDECAR)?,
+        OddKind::NoArchive | OddKind::NoSidecar => return None,
+    };
+    let archive = odd.path.with_file_name(format!("{title}{ARCHIVE}"));
+    let sidecar = odd.path.with_file_name(format!("{title}{SIDECAR}"));
+    let name: Option<SnapshotName> = title.parse().ok();
+    let of_name = || {
+        let written = archive.symlink_metadata().ok()?.modified().ok()?;
+        let email = name.as_ref().and_then(|name| match name.who() {
+            Who::Email(email) => Some(email.clone()),
+            Who::Nameless(_) => None,
+        });
+        let created_at = Some(zone.stamp(written.into()));
+        Some(Metadata { email, created_at, ..Metadata::empty(Kind::Full) })
+    };
+    let older = || legacy::metadata(&read::bounded(&sidecar, MAX_BYTES).ok()?, zone).ok();
+    let metadata = read_sidecar(&sidecar).ok().or_else(older).or_else(of_name)?;
+    let origin = if name.is_some() { Origin::Ours } else { Origin::Python };
+    Some(Stored { title: title.to_owned(), archive, sidecar: None, metadata, origin })
+}
+
 /// The metadata member of an archive of the older tool.
 pub(super) fn inside_older(archive: &Path) -> Result<Vec<u8>, String> {
     let words = |error: ArchiveError| error.to_string();
@@ -86,17 +114,21 @@ pub fn inside(archive: &Path) -> Result<Metadata, String> {
     Metadata::parse(&bytes).map_err(|error| format!("its metadata {error}"))
 }
 
-/// Whether a sidecar says of what was captured what the copy inside the archive does not. The
-/// e-mail is a label, and labels may change later.
+/// Whether a sidecar says of what was captured what the copy inside the archive does not; a copy
+/// that cannot be read says nothing.
 #[must_use]
 pub fn contradicts(stored: &Stored) -> bool {
-    if stored.origin != Origin::Ours || stored.sidecar.is_none() {
-        return false;
-    }
-    let said = &stored.metadata;
-    inside(&stored.archive).is_ok_and(|inner| {
-        inner.kind != said.kind
-            || inner.account != said.account
-            || inner.created_at != said.created_at
-    })
+    stored.origin == Origin::Ours
+        && stored.sidecar.is_some()
+        && inside(&stored.archive).is_ok_and(|inner| differs(&stored.metadata, &inner))
+}
+
+/// Whether two copies of the metadata tell of another capture. The e-mail is a label, and like
+/// notes and pins it may change later; which part, whose, which login and when may not.
+#[must_use]
+pub fn differs(said: &Metadata, inner: &Metadata) -> bool {
+    inner.kind != said.kind
+        || inner.account != said.account
+        || inner.login != said.login
+        || inner.created_at != said.created_at
 }
