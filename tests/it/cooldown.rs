@@ -263,3 +263,13 @@ fn damage_in_the_older_tools_cooldowns_is_told() {
     no account is known yet: `codex-manager backup` stores the current one
     ");
 }
+
+#[test]
+fn an_archive_that_cannot_be_read_makes_nobody_ready() {
+    let garbage = ".codex-manager/backups/2026-01-01-000000-eve@example.com-codex.tar.gz";
+    let home = TestHome::of_ada().file(garbage, "garbage");
+    let advice = home.json("recommend");
+    assert_eq!(advice["data"]["selected"]["email"], "ada@example.com", "{advice:#}");
+    assert_eq!(advice["data"]["alternatives"].as_array().unwrap().len(), 0, "{advice:#}");
+    assert!(advice["warnings"][0].as_str().unwrap().contains("eve@example.com"), "{advice:#}");
+}

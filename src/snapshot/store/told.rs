@@ -33,7 +33,8 @@ pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
     if opened.layout() == Layout::Seekable {
         return inside(archive).map(|metadata| found(None, metadata, Origin::Ours));
     }
-    let told = read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok());
+    let told =
+        read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok().flatten());
     let metadata = told.and_then(|bytes| legacy::metadata(&bytes, zone).ok());
     Ok(found(None, metadata.unwrap_or_else(|| Metadata::empty(Kind::Full)), Origin::Python))
 }
@@ -49,7 +50,9 @@ pub fn look_into(stored: &Stored, zone: &Zone) -> Result<Stored, String> {
         return Ok(stored.clone());
     }
     let mut whole = stored.clone();
-    if let Ok(told) = legacy::metadata(&inside_older(&stored.archive)?, zone) {
+    if let Some(bytes) = inside_older(&stored.archive)?
+        && let Ok(told) = legacy::metadata(&bytes, zone)
+    {
         let email = told.email.clone().or(whole.metadata.email);
         whole.metadata = Metadata { email, kind: told.kind, ..told };
     }
@@ -84,15 +87,16 @@ pub fn remains(odd: &Odd, zone: &Zone) -> Option<Stored> {
     Some(Stored { title: title.to_owned(), archive, sidecar: None, metadata, origin })
 }
 
-/// The metadata member of an archive of the older tool.
-pub(super) fn inside_older(archive: &Path) -> Result<Vec<u8>, String> {
+/// The metadata member of an archive of the older tool, if it has one. All of it is read.
+pub(super) fn inside_older(archive: &Path) -> Result<Option<Vec<u8>>, String> {
     let words = |error: ArchiveError| error.to_string();
     let opened = Archive::open(archive, &Limits::default()).map_err(words)?;
     let entries = opened.entries().map_err(words)?;
     let member = entries.iter().rev().find(|entry| legacy::is_metadata_member(entry.name.as_str()));
-    let member = member.ok_or_else(|| "it holds no metadata".to_owned())?;
-    let bytes = opened.read(&member.name, MAX_BYTES).map_err(words)?;
-    bytes.ok_or_else(|| "it holds no metadata".to_owned())
+    match member {
+        Some(member) => opened.read(&member.name, MAX_BYTES).map_err(words),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn read_sidecar(path: &Path) -> Result<Metadata, String> {
