@@ -276,6 +276,8 @@ fn a_status_text_that_says_nothing_is_no_status() {
     check("blank",          b" \n\t\r\n",                              "");
     check("binary",         b"\x00\x01\xfe\xff\x00Account: x@y.z",     "the status text is binary data");
     check("no panel",       b"Good morning!\n",                        "the text shows no status panel");
+    check("odd account",    b"Account: ../../x@x.com\nWeekly limit: 1% left (resets 10:02 on 26 Nov)\n",
+          "the status text shows an account whose address is none");
     check("other account",  b"Account: bob@example.com\nWeekly limit: 12% left (resets 10:02 on 26 Nov)\n",
           "the status text is about bob@example.com, but ada@example.com is signed in");
 
