@@ -19,7 +19,6 @@ use crate::disk::lock::Lock;
 use crate::overview::Overview;
 use crate::quota::{Entry, Reading};
 use crate::snapshot::backup::{self, Circumstances, Made, Plan, Request, Size};
-use crate::snapshot::logins::Live;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::window::Window;
 
@@ -84,13 +83,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     // The status command is somebody's program: no lock is held while it runs.
     let now = session.world.now;
     let known = look(&places, now, session)?;
-    let live = match Live::read(&places.home) {
-        Ok(live) => live,
-        // It is not stored; `look` has warned of it.
-        Err(_) if !request.kind.has_login() => Live::Absent,
-        Err(error) => return Err(error.into()),
-    };
-    let evidence = args.sources.read(session, &places, &known, &live)?;
+    // A login that cannot be read is told by `look`, and was refused if it is to be stored.
+    let evidence = args.sources.read(session, &places, &known, known.live())?;
     // It may have been Codex, which refreshes the login whenever it is old: only now is it read.
     let login = backup::login(&places.home, request.kind)?;
     let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
