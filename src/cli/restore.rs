@@ -180,6 +180,7 @@ fn decide(
         &live,
         &Shelf::new(&known.snapshots, &known.odd),
         session.surroundings(),
+        places.store.root(),
     )?;
     for warning in &plan.warnings {
         session.warn(warning.clone());
@@ -199,7 +200,12 @@ fn agree(args: &Args, places: &Places, session: &mut Session) -> Result<(String,
     let Decided { stored, plan, .. } = decide(args, destination, places, session)?;
     if plan.replaces {
         let home = session.show(places.home.root());
-        let question = format!("Replace {home} by {}? What is there now is kept.", stored.title);
+        let besides = match &plan.databases {
+            Some(folder) => format!(", and databases in {},", session.show(folder)),
+            None => String::new(),
+        };
+        let title = &stored.title;
+        let question = format!("Replace {home}{besides} by {title}? What is there now is kept.");
         prompt::confirm(&question, session)?;
     }
     Ok((stored.title, plan.replaces))
@@ -245,6 +251,7 @@ fn data(plan: &Plan, dry_run: bool) -> serde_json::Value {
         "login_from": plan.login_from,
         "banked": null,
         "undo": null,
+        "databases": plan.databases,
         "carried": plan.carried,
         "files": plan.files,
         "content_bytes": plan.content_bytes,
@@ -278,6 +285,9 @@ fn preview(plan: &Plan, banks: bool, session: &Session) -> String {
     let place = session.show(plan.destination.path());
     let verb = if plan.replaces { "would replace" } else { "would create" };
     facts.add(verb, place);
+    if let Some(folder) = &plan.databases {
+        facts.add("databases", format!("into {}, as sqlite_home says", session.show(folder)));
+    }
     if banks {
         facts.add("would store", "the live login, which no snapshot has yet");
     }

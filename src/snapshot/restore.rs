@@ -105,6 +105,8 @@ pub struct Plan {
     /// What stays of the live home, by relative path: what snapshots leave out and Codex does
     /// not rebuild.
     pub carried: Vec<String>,
+    /// Folder outside the home into which databases go: the one where the live home has its own.
+    pub databases: Option<PathBuf>,
     /// What a person should know before.
     pub warnings: Vec<String>,
     /// Whether there is a home in the place now.
@@ -131,7 +133,8 @@ pub struct Restored {
 /// Decides how `stored` is restored to `destination`.
 ///
 /// `shelf` is what the store knows, for the freshest login; `live` is the login of the Codex
-/// home, wherever the snapshot goes; `around` may put databases outside it.
+/// home, wherever the snapshot goes; `around` may put databases outside it, but never into
+/// `manager_home`.
 ///
 /// # Errors
 ///
@@ -143,6 +146,7 @@ pub fn plan(
     live: &Live,
     shelf: &Shelf<'_>,
     around: Surroundings,
+    manager_home: &Path,
 ) -> Result<Plan, RestoreError> {
     let title = stored.title.clone();
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
@@ -156,8 +160,10 @@ pub fn plan(
     }
     let replaces = check_place(&destination)?;
     let content_bytes = archive.content_bytes().map_err(failed)?;
-    let files = archive.entries().map_err(failed)?;
-    let files = u64::try_from(files.iter().filter(|entry| !entry.is_dir()).count()).unwrap_or(0);
+    let entries = archive.entries().map_err(failed)?;
+    let files = u64::try_from(entries.iter().filter(|entry| !entry.is_dir()).count()).unwrap_or(0);
+    let is_outside = |entry: &Entry| is_below(entry.name.as_str(), OUTSIDE);
+    let has_outside = archive.layout() != Layout::Plain && entries.iter().any(is_outside);
     check_room(&destination, content_bytes)?;
     let archived = match logins::read_login(stored) {
         Ok(file) => Some(file),
@@ -174,8 +180,11 @@ pub fn plan(
     let case = Case { stored, archived, live, shelf, in_place };
     let choice = case.choose(policy, &mut warnings)?;
     let home = CodexHome::at(destination.path().to_owned());
+    let theirs = if in_place { config_in(&archive).map_err(failed)? } else { String::new() };
+    let databases = (in_place && has_outside)
+        .then(|| databases::outside(&home, &theirs, &around, manager_home))
+        .flatten();
     if in_place && choice.fate == LoginFate::Restored {
-        let theirs = config_in(&archive).map_err(failed)?;
         for config in [theirs, config_text(&home)?] {
             if let Some(store) = switch::elsewhere(&config, live) {
                 return Err(RestoreError::LoginElsewhere { store });
@@ -200,6 +209,7 @@ pub fn plan(
         content_bytes,
         files,
         carried,
+        databases,
         warnings,
         replaces,
     })
@@ -380,8 +390,9 @@ fn build(
     if is_plain {
         databases::settle(staging, &mut restored.left_out)?;
     }
-    let incoming =
-        databases::arrange(staging, &plan.destination, &plan.around, store.root(), &mut restored)?;
+    let allowed = plan.databases.as_deref();
+    let (to, around) = (&plan.destination, &plan.around);
+    let incoming = databases::arrange(staging, to, around, store.root(), allowed, &mut restored)?;
     let auth = staging.join(CodexHome::AUTH);
     match (&plan.link, &plan.login) {
         (Some(target), _) => {
@@ -403,16 +414,22 @@ fn build(
 /// Where an entry of the archive goes; `None` leaves it out.
 fn place_of(entry: &Entry, is_plain: bool) -> Option<EntryName> {
     let name = entry.name.as_str();
+    // The older tool knew no databases outside the home: what a plain archive has there is not
+    // of its making.
+    if !is_plain && is_below(name, OUTSIDE) {
+        return Some(entry.name.clone());
+    }
+    if name == OURS || is_below(name, OURS) {
+        return None;
+    }
     if is_plain {
         return legacy::place(name, entry.is_dir(), entry.size())?.parse().ok();
     }
-    if name.strip_prefix(OUTSIDE).is_some_and(|rest| rest.starts_with('/')) {
-        return Some(entry.name.clone());
-    }
-    if name == OURS || name.strip_prefix(OURS).is_some_and(|rest| rest.starts_with('/')) {
-        return None;
-    }
     Some(entry.name.clone())
+}
+
+fn is_below(name: &str, folder: &str) -> bool {
+    name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The installation keeps its own identity, whatever the snapshot holds.

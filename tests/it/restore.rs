@@ -477,8 +477,16 @@ fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> Restore
     let live = Live::read(&CodexHome::at(root.clone())).unwrap();
     let to = Destination::InPlace(root);
     let around = Surroundings::default();
-    let plan =
-        restore::plan(&scan.snapshots[0], to, Policy::Freshest, &live, &shelf, around).unwrap();
+    let plan = restore::plan(
+        &scan.snapshots[0],
+        to,
+        Policy::Freshest,
+        &live,
+        &shelf,
+        around,
+        store.root(),
+    )
+    .unwrap();
     let stop = AtomicBool::new(false);
     let mut run = Run { operation: "test", advance: &mut |_| {}, stop: &stop, holders };
     restore::apply(&plan, &store, &mut run).unwrap_err()
@@ -713,24 +721,87 @@ fn databases_outside_come_back_although_the_home_has_some_of_that_name() {
     assert_eq!(said("copy/memories_1.sqlite"), "outside");
 }
 
+/// What is named by an archive alone is not written into, in place.
+#[test]
+fn no_archive_chooses_a_folder_outside_the_home() {
+    let archives = ".codex-manager/backups/sessions/ada@example.com";
+    let evil = format!("{archives}/backup-2026-11-19-100200-codex.tar.gz");
+    let config = "sqlite_home = \"~/.ssh\"\n";
+    let home = TestHome::of_ada().file(".ssh/authorized_keys", "mine").file(
+        &evil,
+        plain_archive(&[
+            (".codex-manager/sqlite_home/authorized_keys", "hostile"),
+            ("config.toml", config),
+        ]),
+    );
+    let seen = home.play("restore backup-2026-11-19-100200-codex --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(text(&home, ".codex/config.toml"), config);
+    assert_eq!(text(&home, ".ssh/authorized_keys"), "mine");
+
+    // One of ours, made where that was the folder, and restored where it is not.
+    let home =
+        TestHome::of_ada().file(".ssh/authorized_keys", "mine").file(".codex/config.toml", config);
+    let db = Connection::open(home.path(".ssh/memories_1.sqlite")).unwrap();
+    db.execute_batch("CREATE TABLE said (word TEXT)").unwrap();
+    db.close().unwrap();
+    assert_eq!(home.play("backup --label good").exit, 0);
+    std::fs::remove_file(home.path(".ssh/memories_1.sqlite")).unwrap();
+    let home = home.later("+1h").file(".codex/config.toml", "");
+    let (before, home) = (home.tree(".ssh"), home);
+    let answer = home.json("restore good --dry-run");
+    assert_eq!(answer["data"]["databases"], serde_json::Value::Null);
+    let answer = home.json("restore good --yes");
+    assert_eq!(answer["data"]["databases"], serde_json::Value::Null);
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains("~/.ssh; look at that line"), "{warnings}");
+    home.assert_same(".ssh", &before);
+    assert!(home.codex("memories_1.sqlite").exists());
+}
+
+#[test]
+fn databases_that_will_be_replaced_outside_are_told_before() {
+    let home = TestHome::of_ada().variable("CODEX_SQLITE_HOME", "db");
+    std::fs::create_dir(home.path("db")).unwrap();
+    let db = Connection::open(home.path("db/memories_1.sqlite")).unwrap();
+    db.execute_batch("CREATE TABLE said (word TEXT)").unwrap();
+    db.close().unwrap();
+    home.run("backup --label good");
+    assert_eq!(home.json("restore good --dry-run")["data"]["databases"], "~/db");
+    let seen = home.play("restore good --dry-run");
+    assert!(seen.screen.contains("into ~/db, as sqlite_home says"), "{}", seen.screen);
+    let asked = home.play("restore good");
+    assert!(
+        asked.screen.contains("Replace ~/.codex, and databases in ~/db, by"),
+        "{}",
+        asked.screen
+    );
+}
+
+/// An archive as the older tool wrote them.
+fn plain_archive(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut tarball =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(u64::try_from(content.len()).unwrap());
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o600);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        tarball.append_data(&mut header, name, content.as_bytes()).unwrap();
+    }
+    tarball.into_inner().unwrap().finish().unwrap()
+}
+
 #[test]
 fn sessions_of_the_older_tool_come_back_with_the_login_of_their_account() {
     let sessions =
         ".codex-manager/backups/sessions/user@example.com/backup-2026-11-19-100200-codex.tar.gz";
-    let mut tarball =
-        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
-    let mut header = tar::Header::new_ustar();
-    header.set_size(6);
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(0o600);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    tarball.append_data(&mut header, "notes.md", "theirs".as_bytes()).unwrap();
-    let archive = tarball.into_inner().unwrap().finish().unwrap();
     let home = TestHome::at("2026-11-21T12:00:00Z")
         .legacy_store("23.0.0")
-        .file(sessions, archive)
+        .file(sessions, plain_archive(&[("notes.md", "theirs")]))
         .signed_in("ada@example.com");
     let ada = home.read(".codex/auth.json");
     let seen = home.play("restore backup-2026-11-19-100200-codex --yes");
