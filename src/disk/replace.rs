@@ -434,12 +434,24 @@ fn open_for_appending(path: &Path) -> Result<(File, bool)> {
 
 fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     match sys::rename_new(from, to) {
-        // A hard link refuses a name that is taken, too; then the old name goes.
-        Err(error) if sys::is_unsupported(&error) => {
-            std::fs::hard_link(from, to)?;
-            std::fs::remove_file(from)
-        }
+        Err(error) if sys::is_unsupported(&error) => rename_without_flags(from, to),
         other => other,
+    }
+}
+
+/// What refuses a name that is taken where renaming does not.
+fn rename_without_flags(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.symlink_metadata()?.is_dir() {
+        // A hard link does; then the old name goes.
+        std::fs::hard_link(from, to)?;
+        return std::fs::remove_file(from);
+    }
+    // A folder has no second name. What may come between these two steps is nothing to lose: a
+    // folder never takes the place of a file, nor of a folder that holds anything.
+    match to.symlink_metadata() {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
+        Err(error) => Err(error),
     }
 }
 

@@ -186,6 +186,14 @@ mod tests {
     }
 
     #[test]
+    fn where_renaming_knows_no_flags_folders_change_places_by_renames() {
+        let (dir, staged, live) = two();
+        assert_eq!(sys::flags::without(|| exchange(&staged, &live)).unwrap(), How::TwoRenames);
+        assert_eq!((content(&staged), content(&live)), ("old".into(), "new".into()));
+        assert_eq!(waiting(dir.path()).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
     fn renames_end_where_an_exchange_ends() {
         let (dir, staged, live) = two();
         let aside = aside(&live).unwrap();

@@ -43,6 +43,32 @@ fn a_name_that_is_taken_stays_with_its_file() {
 }
 
 #[test]
+fn where_renaming_knows_no_flags_a_name_that_is_taken_stays_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, file) = (dir.path().join("folder"), dir.path().join("file"));
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("inside"), "").unwrap();
+    fs::write(&file, "").unwrap();
+    fs::create_dir(at("taken")).unwrap();
+    fs::write(at("taken too"), "kept").unwrap();
+    sys::flags::without(|| {
+        for from in [&folder, &file] {
+            for to in ["taken", "taken too"] {
+                let error = rename_new(from, &at(to)).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{from:?} {to}");
+            }
+        }
+        rename_new(&folder, &at("new folder")).unwrap();
+        rename_new(&file, &at("new file")).unwrap();
+        assert!(rename_new(&folder, &at("other")).is_err());
+    });
+    assert_eq!(names(dir.path()), ["new file", "new folder", "taken", "taken too"]);
+    assert_eq!(names(&at("new folder")), ["inside"]);
+    assert_eq!(fs::read(at("taken too")).unwrap(), b"kept");
+}
+
+#[test]
 fn a_write_that_fails_leaves_everything_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("folder")).unwrap();

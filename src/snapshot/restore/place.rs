@@ -158,6 +158,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::disk::flags;
 
     /// A live home and a folder beside it that holds the new one.
     fn homes() -> (tempfile::TempDir, PathBuf, Staged) {
@@ -244,6 +245,20 @@ mod tests {
         let kept = keep(&old, &place, &undo.join("x"), "x", &mut warnings);
         assert_eq!((kept.as_path(), login(&kept)), (old.as_path(), "old".to_owned()));
         assert!(warnings.iter().any(|told| told.contains(old.to_str().unwrap())), "{warnings:?}");
+    }
+
+    #[test]
+    fn where_renaming_knows_no_flags_a_home_is_exchanged_and_put_away_too() {
+        let (dir, place, mut staged) = homes();
+        let mut warnings = Vec::new();
+        let kept = flags::without(|| {
+            assert_eq!(staged.exchange(&place, &mut warnings).unwrap(), How::TwoRenames);
+            keep(staged.path(), &place, &dir.path().join("undo/x"), "x", &mut warnings)
+        });
+        assert_eq!((login(&place), login(&kept)), ("new".to_owned(), "old".to_owned()));
+        assert_eq!((kept, warnings), (dir.path().join("undo/x/codex-home"), Vec::new()));
+        let mut copy = Staged::beside(&dir.path().join("copy")).unwrap();
+        flags::without(|| copy.settle(&dir.path().join("copy"), &mut Vec::new())).unwrap();
     }
 
     #[test]
