@@ -30,6 +30,7 @@ pub(crate) mod flags {
 
     thread_local! {
         static MISSING: Cell<bool> = const { Cell::new(false) };
+        static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
     }
 
     /// Does something in this thread as if there were no such flags.
@@ -38,6 +39,25 @@ pub(crate) mod flags {
         let result = act();
         MISSING.set(false);
         result
+    }
+
+    /// Does the same, and no rename of an exchange succeeds after this many: what is there
+    /// afterwards is what a kill at that point leaves.
+    pub(crate) fn stopped_after<T>(renames: u32, act: impl FnOnce() -> T) -> T {
+        LEFT.set(Some(renames));
+        let result = without(act);
+        LEFT.set(None);
+        result
+    }
+
+    pub(in super::super) fn rename() -> io::Result<()> {
+        match LEFT.get() {
+            Some(0) => Err(io::Error::other("stopped")),
+            left => {
+                LEFT.set(left.map(|left| left - 1));
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn ask() -> io::Result<()> {

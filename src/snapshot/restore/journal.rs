@@ -84,13 +84,16 @@ pub(crate) fn finish(file: &Path, undo: &Path) -> Result<Vec<String>, DiskError>
     let Journal { operation, staged, place, new, old, carried, .. } = journal;
     let mut told = Vec::new();
     let at = |path: &Path| swap::identity(path);
-    if at(&place)? == Some(new) && at(&staged)? == Some(old) {
-        for path in carried.iter().filter(|path| staged.join(path).symlink_metadata().is_ok()) {
-            if let Err(error) = place::carry(&staged, &place, path) {
+    let before = place::find_old(&staged, &place, old)?;
+    if at(&place)? == Some(new)
+        && let Some(before) = &before
+    {
+        for path in carried.iter().filter(|path| before.join(path).symlink_metadata().is_ok()) {
+            if let Err(error) = place::carry(before, &place, path) {
                 told.push(format!("{path} stays in the replaced home: {error}"));
             }
         }
-        let kept = place::keep(&staged, &place, &undo.join(&operation), &operation, &mut told);
+        let kept = place::keep(before, &place, &undo.join(&operation), &operation, &mut told);
         told.push(format!(
             "an interrupted restore was finished: the home before is {}; databases outside the home are as they were",
             kept.display()
@@ -99,9 +102,9 @@ pub(crate) fn finish(file: &Path, undo: &Path) -> Result<Vec<String>, DiskError>
         replace::remove_tree(&staged)?;
         told.push("an interrupted restore was taken back: the home is as it was".to_owned());
     } else if at(&place)?.is_none()
-        && let Some(waiting) = waiting(&place, old)?
+        && let Some(waiting) = &before
     {
-        replace::rename_new(&waiting, &place)?;
+        replace::rename_new(waiting, &place)?;
         if at(&staged)? == Some(new) {
             replace::remove_tree(&staged)?;
         }
@@ -112,24 +115,13 @@ pub(crate) fn finish(file: &Path, undo: &Path) -> Result<Vec<String>, DiskError>
     Ok(told)
 }
 
-/// The folder beside `place` that waits under a temporary name and is the old home.
-fn waiting(place: &Path, old: Identity) -> Result<Option<PathBuf>, DiskError> {
-    let Some(above) = place.parent() else { return Ok(None) };
-    for path in swap::waiting(above)? {
-        if swap::identity(&path)? == Some(old) {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
     use std::fs;
 
     use super::*;
-    use crate::disk::tree;
+    use crate::disk::{flags, tree};
 
     /// A home, the one that shall replace it, and the journal of the exchange.
     struct Lab {
@@ -197,12 +189,19 @@ mod tests {
     }
 
     #[test]
-    fn killed_between_two_renames_the_home_comes_back() {
-        let lab = Lab::new();
-        fs::rename(&lab.place, swap::aside(&lab.place).unwrap()).unwrap();
-        assert_eq!(lab.finish().len(), 1);
-        assert_eq!(lab.login("codex"), "old");
-        lab.assert_tidy();
+    fn killed_at_any_rename_of_an_exchange_one_home_is_live_and_none_is_lost() {
+        for (renames, live) in [(0, "old"), (1, "old"), (2, "new"), (3, "new")] {
+            let lab = Lab::new();
+            let done = flags::stopped_after(renames, || swap::exchange(&lab.staged, &lab.place));
+            assert_eq!(done.is_ok(), renames == 3);
+            assert_eq!(lab.finish().len(), 1, "{renames}");
+            assert_eq!(lab.login("codex"), live, "{renames}");
+            assert!(lab.place.join("worktrees/x").is_dir(), "{renames}");
+            if live == "new" {
+                assert_eq!(lab.login("undo/op/codex-home"), "old");
+            }
+            lab.assert_tidy();
+        }
     }
 
     #[test]
