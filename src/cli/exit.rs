@@ -162,6 +162,7 @@ failure_from! {
         | RestoreError::MountPoint { .. }
         | RestoreError::OnlyALogin { .. } => Exit::Usage,
         RestoreError::Running { .. } => Exit::Running,
+        RestoreError::Unfinished { .. } => Exit::Conflict,
         _ if error.is_refusal() => Exit::Refused,
         _ => Exit::Failed,
     };

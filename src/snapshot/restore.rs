@@ -339,6 +339,11 @@ pub struct Run<'a> {
 ///
 /// [`RestoreError`]; the place is as it was, but for [`RestoreError::LoginOverwritten`].
 pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, RestoreError> {
+    let path = store.journal();
+    // What it tells of may be the only trace of somebody's home.
+    if matches!(plan.destination, Destination::InPlace(_)) && path.symlink_metadata().is_ok() {
+        return Err(RestoreError::Unfinished { path });
+    }
     let mut staged = Staged::beside(plan.destination.path())?;
     let done = build(plan, staged.path(), store, run)
         .and_then(|(built, incoming)| put_in_place(plan, built, incoming, &mut staged, store, run));

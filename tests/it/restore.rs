@@ -869,11 +869,23 @@ fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command(
 }
 
 #[test]
-fn without_its_journal_no_exchange_begins() {
+fn while_a_journal_cannot_be_finished_no_home_is_replaced() {
+    let newer = "{\"schema_version\": 99, \"operation\": \"x\"}";
+    for journal in ["{", newer] {
+        let home = changed().file(".codex-manager/journal.json", journal);
+        let before = home.tree(".codex");
+        let seen = home.play("restore --yes");
+        assert_eq!(seen.exit, 2, "{}", seen.screen);
+        assert!(seen.screen.contains("journal.json tells of an interrupted"), "{}", seen.screen);
+        assert_eq!(text(&home, ".codex-manager/journal.json"), journal);
+        home.assert_same(".codex", &before);
+        assert_eq!(beside(&home), [".codex", ".codex-manager"]);
+        // A copy elsewhere replaces nothing.
+        assert_eq!(home.play("restore --to copy").exit, 0);
+        assert_eq!(text(&home, ".codex-manager/journal.json"), journal);
+    }
     let home = changed().file(".codex-manager/journal.json/in-the-way", "");
     let seen = home.play("restore --yes");
-    assert_eq!(seen.exit, 1, "{}", seen.screen);
-    assert!(seen.screen.contains("journal.json"), "{}", seen.screen);
+    assert_eq!(seen.exit, 2, "{}", seen.screen);
     assert_eq!(text(&home, ".codex/new.md"), "came later");
-    assert_eq!(beside(&home), [".codex", ".codex-manager"]);
 }

@@ -77,6 +77,15 @@ pub enum RestoreError {
         /// What is needed.
         needed: u64,
     },
+    /// A restore before this one was interrupted and could not be finished.
+    #[error(
+        "{} tells of an interrupted restore that could not be finished: nothing is replaced while it is there",
+        path.display()
+    )]
+    Unfinished {
+        /// Its journal.
+        path: PathBuf,
+    },
     /// A stored login cannot be read.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -151,6 +160,10 @@ impl RestoreError {
                 "restore with --to DIR inside that file system, or unmount it".to_owned()
             }
             Self::NoRoom { .. } => "free some space and try again".to_owned(),
+            Self::Unfinished { .. } => "see beside the Codex home whether a folder \
+                 .codex-manager-… holds the one that was replaced; when nothing is missing, move \
+                 that file aside"
+                .to_owned(),
             Self::Login(LoginError::Lost { .. } | LoginError::Damaged { .. }) => {
                 "`--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` \
                  takes the one in this snapshot"

@@ -35,8 +35,9 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Writes down, synced, that `staged` and `place` are about to change names. Answers nothing
-    /// where the system cannot tell folders apart.
+    /// Writes down, synced, that `staged` and `place` are about to change names; nothing where the
+    /// system cannot tell folders apart. A journal that is there already stays, which is an error
+    /// of the kind `AlreadyExists`.
     pub(super) fn write(
         file: &Path,
         operation: &str,
@@ -58,7 +59,7 @@ impl Journal {
         };
         // Only a path that is not UTF-8 has no JSON form; such a home is restored without.
         let Ok(bytes) = serde_json::to_vec_pretty(&journal) else { return Ok(()) };
-        replace::write(file, &bytes)
+        replace::write_new(file, &bytes)
     }
 
     /// Strikes it out: everything is where it belongs, or where a warning said.
@@ -213,6 +214,15 @@ mod tests {
         assert_eq!(lab.finish(), Vec::<String>::new());
         assert_eq!((lab.login("codex"), lab.login("undo/home")), ("new".into(), "old".into()));
         lab.assert_tidy();
+    }
+
+    #[test]
+    fn a_journal_is_never_written_over() {
+        let lab = Lab::new();
+        let before = fs::read(&lab.journal).unwrap();
+        let error = Journal::write(&lab.journal, "other", &lab.staged, &lab.place, &[]);
+        assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&lab.journal).unwrap(), before);
     }
 
     #[test]
