@@ -171,6 +171,29 @@ fn where_there_is_no_folder_there_is_no_litter() {
 }
 
 #[test]
+fn only_files_under_construction_are_removed_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at(".codex-manager-0123456789abcdef.tmp"), "").unwrap();
+    let kept = [
+        ".codex-manager-0123456789abcde0.staging",
+        ".codex-manager-0123456789abcdee.tmp",
+        ".codex-manager-notes.tmp",
+        "state_5.sqlite",
+    ];
+    for (number, name) in kept.into_iter().enumerate() {
+        if number < 2 {
+            fs::create_dir(at(name)).unwrap()
+        } else {
+            fs::write(at(name), "").unwrap()
+        }
+    }
+    remove_unfinished(dir.path()).unwrap();
+    assert_eq!(names(dir.path()), kept);
+    remove_unfinished(&at("none")).unwrap();
+}
+
+#[test]
 fn removing_is_told_from_finding_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (a, tree) = (dir.path().join("a"), dir.path().join("tree"));

@@ -177,14 +177,17 @@ impl Incoming {
     fn prepare(folder: PathBuf, from: &Path, names: &[String]) -> Result<Self, DiskError> {
         replace::private_dir(&folder)?;
         // What an interrupted restore left here; the lock is held.
-        for path in replace::litter(&folder)? {
-            replace::remove_file(&path)?;
-        }
+        replace::remove_unfinished(&folder)?;
         let mut files = Vec::new();
         for name in names {
             files.push((name.clone(), copied(&from.join(name), &folder)?));
         }
         Ok(Self { folder, files })
+    }
+
+    /// What they are called.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.files.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Puts them in place of those that are there, which go to `undo` first. One that cannot be
@@ -456,6 +459,9 @@ mod tests {
         fs::write(folder.join("queue_1.sqlite"), "not in the snapshot").unwrap();
         let litter = folder.join(".codex-manager-0123456789abcdef.tmp");
         fs::write(&litter, "of an interrupted run").unwrap();
+        // The folder may be the one above the home, where the new one is built.
+        let built = folder.join(".codex-manager-0123456789abcdef.staging");
+        fs::create_dir(&built).unwrap();
 
         let to = Destination::InPlace(live);
         let around = Surroundings { sqlite_home: Some(folder.clone()), user_home: None };
@@ -472,6 +478,6 @@ mod tests {
         let place = root.join("live/sessions/a.jsonl");
         assert_eq!(Path::new(&rollout(&folder.join("state_5.sqlite"))), place);
         assert_eq!(rollout(&undo.join("state_5.sqlite")), "/before/sessions/b.jsonl");
-        assert!(folder.join("queue_1.sqlite").exists() && !litter.exists());
+        assert!(folder.join("queue_1.sqlite").exists() && !litter.exists() && built.exists());
     }
 }
