@@ -344,13 +344,44 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     if matches!(plan.destination, Destination::InPlace(_)) && path.symlink_metadata().is_ok() {
         return Err(RestoreError::Unfinished { path });
     }
-    let mut staged = Staged::beside(plan.destination.path())?;
-    let done = build(plan, staged.path(), store, run)
-        .and_then(|(built, incoming)| put_in_place(plan, built, incoming, &mut staged, store, run));
-    if done.is_err() {
-        staged.discard();
+    let place = plan.destination.path();
+    let mut staged = Staged::beside(place)?;
+    let databases = plan.databases.as_deref();
+    let begun = Journal::begin(&path, run.operation, staged.path(), place, databases);
+    let mut journal = match begun {
+        // A copy elsewhere replaces nothing and can do without.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+        Err(error) => {
+            staged.discard();
+            return Err(error.into());
+        }
+        Ok(journal) => journal,
+    };
+    let done = build(plan, staged.path(), store, run).and_then(|(built, incoming)| {
+        put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)
+    });
+    let Some(journal) = journal else {
+        if done.is_err() {
+            staged.discard();
+        }
+        return done;
+    };
+    match done {
+        Ok(mut restored) => {
+            restored.warnings.extend(
+                journal.close().err().map(|error| {
+                    format!("the next command will look at this restore again: {error}")
+                }),
+            );
+            Ok(restored)
+        }
+        Err(error) => {
+            staged.discard();
+            // What cannot be struck out, the next command finishes.
+            let _stays = journal.close_if_over();
+            Err(error)
+        }
     }
-    done
 }
 
 fn build(
@@ -451,6 +482,7 @@ fn put_in_place(
     built: Restored,
     incoming: Option<Incoming>,
     staged: &mut Staged,
+    mut journal: Option<&mut Journal>,
     store: &Store,
     run: &Run<'_>,
 ) -> Result<Restored, RestoreError> {
@@ -460,7 +492,17 @@ fn put_in_place(
     if !logins::is_still(&CodexHome::at(staged.path().to_owned()), plan.login.as_ref())? {
         return Err(RestoreError::LoginNotBuilt);
     }
+    let mut names_change = || match &mut journal {
+        Some(journal) => journal.names_change(
+            &plan.carried,
+            incoming.as_ref().map(Incoming::names).unwrap_or_default(),
+        ),
+        None => Ok(()),
+    };
     if !plan.replaces {
+        if let Destination::InPlace(_) = plan.destination {
+            names_change()?;
+        }
         staged.settle(place, &mut restored.warnings)?;
         install(incoming, &undo, &mut restored);
         return Ok(restored);
@@ -479,8 +521,7 @@ fn put_in_place(
     if !logins::is_still(&home, plan.live.as_ref())? {
         return Err(RestoreError::LoginChanged);
     }
-    let journal = store.journal();
-    Journal::write(&journal, run.operation, staged.path(), place, &plan.carried)?;
+    names_change()?;
     restored.how = Some(staged.exchange(place, &mut restored.warnings)?);
     // From here on the new home is live, and what has the staged name is the old one. A Codex
     // that knows no lock may have written into either.
@@ -494,11 +535,6 @@ fn put_in_place(
     }
     install(incoming, &undo, &mut restored);
     let kept = place::keep(staged.path(), place, &undo, run.operation, &mut restored.warnings);
-    if let Err(error) = Journal::close(&journal) {
-        restored
-            .warnings
-            .push(format!("the next command will look at this restore again: {error}"));
-    }
     if !stood_still {
         return Err(RestoreError::LoginOverwritten { kept });
     }

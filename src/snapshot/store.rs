@@ -191,7 +191,7 @@ impl Store {
         self.root.join("undo")
     }
 
-    /// `journal.json`, there only while two homes change places.
+    /// `journal.json`, there only while a home is built and takes its place.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal.json")
@@ -250,6 +250,12 @@ impl Store {
         self.retire_unfinished()?;
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
+        }
+        for operation in read::names(&self.undo())? {
+            let databases = self.undo().join(operation).join("sqlite_home");
+            if databases.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+                replace::remove_unfinished(&databases)?;
+            }
         }
         let torn = self.mend_ledger()?;
         Ok(Opened { lock, narrowed, torn, finished })

@@ -489,7 +489,9 @@ fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> Restore
     .unwrap();
     let stop = AtomicBool::new(false);
     let mut run = Run { operation: "test", advance: &mut |_| {}, stop: &stop, holders };
-    restore::apply(&plan, &store, &mut run).unwrap_err()
+    let error = restore::apply(&plan, &store, &mut run).unwrap_err();
+    assert!(!store.journal().exists(), "nothing is left to finish");
+    error
 }
 
 /// What lies beside the Codex home.
@@ -857,7 +859,7 @@ fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command(
     std::fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
     assert_snapshot!(home.run("cooldown set ada --until +1d"), @"
     $ codex-manager cooldown set ada --until +1d
-    warning: an interrupted restore was finished: the home before is ~/.codex-manager/undo/killed/codex-home; databases outside the home are as they were
+    warning: an interrupted restore was finished: the home before is ~/.codex-manager/undo/killed/codex-home
     ada@example.com rests until Mon 23 Nov 2026 11:00
     ");
     assert!(!home.path(staged).exists() && !home.manager("journal.json").exists());
@@ -866,6 +868,38 @@ fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command(
     let kept = ".codex-manager/undo/killed/codex-home";
     assert_eq!(text(&home, &format!("{kept}/new.md")), "came later");
     assert_eq!(home.play("cooldown clear ada --json").exit, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_killed_restore_built_goes_with_the_next_command() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (staged, other) =
+        (".codex-manager-0123456789abcdef.staging", ".codex-manager-0123456789abcde0.staging");
+    let home = changed()
+        .file(&format!("{staged}/auth.json"), "a login")
+        .file(&format!("{other}/auth.json"), "somebody else's")
+        .file(".codex-manager/undo/x/sqlite_home/.codex-manager-0123456789abcdef.tmp", "half")
+        .file(".codex-manager/undo/x/sqlite_home/state_5.sqlite", "a copy");
+    let facts = std::fs::metadata(home.path(staged)).unwrap();
+    let journal = serde_json::json!({
+        "schema_version": 1, "operation": "killed", "phase": "building",
+        "staged": home.path(staged), "place": home.path(".codex"),
+        "new": {"device": facts.dev(), "inode": facts.ino()}, "old": null, "carried": [],
+        "databases": null,
+    });
+    std::fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("cooldown set ada --until +1d"), @"
+    $ codex-manager cooldown set ada --until +1d
+    warning: an interrupted restore was taken back: the home is as it was
+    ada@example.com rests until Mon 23 Nov 2026 11:00
+    ");
+    assert_eq!(beside(&home), [".codex", ".codex-manager", other]);
+    home.assert_same(".codex", &before);
+    let files = home.files();
+    assert!(!files.contains("journal.json") && !files.contains(".tmp"), "{files}");
+    assert!(files.contains("undo/x/sqlite_home/state_5.sqlite"), "{files}");
 }
 
 #[test]
