@@ -546,6 +546,6 @@ fn put_in_place(
 fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
     if let Some(incoming) = incoming {
         restored.databases = Some(incoming.folder.clone());
-        incoming.install(&undo.join("sqlite_home"), &mut restored.warnings);
+        incoming.install(&undo.join(databases::KEPT), &mut restored.warnings);
     }
 }

@@ -17,6 +17,9 @@ use crate::disk::{DiskError, read};
 use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
 use crate::snapshot::restore::{Destination, RestoreError, Restored};
 
+/// The folder in `undo/OPERATION/` that holds what was replaced outside the home.
+pub(super) const KEPT: &str = "sqlite_home";
+
 /// Databases that belong into a folder outside the home: written and synced there, but for
 /// their names. Dropped, they are gone.
 #[derive(Debug)]
@@ -220,6 +223,41 @@ fn exchange(new: NewFile, live: &Path, undo: &Path) -> Result<(), DiskError> {
         replace::remove_file(&path)?;
     }
     new.commit(live, Overwrite::Never)
+}
+
+/// Puts the databases of these names back into `folder` that a run took away and did not replace:
+/// `kept` has copies. Where one is there, it may be either, and it is told where the copy is.
+pub(super) fn put_back(
+    folder: &Path,
+    names: &[String],
+    kept: &Path,
+    told: &mut Vec<String>,
+) -> Result<(), DiskError> {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    // A name with a path in it is none of ours.
+    for name in names.iter().filter(|name| Path::new(name).file_name() == Some(name.as_ref())) {
+        let (live, copy) = (folder.join(name), kept.join(name));
+        if !is_there(&copy) {
+            continue;
+        }
+        if is_there(&live) {
+            told.push(format!(
+                "whether {} is the restored one is not known; the one before is {}",
+                live.display(),
+                copy.display()
+            ));
+            continue;
+        }
+        replace::private_dir(folder)?;
+        // Its log first: without the database it is nothing to SQLite.
+        let mut pairs: Vec<_> = with_companions(&copy).zip(with_companions(&live)).collect();
+        pairs.reverse();
+        for (copy, live) in pairs.iter().filter(|(copy, live)| is_there(copy) && !is_there(live)) {
+            copied(copy, folder)?.commit(live, Overwrite::Never)?;
+        }
+        told.push(format!("{} was put back as it was before", live.display()));
+    }
+    Ok(())
 }
 
 /// A database and what SQLite keeps beside it, in the order in which they may be removed.

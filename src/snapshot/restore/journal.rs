@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::swap::{self, Identity};
 use crate::disk::{DiskError, read, replace};
-use crate::snapshot::restore::place;
+use crate::snapshot::restore::{databases, place};
 
 /// Larger ones are not read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -153,6 +153,8 @@ pub(crate) fn finish(file: &Path, undo: &Path) -> Result<Vec<String>, DiskError>
     }
     if let Some(outside) = &journal.databases {
         replace::remove_unfinished(&outside.folder)?;
+        let kept = undo.join(&journal.operation).join(databases::KEPT);
+        databases::put_back(&outside.folder, &outside.names, &kept, &mut told)?;
     }
     replace::remove_file(file)?;
     Ok(told)
@@ -225,8 +227,10 @@ mod tests {
             let staged = tree::staging_dir(&place).unwrap();
             fs::write(staged.join("auth.json"), "new").unwrap();
             let journal = dir.path().join("journal.json");
-            let begun = Journal::begin(&journal, "op", &staged, &place, None).unwrap();
-            begun.unwrap().names_change(&["worktrees".to_owned()], Vec::new()).unwrap();
+            let folder = dir.path().join("databases");
+            let begun = Journal::begin(&journal, "op", &staged, &place, Some(&folder)).unwrap();
+            let names = ["a.sqlite", "b.sqlite", "../auth.json"].map(str::to_owned);
+            begun.unwrap().names_change(&["worktrees".to_owned()], names.into()).unwrap();
             Self { dir, place, staged, journal }
         }
 
@@ -343,6 +347,39 @@ mod tests {
             finish(&journal, Path::new("none")).unwrap();
             assert!(!staged.exists() && place.exists() == renamed && !journal.exists());
         }
+    }
+
+    #[test]
+    fn killed_while_databases_outside_are_replaced_none_is_lost_sight_of() {
+        let lab = Lab::new();
+        swap::exchange(&lab.staged, &lab.place).unwrap();
+        let (folder, kept) =
+            (lab.dir.path().join("databases"), lab.dir.path().join("undo/op/sqlite_home"));
+        fs::create_dir(&folder).unwrap();
+        fs::create_dir_all(&kept).unwrap();
+        // The first was exchanged, the second only taken away; its log was not yet.
+        for (path, content) in [
+            (folder.join("a.sqlite"), "new"),
+            (kept.join("a.sqlite"), "old"),
+            (kept.join("b.sqlite"), "old"),
+            (kept.join("b.sqlite-wal"), "its log"),
+            (folder.join("b.sqlite-wal"), "its log"),
+            (kept.join("b.sqlite-shm"), "its index"),
+            (lab.dir.path().join("undo/op/auth.json"), "not a database of this restore"),
+        ] {
+            fs::write(path, content).unwrap();
+        }
+        let told = lab.finish().join("\n");
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+        assert_eq!(read(folder.join("a.sqlite")), "new");
+        assert_eq!(read(folder.join("b.sqlite")), "old");
+        assert_eq!(read(folder.join("b.sqlite-wal")), "its log");
+        assert_eq!(read(folder.join("b.sqlite-shm")), "its index");
+        assert_eq!(read(kept.join("b.sqlite")), "old", "undo still has it");
+        assert_eq!(lab.login("codex"), "new");
+        assert!(!lab.dir.path().join("auth.json").exists());
+        assert!(told.contains("databases/b.sqlite was put back"), "{told}");
+        assert!(told.contains("undo/op/sqlite_home/a.sqlite"), "{told}");
     }
 
     #[test]
