@@ -113,6 +113,34 @@ pub struct Plan {
     pub replaces: bool,
 }
 
+/// What somebody agrees to who says yes to a plan.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Terms {
+    /// The snapshot and its content.
+    snapshot: (String, PathBuf, Option<String>, u64),
+    replaces: bool,
+    login: (LoginFate, Option<String>, Option<PathBuf>),
+    carried: Vec<String>,
+    databases: Option<PathBuf>,
+}
+
+impl Plan {
+    /// What it would do, to be compared with a later plan of the same question.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let archive = self.stored.metadata.archive.as_ref();
+        let digest = archive.map(|archive| archive.toc_digest.clone());
+        let Stored { title, archive, .. } = &self.stored;
+        Terms {
+            snapshot: (title.clone(), archive.clone(), digest, self.content_bytes),
+            replaces: self.replaces,
+            login: (self.fate, self.login_from.clone(), self.link.clone()),
+            carried: self.carried.clone(),
+            databases: self.databases.clone(),
+        }
+    }
+}
+
 /// What a restore did.
 #[derive(Debug)]
 pub struct Restored {

@@ -494,6 +494,48 @@ fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> Restore
     error
 }
 
+#[cfg(unix)]
+#[test]
+fn whoever_agreed_to_a_restore_agreed_to_no_other() {
+    let home = TestHome::of_ada().variable("CODEX_SQLITE_HOME", "db");
+    std::fs::create_dir(home.path("db")).unwrap();
+    let db = Connection::open(home.path("db/memories_1.sqlite")).unwrap();
+    db.execute_batch("CREATE TABLE said (word TEXT)").unwrap();
+    db.close().unwrap();
+    home.run("backup");
+    let terms = |home: &TestHome| {
+        let store = Store::at(home.path(".codex-manager"));
+        let root = home.codex("").canonicalize().unwrap();
+        let scan = store.scan(&Zone::UTC).unwrap();
+        let shelf = Shelf::new(&scan.snapshots, &scan.problems);
+        let live = Live::read(&CodexHome::at(root.clone())).unwrap();
+        let to = Destination::InPlace(root);
+        let around = Surroundings { sqlite_home: Some(home.path("db")), user_home: None };
+        let policy = Policy::Freshest;
+        restore::plan(&scan.snapshots[0], to, policy, &live, &shelf, around, store.root())
+            .unwrap()
+            .terms()
+    };
+    let mut before = terms(&home);
+    assert_eq!(before, terms(&home));
+    let home = home.file(".codex/new.md", "came later");
+    assert_eq!(before, terms(&home), "what changes nothing of the plan");
+    let mut differs = |home: TestHome, what: &str| {
+        let now = terms(&home);
+        assert_ne!(before, now, "{what}");
+        before = now;
+        home
+    };
+    let home = differs(home.file(".codex/worktrees/a/file", "x"), "what is carried over");
+    let bob = login("bob@example.com", "user-bob", "acct-bob", "rt_bob", "2026-11-22T08:00:00Z");
+    let home = differs(home.file(".codex/auth.json", &bob), "another login");
+    std::fs::create_dir(home.path("moved")).unwrap();
+    std::fs::remove_dir_all(home.path("db")).unwrap();
+    let home = differs(home.link("db", "moved"), "another folder of databases");
+    home.run("backup --label newer --force");
+    differs(home, "another snapshot");
+}
+
 /// What lies beside the Codex home.
 fn beside(home: &TestHome) -> Vec<String> {
     let names = std::fs::read_dir(home.path("")).unwrap();
