@@ -170,6 +170,7 @@ failure_from! {
         SwitchError::NoHome { .. } | SwitchError::NotStored { .. } => Exit::Usage,
         SwitchError::LoginElsewhere { .. } => Exit::Refused,
         SwitchError::Login(error) => of_login(error),
+        SwitchError::Running { .. } => Exit::Running,
         _ => Exit::Failed,
     };
 }

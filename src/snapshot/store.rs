@@ -15,7 +15,7 @@ use crate::quota::{Entry, Ledger, ledger};
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
-use crate::snapshot::restore;
+use crate::snapshot::{restore, switch};
 use crate::time::Zone;
 use told::read_sidecar;
 
@@ -197,6 +197,12 @@ impl Store {
         self.root.join("journal.json")
     }
 
+    /// `switch.json`, there only while a login is put in place.
+    #[must_use]
+    pub fn switch(&self) -> PathBuf {
+        self.root.join("switch.json")
+    }
+
     /// `tmp/`, for private copies while they are worked on.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
@@ -244,9 +250,12 @@ impl Store {
         }
         // First of all, for what was staged is litter only when this is done.
         let finished = restore::finish(&self.journal(), &self.undo());
-        let finished = finished.unwrap_or_else(|error| {
+        let mut finished = finished.unwrap_or_else(|error| {
             vec![format!("an interrupted restore could not be finished: {error}")]
         });
+        finished.extend(switch::finish(&self.switch()).unwrap_or_else(|error| {
+            vec![format!("what an interrupted `use` left could not be removed: {error}")]
+        }));
         self.retire_unfinished()?;
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
@@ -410,7 +419,7 @@ pub struct Opened {
     pub narrowed: Option<u32>,
     /// Where half a line is now that the ledger ended in.
     pub torn: Option<PathBuf>,
-    /// What became of a restore that was interrupted, if one was.
+    /// What became of a restore or a `use` that was interrupted, if one was.
     pub finished: Vec<String>,
 }
 

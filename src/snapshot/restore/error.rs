@@ -1,9 +1,8 @@
 //! Why did a restore not happen, and what helps?
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::codex::process::Holder;
+use crate::codex::process::{self, Holder};
 use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
@@ -111,7 +110,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Hold(#[from] HoldError),
     /// Somebody began to use the home while the new one was built.
-    #[error("{} came to use the home meanwhile", said(found))]
+    #[error("{} came to use the home meanwhile", process::said(found))]
     Running {
         /// Who.
         found: Vec<Holder>,
@@ -131,11 +130,6 @@ pub enum RestoreError {
         /// Where the replaced home is.
         kept: PathBuf,
     },
-}
-
-fn said(found: &[Holder]) -> String {
-    let each = found.iter().map(|holder| format!("{} (pid {})", holder.role, holder.pid));
-    each.collect::<Vec<_>>().join(", ")
 }
 
 impl RestoreError {
@@ -181,10 +175,8 @@ impl RestoreError {
             }
             Self::Hold(error) => return error.hint(),
             Self::Running { found } => {
-                let remedies: BTreeSet<&str> =
-                    found.iter().map(|holder| holder.role.remedy()).collect();
-                let remedies: Vec<&str> = remedies.into_iter().collect();
-                format!("{}, and try again; --force goes on regardless", remedies.join("; "))
+                let remedies = process::remedies(found);
+                format!("{remedies}, and try again; --force goes on regardless")
             }
             Self::LoginChanged | Self::LoginNotBuilt => "quit every Codex and try again".to_owned(),
             Self::Database(error) => return error.hint(),
