@@ -278,7 +278,7 @@ fn check_place(destination: &Destination) -> Result<bool, RestoreError> {
     }
 }
 
-/// A tenth of what is free stays free (R26).
+/// The content, a tenth of it for what the file system adds, and a little have to fit.
 fn check_room(destination: &Destination, content_bytes: u64) -> Result<(), RestoreError> {
     let parents = destination.path().ancestors().skip(1);
     let Some(parent) = parents.into_iter().find(|folder| folder.is_dir()) else { return Ok(()) };

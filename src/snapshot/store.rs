@@ -233,13 +233,16 @@ impl Store {
         self.root.is_dir()
     }
 
-    /// Creates what is missing, takes the lock for changes, finishes a restore that was killed,
-    /// and removes what an interrupted run left in the store. Answers the mode of a manager home that others could look into, which
-    /// has been narrowed.
+    /// Creates what is missing, takes the lock for changes, finishes a restore or a `use` that was
+    /// killed, removes what an interrupted run left in the store, and mends the end of the ledger.
+    /// A manager home that others could look into is narrowed. What of all that a person should
+    /// know is in the answer.
     ///
     /// # Errors
     ///
-    /// When another process holds the lock for the whole of `timeout`, or the disk refuses.
+    /// When the folder is somebody else's, another process holds the lock for the whole of
+    /// `timeout`, or the disk refuses. A restore or a `use` that cannot be finished is no error:
+    /// the answer tells.
     pub fn open(&self, timeout: Duration, doing: &str) -> Result<Opened, StoreError> {
         self.refuse_foreign()?;
         replace::private_dir(&self.root)?;

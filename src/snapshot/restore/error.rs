@@ -9,7 +9,9 @@ use crate::disk::database::DatabaseError;
 use crate::disk::space::human;
 use crate::snapshot::logins::{HoldError, LoginError};
 
-/// Why a restore did not happen. Whichever it is, the home is as it was.
+/// Why a restore did not happen. The home is as it was, but for
+/// [`RestoreError::LoginOverwritten`]; where even taking an exchange back failed, the error names
+/// where it is, and the next command brings it back.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The archive is damaged, hostile or unreadable.
