@@ -175,6 +175,7 @@ failure_from! {
         | RestoreError::MountPoint { .. }
         | RestoreError::OnlyALogin { .. } => Exit::Usage,
         RestoreError::Running { .. } => Exit::Running,
+        RestoreError::Unfinished { .. } => Exit::Conflict,
         _ if error.is_refusal() => Exit::Refused,
         _ => Exit::Failed,
     };
@@ -182,6 +183,7 @@ failure_from! {
         SwitchError::NoHome { .. } | SwitchError::NotStored { .. } => Exit::Usage,
         SwitchError::LoginElsewhere { .. } => Exit::Refused,
         SwitchError::Login(error) => of_login(error),
+        SwitchError::Running { .. } => Exit::Running,
         _ => Exit::Failed,
     };
 }

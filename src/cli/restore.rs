@@ -16,7 +16,7 @@ use crate::codex::process;
 use crate::disk::read::resolved;
 use crate::overview::Overview;
 use crate::snapshot::logins::{Live, Shelf};
-use crate::snapshot::restore::{self, Destination, LoginFate, Plan, Policy, Restored, Run};
+use crate::snapshot::restore::{self, Destination, LoginFate, Plan, Policy, Restored, Run, Terms};
 use crate::snapshot::store::Stored;
 
 /// Bring a snapshot back, into the Codex home or elsewhere
@@ -68,13 +68,11 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         None
     };
     let opened = if args.dry_run { None } else { Some(session.open(&places, "restore")?) };
-    let Decided { known, stored, live, plan } = decide(args, destination, &places, session)?;
-    if agreed.is_some_and(|agreed| agreed != (stored.title.clone(), plan.replaces)) {
-        return Err(Failure::new(
-            Exit::Conflict,
-            format!("nothing was changed: meanwhile {} would replace something else", stored.title),
-        )
-        .hint("run it again to be asked anew, or name the snapshot"));
+    let Decided { known, live, plan } = decide(args, destination, &places, session)?;
+    if agreed.is_some_and(|agreed| agreed != plan.terms()) {
+        let what = "nothing was changed: meanwhile it would do something else than was agreed to";
+        return Err(Failure::new(Exit::Conflict, what)
+            .hint("run it again to be asked anew, or with --dry-run"));
     }
     let outgoing = if in_place {
         live.to_bank(&known.snapshots, &places.store, &places.zone, session.world.now)
@@ -140,7 +138,6 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 /// What a restore is about to do, and what it was decided from.
 struct Decided {
     known: Overview,
-    stored: Stored,
     live: Live,
     plan: Plan,
 }
@@ -180,6 +177,7 @@ fn decide(
         &live,
         &Shelf::new(&known.snapshots, &known.odd),
         session.surroundings(),
+        places.store.root(),
     )?;
     for warning in &plan.warnings {
         session.warn(warning.clone());
@@ -187,22 +185,27 @@ fn decide(
     if in_place && plan.replaces {
         refuse_while_running(places, args.force, session)?;
     }
-    Ok(Decided { known, stored, live, plan })
+    Ok(Decided { known, live, plan })
 }
 
-/// Asks whether the home may be replaced, and answers by which snapshot and whether there is one.
+/// Asks whether the home may be replaced, and answers what was agreed to.
 ///
 /// No lock is held while a person thinks, so whatever was decided for the question is decided
 /// anew afterwards.
-fn agree(args: &Args, places: &Places, session: &mut Session) -> Result<(String, bool), Failure> {
+fn agree(args: &Args, places: &Places, session: &mut Session) -> Result<Terms, Failure> {
     let destination = destination(args, places, session)?;
-    let Decided { stored, plan, .. } = decide(args, destination, places, session)?;
+    let Decided { plan, .. } = decide(args, destination, places, session)?;
     if plan.replaces {
         let home = session.show(places.home.root());
-        let question = format!("Replace {home} by {}? What is there now is kept.", stored.title);
+        let besides = match &plan.databases {
+            Some(folder) => format!(", and databases in {},", session.show(folder)),
+            None => String::new(),
+        };
+        let title = &plan.stored.title;
+        let question = format!("Replace {home}{besides} by {title}? What is there now is kept.");
         prompt::confirm(&question, session)?;
     }
-    Ok((stored.title, plan.replaces))
+    Ok(plan.terms())
 }
 
 fn destination(args: &Args, places: &Places, session: &Session) -> Result<Destination, Failure> {
@@ -245,6 +248,7 @@ fn data(plan: &Plan, dry_run: bool) -> serde_json::Value {
         "login_from": plan.login_from,
         "banked": null,
         "undo": null,
+        "databases": plan.databases,
         "carried": plan.carried,
         "files": plan.files,
         "content_bytes": plan.content_bytes,
@@ -278,6 +282,9 @@ fn preview(plan: &Plan, banks: bool, session: &Session) -> String {
     let place = session.show(plan.destination.path());
     let verb = if plan.replaces { "would replace" } else { "would create" };
     facts.add(verb, place);
+    if let Some(folder) = &plan.databases {
+        facts.add("databases", format!("into {}, as sqlite_home says", session.show(folder)));
+    }
     if banks {
         facts.add("would store", "the live login, which no snapshot has yet");
     }

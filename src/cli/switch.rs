@@ -69,7 +69,15 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         if let Some(outgoing) = outgoing {
             bank(outgoing, &places, session)?;
         }
-        switch::apply(&plan).map_err(|error| overwritten(error, banked.as_deref()))?;
+        let holders = || match args.force {
+            true => Vec::new(),
+            false => process::holders(places.home.root(), std::process::id()).found,
+        };
+        let warnings = switch::apply(&plan, &places.store, &holders)
+            .map_err(|error| overwritten(error, banked.as_deref()))?;
+        for warning in warnings {
+            session.warn(warning);
+        }
         activation(&places, &known, &opened.lock, session);
     } else if let Some(outgoing) = &outgoing {
         banked = Some(outgoing.name.to_string());
@@ -137,23 +145,16 @@ pub(crate) fn refuse_while_running(
     if holders.found.is_empty() {
         return Ok(());
     }
-    let each: Vec<String> = holders
-        .found
-        .iter()
-        .map(|holder| format!("{} (pid {})", holder.role, holder.pid))
-        .collect();
-    let verb = if each.len() == 1 { "is" } else { "are" };
-    let each = each.join(", ");
+    let each = process::said(&holders.found);
+    let verb = if holders.found.len() == 1 { "is" } else { "are" };
     let home = session.show(places.home.root());
     if force {
         session.warn(format!("{each} {verb} using {home} and may overwrite what was put in place"));
         return Ok(());
     }
-    let remedies: std::collections::BTreeSet<&str> =
-        holders.found.iter().map(|holder| holder.role.remedy()).collect();
-    let remedies: Vec<&str> = remedies.into_iter().collect();
+    let remedies = process::remedies(&holders.found);
     Err(Failure::new(Exit::Running, format!("{each} {verb} using {home}"))
-        .hint(format!("{}, and try again; --force goes on regardless", remedies.join("; "))))
+        .hint(format!("{remedies}, and try again; --force goes on regardless")))
 }
 
 /// Stores the login that is about to be replaced.

@@ -8,6 +8,7 @@ mod command_line;
 #[cfg(target_os = "linux")]
 mod proc;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -64,6 +65,20 @@ pub struct Holders {
     pub found: Vec<Holder>,
     /// Set where the system does not tell (anywhere but on Linux so far).
     pub unknown: bool,
+}
+
+/// The processes, for people: what each is, and its number.
+#[must_use]
+pub fn said(found: &[Holder]) -> String {
+    let each = found.iter().map(|holder| format!("{} (pid {})", holder.role, holder.pid));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// What ends them, each remedy once.
+#[must_use]
+pub fn remedies(found: &[Holder]) -> String {
+    let each: BTreeSet<&str> = found.iter().map(|holder| holder.role.remedy()).collect();
+    each.into_iter().collect::<Vec<_>>().join("; ")
 }
 
 /// Finds who uses the home at `root`, its resolved path. The process `own` does not count.

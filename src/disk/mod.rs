@@ -16,3 +16,5 @@ mod sys;
 pub mod tree;
 
 pub use error::{DiskError, Result};
+#[cfg(test)]
+pub(crate) use sys::flags;

@@ -375,6 +375,28 @@ pub fn litter(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Removes the files under construction that an interrupted run left in `dir`, and nothing else:
+/// regular files named exactly as ours are.
+///
+/// Only while the lock is held are they surely nobody's. Fine if there is no `dir`.
+///
+/// # Errors
+///
+/// When `dir` cannot be listed, or one of them cannot be removed.
+pub fn remove_unfinished(dir: &Path) -> Result<()> {
+    for path in litter(dir)?.into_iter().filter(|path| is_unfinished(path)) {
+        remove_file(&path)?;
+    }
+    Ok(())
+}
+
+/// Whether this is a regular file named exactly as a file under construction is.
+pub fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| is_reserved(name) && name.ends_with(TEMP_SUFFIX))
+        && path.symlink_metadata().is_ok_and(|facts| facts.is_file())
+}
+
 /// A name that nobody else uses: the prefix, 64 random bits, and `suffix`.
 pub(super) fn reserved_name(suffix: &str) -> io::Result<String> {
     let bits = getrandom::u64().map_err(io::Error::other)?;
@@ -434,12 +456,24 @@ fn open_for_appending(path: &Path) -> Result<(File, bool)> {
 
 fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     match sys::rename_new(from, to) {
-        // A hard link refuses a name that is taken, too; then the old name goes.
-        Err(error) if sys::is_unsupported(&error) => {
-            std::fs::hard_link(from, to)?;
-            std::fs::remove_file(from)
-        }
+        Err(error) if sys::is_unsupported(&error) => rename_without_flags(from, to),
         other => other,
+    }
+}
+
+/// What refuses a name that is taken where renaming does not.
+fn rename_without_flags(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.symlink_metadata()?.is_dir() {
+        // A hard link does; then the old name goes.
+        std::fs::hard_link(from, to)?;
+        return std::fs::remove_file(from);
+    }
+    // A folder has no second name. What may come between these two steps is nothing to lose: a
+    // folder never takes the place of a file, nor of a folder that holds anything.
+    match to.symlink_metadata() {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
+        Err(error) => Err(error),
     }
 }
 

@@ -33,7 +33,7 @@ pub enum How {
 /// # Errors
 ///
 /// Both are where they were, as far as taking back is possible: if even that fails, the error
-/// names where the live folder went. A mount point and another file system are errors.
+/// names where the folder that was live is (see [`waiting`]). A mount point and another file system are errors.
 pub fn exchange(staged: &Path, live: &Path) -> Result<How> {
     let how = match sys::exchange(staged, live) {
         Ok(()) => How::Exchanged,
@@ -70,18 +70,25 @@ pub fn aside(live: &Path) -> Result<PathBuf> {
 pub fn exchange_by_renames(staged: &Path, live: &Path, aside: &Path) -> Result<()> {
     let steps = [(live, aside), (staged, live), (aside, staged)];
     for (done, (from, to)) in steps.into_iter().enumerate() {
-        let Err(error) = std::fs::rename(from, to) else {
+        let Err(error) = rename(from, to) else {
             continue;
         };
         for (from, to) in steps.into_iter().take(done).rev() {
-            if let Err(second) = std::fs::rename(to, from) {
-                let what = format!("{error}; what was there is now {}: {second}", to.display());
+            if let Err(second) = rename(to, from) {
+                // What was live went first and comes back last: whichever failed, it waits.
+                let what = format!("{error}; what was there is now {}: {second}", aside.display());
                 return Err(DiskError::new("exchange", live, io::Error::other(what)));
             }
         }
         return Err(DiskError::new("exchange", live, error));
     }
     Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    sys::flags::rename()?;
+    std::fs::rename(from, to)
 }
 
 /// What tells a folder or file from every other one of this machine, whatever its name.
@@ -172,6 +179,14 @@ mod tests {
     }
 
     #[test]
+    fn where_renaming_knows_no_flags_folders_change_places_by_renames() {
+        let (dir, staged, live) = two();
+        assert_eq!(sys::flags::without(|| exchange(&staged, &live)).unwrap(), How::TwoRenames);
+        assert_eq!((content(&staged), content(&live)), ("old".into(), "new".into()));
+        assert_eq!(waiting(dir.path()).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
     fn renames_end_where_an_exchange_ends() {
         let (dir, staged, live) = two();
         let aside = aside(&live).unwrap();
@@ -199,6 +214,19 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert_eq!((content(&staged), content(&live)), ("new".into(), "old".into()));
         assert!(!aside.exists());
+    }
+
+    #[test]
+    fn if_nothing_can_be_taken_back_the_error_names_where_the_live_folder_is() {
+        for renames in [1, 2] {
+            let (_dir, staged, live) = two();
+            let aside = aside(&live).unwrap();
+            let error = sys::flags::stopped_after(renames, || {
+                exchange_by_renames(&staged, &live, &aside).unwrap_err()
+            });
+            assert_eq!(content(&aside), "old");
+            assert!(error.to_string().contains(aside.to_str().unwrap()), "{renames}: {error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,67 @@
 //! The few calls that the standard library does not have, or has without the flags that matter.
 //! Every difference between systems that the rest of the room would notice ends here.
 
+use std::io;
+use std::path::Path;
+
 pub(super) use imp::*;
+
+/// Gives something a new name that must be free, in one step.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    flags::ask()?;
+    imp::rename_new(from, to)
+}
+
+/// Exchanges two names in one step.
+pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    flags::ask()?;
+    imp::exchange(one, other)
+}
+
+/// Where renaming knows no flags, as on NFS, for a test that has none of that.
+#[cfg(test)]
+pub(crate) mod flags {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        static MISSING: Cell<bool> = const { Cell::new(false) };
+        static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+    }
+
+    /// Does something in this thread as if there were no such flags.
+    pub(crate) fn without<T>(act: impl FnOnce() -> T) -> T {
+        MISSING.set(true);
+        let result = act();
+        MISSING.set(false);
+        result
+    }
+
+    /// Does the same, and no rename of an exchange succeeds after this many: what is there
+    /// afterwards is what a kill at that point leaves.
+    pub(crate) fn stopped_after<T>(renames: u32, act: impl FnOnce() -> T) -> T {
+        LEFT.set(Some(renames));
+        let result = without(act);
+        LEFT.set(None);
+        result
+    }
+
+    pub(in super::super) fn rename() -> io::Result<()> {
+        match LEFT.get() {
+            Some(0) => Err(io::Error::other("stopped")),
+            left => {
+                LEFT.set(left.map(|left| left - 1));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn ask() -> io::Result<()> {
+        if MISSING.get() { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+    }
+}
 
 /// What tells one file from another, and one state of it from the next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -134,7 +194,7 @@ mod imp {
 
     /// Whether the answer means "not on this file system", as opposed to a failure.
     pub(in super::super) fn is_unsupported(error: &io::Error) -> bool {
-        sync_is_unsupported(error)
+        error.kind() == io::ErrorKind::Unsupported || sync_is_unsupported(error)
     }
 
     /// Whether the answer to a lock request means that there are no locks here.

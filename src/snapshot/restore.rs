@@ -105,10 +105,40 @@ pub struct Plan {
     /// What stays of the live home, by relative path: what snapshots leave out and Codex does
     /// not rebuild.
     pub carried: Vec<String>,
+    /// Folder outside the home into which databases go: the one where the live home has its own.
+    pub databases: Option<PathBuf>,
     /// What a person should know before.
     pub warnings: Vec<String>,
     /// Whether there is a home in the place now.
     pub replaces: bool,
+}
+
+/// What somebody agrees to who says yes to a plan.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Terms {
+    /// The snapshot and its content.
+    snapshot: (String, PathBuf, Option<String>, u64),
+    replaces: bool,
+    login: (LoginFate, Option<String>, Option<PathBuf>),
+    carried: Vec<String>,
+    databases: Option<PathBuf>,
+}
+
+impl Plan {
+    /// What it would do, to be compared with a later plan of the same question.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let archive = self.stored.metadata.archive.as_ref();
+        let digest = archive.map(|archive| archive.toc_digest.clone());
+        let Stored { title, archive, .. } = &self.stored;
+        Terms {
+            snapshot: (title.clone(), archive.clone(), digest, self.content_bytes),
+            replaces: self.replaces,
+            login: (self.fate, self.login_from.clone(), self.link.clone()),
+            carried: self.carried.clone(),
+            databases: self.databases.clone(),
+        }
+    }
 }
 
 /// What a restore did.
@@ -131,7 +161,8 @@ pub struct Restored {
 /// Decides how `stored` is restored to `destination`.
 ///
 /// `shelf` is what the store knows, for the freshest login; `live` is the login of the Codex
-/// home, wherever the snapshot goes; `around` may put databases outside it.
+/// home, wherever the snapshot goes; `around` may put databases outside it, but never into
+/// `manager_home`.
 ///
 /// # Errors
 ///
@@ -143,6 +174,7 @@ pub fn plan(
     live: &Live,
     shelf: &Shelf<'_>,
     around: Surroundings,
+    manager_home: &Path,
 ) -> Result<Plan, RestoreError> {
     let title = stored.title.clone();
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
@@ -156,8 +188,10 @@ pub fn plan(
     }
     let replaces = check_place(&destination)?;
     let content_bytes = archive.content_bytes().map_err(failed)?;
-    let files = archive.entries().map_err(failed)?;
-    let files = u64::try_from(files.iter().filter(|entry| !entry.is_dir()).count()).unwrap_or(0);
+    let entries = archive.entries().map_err(failed)?;
+    let files = u64::try_from(entries.iter().filter(|entry| !entry.is_dir()).count()).unwrap_or(0);
+    let is_outside = |entry: &Entry| is_below(entry.name.as_str(), OUTSIDE);
+    let has_outside = archive.layout() != Layout::Plain && entries.iter().any(is_outside);
     check_room(&destination, content_bytes)?;
     let archived = match logins::read_login(stored) {
         Ok(file) => Some(file),
@@ -174,8 +208,11 @@ pub fn plan(
     let case = Case { stored, archived, live, shelf, in_place };
     let choice = case.choose(policy, &mut warnings)?;
     let home = CodexHome::at(destination.path().to_owned());
+    let theirs = if in_place { config_in(&archive).map_err(failed)? } else { String::new() };
+    let databases = (in_place && has_outside)
+        .then(|| databases::outside(&home, &theirs, &around, manager_home))
+        .flatten();
     if in_place && choice.fate == LoginFate::Restored {
-        let theirs = config_in(&archive).map_err(failed)?;
         for config in [theirs, config_text(&home)?] {
             if let Some(store) = switch::elsewhere(&config, live) {
                 return Err(RestoreError::LoginElsewhere { store });
@@ -200,6 +237,7 @@ pub fn plan(
         content_bytes,
         files,
         carried,
+        databases,
         warnings,
         replaces,
     })
@@ -240,7 +278,7 @@ fn check_place(destination: &Destination) -> Result<bool, RestoreError> {
     }
 }
 
-/// A tenth of what is free stays free (R26).
+/// The content, a tenth of it for what the file system adds, and a little have to fit.
 fn check_room(destination: &Destination, content_bytes: u64) -> Result<(), RestoreError> {
     let parents = destination.path().ancestors().skip(1);
     let Some(parent) = parents.into_iter().find(|folder| folder.is_dir()) else { return Ok(()) };
@@ -329,13 +367,49 @@ pub struct Run<'a> {
 ///
 /// [`RestoreError`]; the place is as it was, but for [`RestoreError::LoginOverwritten`].
 pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, RestoreError> {
-    let mut staged = Staged::beside(plan.destination.path())?;
-    let done = build(plan, staged.path(), store, run)
-        .and_then(|(built, incoming)| put_in_place(plan, built, incoming, &mut staged, store, run));
-    if done.is_err() {
-        staged.discard();
+    let path = store.journal();
+    // What it tells of may be the only trace of somebody's home.
+    if matches!(plan.destination, Destination::InPlace(_)) && path.symlink_metadata().is_ok() {
+        return Err(RestoreError::Unfinished { path });
     }
-    done
+    let place = plan.destination.path();
+    let mut staged = Staged::beside(place)?;
+    let databases = plan.databases.as_deref();
+    let begun = Journal::begin(&path, run.operation, staged.path(), place, databases);
+    let mut journal = match begun {
+        // A copy elsewhere replaces nothing and can do without.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+        Err(error) => {
+            staged.discard();
+            return Err(error.into());
+        }
+        Ok(journal) => journal,
+    };
+    let done = build(plan, staged.path(), store, run).and_then(|(built, incoming)| {
+        put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)
+    });
+    let Some(journal) = journal else {
+        if done.is_err() {
+            staged.discard();
+        }
+        return done;
+    };
+    match done {
+        Ok(mut restored) => {
+            restored.warnings.extend(
+                journal.close().err().map(|error| {
+                    format!("the next command will look at this restore again: {error}")
+                }),
+            );
+            Ok(restored)
+        }
+        Err(error) => {
+            staged.discard();
+            // What cannot be struck out, the next command finishes.
+            let _stays = journal.close_if_over();
+            Err(error)
+        }
+    }
 }
 
 fn build(
@@ -380,8 +454,9 @@ fn build(
     if is_plain {
         databases::settle(staging, &mut restored.left_out)?;
     }
-    let incoming =
-        databases::arrange(staging, &plan.destination, &plan.around, store.root(), &mut restored)?;
+    let allowed = plan.databases.as_deref();
+    let (to, around) = (&plan.destination, &plan.around);
+    let incoming = databases::arrange(staging, to, around, store.root(), allowed, &mut restored)?;
     let auth = staging.join(CodexHome::AUTH);
     match (&plan.link, &plan.login) {
         (Some(target), _) => {
@@ -403,16 +478,22 @@ fn build(
 /// Where an entry of the archive goes; `None` leaves it out.
 fn place_of(entry: &Entry, is_plain: bool) -> Option<EntryName> {
     let name = entry.name.as_str();
+    // The older tool knew no databases outside the home: what a plain archive has there is not
+    // of its making.
+    if !is_plain && is_below(name, OUTSIDE) {
+        return Some(entry.name.clone());
+    }
+    if name == OURS || is_below(name, OURS) {
+        return None;
+    }
     if is_plain {
         return legacy::place(name, entry.is_dir(), entry.size())?.parse().ok();
     }
-    if name.strip_prefix(OUTSIDE).is_some_and(|rest| rest.starts_with('/')) {
-        return Some(entry.name.clone());
-    }
-    if name == OURS || name.strip_prefix(OURS).is_some_and(|rest| rest.starts_with('/')) {
-        return None;
-    }
     Some(entry.name.clone())
+}
+
+fn is_below(name: &str, folder: &str) -> bool {
+    name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The installation keeps its own identity, whatever the snapshot holds.
@@ -429,6 +510,7 @@ fn put_in_place(
     built: Restored,
     incoming: Option<Incoming>,
     staged: &mut Staged,
+    mut journal: Option<&mut Journal>,
     store: &Store,
     run: &Run<'_>,
 ) -> Result<Restored, RestoreError> {
@@ -438,7 +520,17 @@ fn put_in_place(
     if !logins::is_still(&CodexHome::at(staged.path().to_owned()), plan.login.as_ref())? {
         return Err(RestoreError::LoginNotBuilt);
     }
+    let mut names_change = || match &mut journal {
+        Some(journal) => journal.names_change(
+            &plan.carried,
+            incoming.as_ref().map(Incoming::names).unwrap_or_default(),
+        ),
+        None => Ok(()),
+    };
     if !plan.replaces {
+        if let Destination::InPlace(_) = plan.destination {
+            names_change()?;
+        }
         staged.settle(place, &mut restored.warnings)?;
         install(incoming, &undo, &mut restored);
         return Ok(restored);
@@ -457,8 +549,7 @@ fn put_in_place(
     if !logins::is_still(&home, plan.live.as_ref())? {
         return Err(RestoreError::LoginChanged);
     }
-    let journal = store.journal();
-    Journal::write(&journal, run.operation, staged.path(), place, &plan.carried)?;
+    names_change()?;
     restored.how = Some(staged.exchange(place, &mut restored.warnings)?);
     // From here on the new home is live, and what has the staged name is the old one. A Codex
     // that knows no lock may have written into either.
@@ -472,11 +563,6 @@ fn put_in_place(
     }
     install(incoming, &undo, &mut restored);
     let kept = place::keep(staged.path(), place, &undo, run.operation, &mut restored.warnings);
-    if let Err(error) = Journal::close(&journal) {
-        restored
-            .warnings
-            .push(format!("the next command will look at this restore again: {error}"));
-    }
     if !stood_still {
         return Err(RestoreError::LoginOverwritten { kept });
     }
@@ -488,6 +574,6 @@ fn put_in_place(
 fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
     if let Some(incoming) = incoming {
         restored.databases = Some(incoming.folder.clone());
-        incoming.install(&undo.join("sqlite_home"), &mut restored.warnings);
+        incoming.install(&undo.join(databases::KEPT), &mut restored.warnings);
     }
 }

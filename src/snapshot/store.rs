@@ -15,7 +15,7 @@ use crate::quota::{Entry, Ledger, ledger};
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
-use crate::snapshot::restore;
+use crate::snapshot::{restore, switch};
 use crate::time::Zone;
 use told::read_sidecar;
 
@@ -191,10 +191,16 @@ impl Store {
         self.root.join("undo")
     }
 
-    /// `journal.json`, there only while two homes change places.
+    /// `journal.json`, there only while a home is built and takes its place.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal.json")
+    }
+
+    /// `switch.json`, there only while a login is put in place.
+    #[must_use]
+    pub fn switch(&self) -> PathBuf {
+        self.root.join("switch.json")
     }
 
     /// `tmp/`, for private copies while they are worked on.
@@ -227,13 +233,16 @@ impl Store {
         self.root.is_dir()
     }
 
-    /// Creates what is missing, takes the lock for changes, finishes a restore that was killed,
-    /// and removes what an interrupted run left in the store. Answers the mode of a manager home that others could look into, which
-    /// has been narrowed.
+    /// Creates what is missing, takes the lock for changes, finishes a restore or a `use` that was
+    /// killed, removes what an interrupted run left in the store, and mends the end of the ledger.
+    /// A manager home that others could look into is narrowed. What of all that a person should
+    /// know is in the answer.
     ///
     /// # Errors
     ///
-    /// When another process holds the lock for the whole of `timeout`, or the disk refuses.
+    /// When the folder is somebody else's, another process holds the lock for the whole of
+    /// `timeout`, or the disk refuses. A restore or a `use` that cannot be finished is no error:
+    /// the answer tells.
     pub fn open(&self, timeout: Duration, doing: &str) -> Result<Opened, StoreError> {
         self.refuse_foreign()?;
         replace::private_dir(&self.root)?;
@@ -244,12 +253,21 @@ impl Store {
         }
         // First of all, for what was staged is litter only when this is done.
         let finished = restore::finish(&self.journal(), &self.undo());
-        let finished = finished.unwrap_or_else(|error| {
+        let mut finished = finished.unwrap_or_else(|error| {
             vec![format!("an interrupted restore could not be finished: {error}")]
         });
+        finished.extend(switch::finish(&self.switch()).unwrap_or_else(|error| {
+            vec![format!("what an interrupted `use` left could not be removed: {error}")]
+        }));
         self.retire_unfinished()?;
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
+        }
+        for operation in read::names(&self.undo())? {
+            let databases = self.undo().join(operation).join("sqlite_home");
+            if databases.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+                replace::remove_unfinished(&databases)?;
+            }
         }
         let torn = self.mend_ledger()?;
         Ok(Opened { lock, narrowed, torn, finished })
@@ -409,7 +427,7 @@ pub struct Opened {
     pub narrowed: Option<u32>,
     /// Where half a line is now that the ledger ended in.
     pub torn: Option<PathBuf>,
-    /// What became of a restore that was interrupted, if one was.
+    /// What became of a restore or a `use` that was interrupted, if one was.
     pub finished: Vec<String>,
 }
 

@@ -477,11 +477,63 @@ fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> Restore
     let live = Live::read(&CodexHome::at(root.clone())).unwrap();
     let to = Destination::InPlace(root);
     let around = Surroundings::default();
-    let plan =
-        restore::plan(&scan.snapshots[0], to, Policy::Freshest, &live, &shelf, around).unwrap();
+    let plan = restore::plan(
+        &scan.snapshots[0],
+        to,
+        Policy::Freshest,
+        &live,
+        &shelf,
+        around,
+        store.root(),
+    )
+    .unwrap();
     let stop = AtomicBool::new(false);
     let mut run = Run { operation: "test", advance: &mut |_| {}, stop: &stop, holders };
-    restore::apply(&plan, &store, &mut run).unwrap_err()
+    let error = restore::apply(&plan, &store, &mut run).unwrap_err();
+    assert!(!store.journal().exists(), "nothing is left to finish");
+    error
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_agreed_to_a_restore_agreed_to_no_other() {
+    let home = TestHome::of_ada().variable("CODEX_SQLITE_HOME", "db");
+    std::fs::create_dir(home.path("db")).unwrap();
+    let db = Connection::open(home.path("db/memories_1.sqlite")).unwrap();
+    db.execute_batch("CREATE TABLE said (word TEXT)").unwrap();
+    db.close().unwrap();
+    home.run("backup");
+    let terms = |home: &TestHome| {
+        let store = Store::at(home.path(".codex-manager"));
+        let root = home.codex("").canonicalize().unwrap();
+        let scan = store.scan(&Zone::UTC).unwrap();
+        let shelf = Shelf::new(&scan.snapshots, &scan.problems);
+        let live = Live::read(&CodexHome::at(root.clone())).unwrap();
+        let to = Destination::InPlace(root);
+        let around = Surroundings { sqlite_home: Some(home.path("db")), user_home: None };
+        let policy = Policy::Freshest;
+        restore::plan(&scan.snapshots[0], to, policy, &live, &shelf, around, store.root())
+            .unwrap()
+            .terms()
+    };
+    let mut before = terms(&home);
+    assert_eq!(before, terms(&home));
+    let home = home.file(".codex/new.md", "came later");
+    assert_eq!(before, terms(&home), "what changes nothing of the plan");
+    let mut differs = |home: TestHome, what: &str| {
+        let now = terms(&home);
+        assert_ne!(before, now, "{what}");
+        before = now;
+        home
+    };
+    let home = differs(home.file(".codex/worktrees/a/file", "x"), "what is carried over");
+    let bob = login("bob@example.com", "user-bob", "acct-bob", "rt_bob", "2026-11-22T08:00:00Z");
+    let home = differs(home.file(".codex/auth.json", &bob), "another login");
+    std::fs::create_dir(home.path("moved")).unwrap();
+    std::fs::remove_dir_all(home.path("db")).unwrap();
+    let home = differs(home.link("db", "moved"), "another folder of databases");
+    home.run("backup --label newer --force");
+    differs(home, "another snapshot");
 }
 
 /// What lies beside the Codex home.
@@ -713,24 +765,87 @@ fn databases_outside_come_back_although_the_home_has_some_of_that_name() {
     assert_eq!(said("copy/memories_1.sqlite"), "outside");
 }
 
+/// What is named by an archive alone is not written into, in place.
+#[test]
+fn no_archive_chooses_a_folder_outside_the_home() {
+    let archives = ".codex-manager/backups/sessions/ada@example.com";
+    let evil = format!("{archives}/backup-2026-11-19-100200-codex.tar.gz");
+    let config = "sqlite_home = \"~/.ssh\"\n";
+    let home = TestHome::of_ada().file(".ssh/authorized_keys", "mine").file(
+        &evil,
+        plain_archive(&[
+            (".codex-manager/sqlite_home/authorized_keys", "hostile"),
+            ("config.toml", config),
+        ]),
+    );
+    let seen = home.play("restore backup-2026-11-19-100200-codex --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert_eq!(text(&home, ".codex/config.toml"), config);
+    assert_eq!(text(&home, ".ssh/authorized_keys"), "mine");
+
+    // One of ours, made where that was the folder, and restored where it is not.
+    let home =
+        TestHome::of_ada().file(".ssh/authorized_keys", "mine").file(".codex/config.toml", config);
+    let db = Connection::open(home.path(".ssh/memories_1.sqlite")).unwrap();
+    db.execute_batch("CREATE TABLE said (word TEXT)").unwrap();
+    db.close().unwrap();
+    assert_eq!(home.play("backup --label good").exit, 0);
+    std::fs::remove_file(home.path(".ssh/memories_1.sqlite")).unwrap();
+    let home = home.later("+1h").file(".codex/config.toml", "");
+    let (before, home) = (home.tree(".ssh"), home);
+    let answer = home.json("restore good --dry-run");
+    assert_eq!(answer["data"]["databases"], serde_json::Value::Null);
+    let answer = home.json("restore good --yes");
+    assert_eq!(answer["data"]["databases"], serde_json::Value::Null);
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains("~/.ssh; look at that line"), "{warnings}");
+    home.assert_same(".ssh", &before);
+    assert!(home.codex("memories_1.sqlite").exists());
+}
+
+#[test]
+fn databases_that_will_be_replaced_outside_are_told_before() {
+    let home = TestHome::of_ada().variable("CODEX_SQLITE_HOME", "db");
+    std::fs::create_dir(home.path("db")).unwrap();
+    let db = Connection::open(home.path("db/memories_1.sqlite")).unwrap();
+    db.execute_batch("CREATE TABLE said (word TEXT)").unwrap();
+    db.close().unwrap();
+    home.run("backup --label good");
+    assert_eq!(home.json("restore good --dry-run")["data"]["databases"], "~/db");
+    let seen = home.play("restore good --dry-run");
+    assert!(seen.screen.contains("into ~/db, as sqlite_home says"), "{}", seen.screen);
+    let asked = home.play("restore good");
+    assert!(
+        asked.screen.contains("Replace ~/.codex, and databases in ~/db, by"),
+        "{}",
+        asked.screen
+    );
+}
+
+/// An archive as the older tool wrote them.
+fn plain_archive(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut tarball =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(u64::try_from(content.len()).unwrap());
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o600);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        tarball.append_data(&mut header, name, content.as_bytes()).unwrap();
+    }
+    tarball.into_inner().unwrap().finish().unwrap()
+}
+
 #[test]
 fn sessions_of_the_older_tool_come_back_with_the_login_of_their_account() {
     let sessions =
         ".codex-manager/backups/sessions/user@example.com/backup-2026-11-19-100200-codex.tar.gz";
-    let mut tarball =
-        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
-    let mut header = tar::Header::new_ustar();
-    header.set_size(6);
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(0o600);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    tarball.append_data(&mut header, "notes.md", "theirs".as_bytes()).unwrap();
-    let archive = tarball.into_inner().unwrap().finish().unwrap();
     let home = TestHome::at("2026-11-21T12:00:00Z")
         .legacy_store("23.0.0")
-        .file(sessions, archive)
+        .file(sessions, plain_archive(&[("notes.md", "theirs")]))
         .signed_in("ada@example.com");
     let ada = home.read(".codex/auth.json");
     let seen = home.play("restore backup-2026-11-19-100200-codex --yes");
@@ -786,7 +901,7 @@ fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command(
     std::fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
     assert_snapshot!(home.run("cooldown set ada --until +1d"), @"
     $ codex-manager cooldown set ada --until +1d
-    warning: an interrupted restore was finished: the home before is ~/.codex-manager/undo/killed/codex-home; databases outside the home are as they were
+    warning: an interrupted restore was finished: the home before is ~/.codex-manager/undo/killed/codex-home
     ada@example.com rests until Mon 23 Nov 2026 11:00
     ");
     assert!(!home.path(staged).exists() && !home.manager("journal.json").exists());
@@ -797,12 +912,56 @@ fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command(
     assert_eq!(home.play("cooldown clear ada --json").exit, 0);
 }
 
+#[cfg(unix)]
 #[test]
-fn without_its_journal_no_exchange_begins() {
+fn what_a_killed_restore_built_goes_with_the_next_command() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (staged, other) =
+        (".codex-manager-0123456789abcdef.staging", ".codex-manager-0123456789abcde0.staging");
+    let home = changed()
+        .file(&format!("{staged}/auth.json"), "a login")
+        .file(&format!("{other}/auth.json"), "somebody else's")
+        .file(".codex-manager/undo/x/sqlite_home/.codex-manager-0123456789abcdef.tmp", "half")
+        .file(".codex-manager/undo/x/sqlite_home/state_5.sqlite", "a copy");
+    let facts = std::fs::metadata(home.path(staged)).unwrap();
+    let journal = serde_json::json!({
+        "schema_version": 1, "operation": "killed", "phase": "building",
+        "staged": home.path(staged), "place": home.path(".codex"),
+        "new": {"device": facts.dev(), "inode": facts.ino()}, "old": null, "carried": [],
+        "databases": null,
+    });
+    std::fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("cooldown set ada --until +1d"), @"
+    $ codex-manager cooldown set ada --until +1d
+    warning: an interrupted restore was taken back: the home is as it was
+    ada@example.com rests until Mon 23 Nov 2026 11:00
+    ");
+    assert_eq!(beside(&home), [".codex", ".codex-manager", other]);
+    home.assert_same(".codex", &before);
+    let files = home.files();
+    assert!(!files.contains("journal.json") && !files.contains(".tmp"), "{files}");
+    assert!(files.contains("undo/x/sqlite_home/state_5.sqlite"), "{files}");
+}
+
+#[test]
+fn while_a_journal_cannot_be_finished_no_home_is_replaced() {
+    let newer = "{\"schema_version\": 99, \"operation\": \"x\"}";
+    for journal in ["{", newer] {
+        let home = changed().file(".codex-manager/journal.json", journal);
+        let before = home.tree(".codex");
+        let seen = home.play("restore --yes");
+        assert_eq!(seen.exit, 2, "{}", seen.screen);
+        assert!(seen.screen.contains("journal.json tells of an interrupted"), "{}", seen.screen);
+        assert_eq!(text(&home, ".codex-manager/journal.json"), journal);
+        home.assert_same(".codex", &before);
+        assert_eq!(beside(&home), [".codex", ".codex-manager"]);
+        // A copy elsewhere replaces nothing.
+        assert_eq!(home.play("restore --to copy").exit, 0);
+        assert_eq!(text(&home, ".codex-manager/journal.json"), journal);
+    }
     let home = changed().file(".codex-manager/journal.json/in-the-way", "");
     let seen = home.play("restore --yes");
-    assert_eq!(seen.exit, 1, "{}", seen.screen);
-    assert!(seen.screen.contains("journal.json"), "{}", seen.screen);
+    assert_eq!(seen.exit, 2, "{}", seen.screen);
     assert_eq!(text(&home, ".codex/new.md"), "came later");
-    assert_eq!(beside(&home), [".codex", ".codex-manager"]);
 }

@@ -42,10 +42,23 @@ pub fn replace_prefix(
     old_prefix: &str,
     new_prefix: &str,
 ) -> Result<Rewrite, DatabaseError> {
+    let old_prefix = old_prefix.trim_end_matches(MAIN_SEPARATOR);
+    replace_before(db, &Column { table, name: column }, &[], old_prefix, new_prefix)
+}
+
+/// The same for those paths only in which one of the `markers` follows the prefix and none comes
+/// later: prefixes may begin alike. Without markers, any path counts.
+fn replace_before(
+    db: &Path,
+    column: &Column<'_>,
+    markers: &[String],
+    old_prefix: &str,
+    new_prefix: &str,
+) -> Result<Rewrite, DatabaseError> {
     let failed = |source| DatabaseError::sqlite("rewrite paths in", db, source);
     let mut connection = open_alone(db).map_err(failed)?;
-    let column = Column { table, name: column };
-    let rewrite = rewrite(&mut connection, &column, old_prefix, new_prefix).map_err(failed)?;
+    let rewrite =
+        rewrite(&mut connection, column, markers, old_prefix, new_prefix).map_err(failed)?;
     // Closing works off the log and removes it.
     connection.close().map_err(|(_, source)| failed(source))?;
     let file = sys::open_write(db).at("sync", db)?;
@@ -68,9 +81,9 @@ pub fn rebase(
     place: &Path,
 ) -> Result<Rewrite, DatabaseError> {
     let failed = |source| DatabaseError::sqlite("read paths in", db, source);
+    let column = Column { table, name: column };
     let old = {
         let connection = open_alone(db).map_err(failed)?;
-        let column = Column { table, name: column };
         if !column.exists(&connection).map_err(failed)? {
             return Ok(Rewrite::UnknownSchema);
         }
@@ -79,7 +92,7 @@ pub fn rebase(
     let place = place.to_string_lossy();
     let mut total = 0;
     for prefix in old.iter().filter(|prefix| **prefix != place) {
-        match replace_prefix(db, table, column, prefix, &place)? {
+        match replace_before(db, &column, markers, prefix, &place)? {
             Rewrite::Rewritten { rows } => total += rows,
             Rewrite::UnknownSchema => return Ok(Rewrite::UnknownSchema),
         }
@@ -132,6 +145,7 @@ fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
 fn rewrite(
     db: &mut Connection,
     column: &Column<'_>,
+    markers: &[String],
     old_prefix: &str,
     new_prefix: &str,
 ) -> rusqlite::Result<Rewrite> {
@@ -141,18 +155,28 @@ fn rewrite(
     }
     let (table, name) = (quoted(column.table), quoted(column.name));
     // `substr` and `length` both count characters, so that no letter is cut in two.
-    let rows = transaction.execute(
-        &format!(
-            "UPDATE {table} SET {name} = ?2 || substr({name}, length(?1) + 1)
-             WHERE typeof({name}) = 'text'
-               AND ({name} = ?1 OR substr({name}, 1, length(?1) + 1) = ?1 || ?3)"
-        ),
-        [
-            old_prefix.trim_end_matches(MAIN_SEPARATOR),
-            new_prefix.trim_end_matches(MAIN_SEPARATOR),
-            MAIN_SEPARATOR_STR,
-        ],
-    )?;
+    let numbers = 4..markers.len().saturating_add(4);
+    let follows =
+        |marker| format!("substr({name}, 1, length(?1) + length(?{marker})) = ?1 || ?{marker}");
+    let is_last = |marker| {
+        let rest = format!("substr({name}, length(?1) + length(?{marker}))");
+        let none = numbers.clone().map(|later| format!("instr({rest}, ?{later}) = 0"));
+        none.collect::<Vec<_>>().join(" AND ")
+    };
+    let each =
+        numbers.clone().map(|marker| format!("({} AND {})", follows(marker), is_last(marker)));
+    let belongs = match markers {
+        [] => format!("{name} = ?1 OR substr({name}, 1, length(?1) + 1) = ?1 || ?3"),
+        _ => each.collect::<Vec<_>>().join(" OR "),
+    };
+    let given = [old_prefix, new_prefix.trim_end_matches(MAIN_SEPARATOR), MAIN_SEPARATOR_STR];
+    let given = given.into_iter().chain(markers.iter().map(String::as_str));
+    let mut statement = transaction.prepare(&format!(
+        "UPDATE {table} SET {name} = ?2 || substr({name}, length(?1) + 1)
+         WHERE typeof({name}) = 'text' AND ?3 = ?3 AND ({belongs})"
+    ))?;
+    let rows = statement.execute(rusqlite::params_from_iter(given))?;
+    drop(statement);
     transaction.commit()?;
     Ok(Rewrite::Rewritten { rows: u64::try_from(rows).unwrap_or(u64::MAX) })
 }

@@ -405,6 +405,36 @@ fn check_prefix(path: &str, expected: Option<&str>) {
 }
 
 #[test]
+#[rustfmt::skip]
+fn paths_of_several_places_that_begin_alike_all_lead_to_the_new_one() {
+    // each is rewritten by what stands before its last marker
+    check_rebase("/p",   &["/a/sessions/1", "/a/b/sessions/2"],            &["/p/sessions/1", "/p/sessions/2"]);
+    check_rebase("/a/p", &["/a/sessions/1", "/a/p/sessions/2"],            &["/a/p/sessions/1", "/a/p/sessions/2"]);
+    check_rebase("/p",   &["/sessions/1", "/a/sessions/2", "/a/x"],        &["/p/sessions/1", "/p/sessions/2", "/a/x"]);
+    check_rebase("/p",   &["/a/old/1", "/a/sessions/old/2"],               &["/p/old/1", "/p/old/2"]);
+    check_rebase("/p",   &["/a/sessions/b/sessions/1", "/a/sessions/2"],   &["/p/sessions/1", "/p/sessions/2"]);
+    check_rebase("/p",   &["/a//sessions/1", "/ä/sessions/2", "sessions/3"], &["/p/sessions/1", "/p/sessions/2", "sessions/3"]);
+}
+
+#[track_caller]
+fn check_rebase(place: &str, paths: &[&str], expected: &[&str]) {
+    let scene = Scene::new();
+    let db = Connection::open(scene.db()).unwrap();
+    db.execute_batch("CREATE TABLE threads (path TEXT)").unwrap();
+    for path in paths {
+        db.execute("INSERT INTO threads VALUES (?1)", [path]).unwrap();
+    }
+    db.close().unwrap();
+    let markers = ["/sessions/", "/old/"].map(str::to_owned);
+    rebase(&scene.db(), "threads", "path", &markers, Path::new(place)).unwrap();
+    let db = Connection::open(scene.db()).unwrap();
+    let mut statement = db.prepare("SELECT path FROM threads ORDER BY rowid").unwrap();
+    let found = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    let found: Vec<String> = found.collect::<rusqlite::Result<_>>().unwrap();
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn a_schema_we_do_not_know_is_left_alone() {
     let scene = Scene::new().with("wal");
     let db = Connection::open(scene.db()).unwrap();

@@ -43,6 +43,32 @@ fn a_name_that_is_taken_stays_with_its_file() {
 }
 
 #[test]
+fn where_renaming_knows_no_flags_a_name_that_is_taken_stays_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, file) = (dir.path().join("folder"), dir.path().join("file"));
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("inside"), "").unwrap();
+    fs::write(&file, "").unwrap();
+    fs::create_dir(at("taken")).unwrap();
+    fs::write(at("taken too"), "kept").unwrap();
+    sys::flags::without(|| {
+        for from in [&folder, &file] {
+            for to in ["taken", "taken too"] {
+                let error = rename_new(from, &at(to)).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{from:?} {to}");
+            }
+        }
+        rename_new(&folder, &at("new folder")).unwrap();
+        rename_new(&file, &at("new file")).unwrap();
+        assert!(rename_new(&folder, &at("other")).is_err());
+    });
+    assert_eq!(names(dir.path()), ["new file", "new folder", "taken", "taken too"]);
+    assert_eq!(names(&at("new folder")), ["inside"]);
+    assert_eq!(fs::read(at("taken too")).unwrap(), b"kept");
+}
+
+#[test]
 fn a_write_that_fails_leaves_everything_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("folder")).unwrap();
@@ -142,6 +168,29 @@ fn check_litter(name: &str, expected: bool) {
 fn where_there_is_no_folder_there_is_no_litter() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(litter(&dir.path().join("none")).unwrap(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn only_files_under_construction_are_removed_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at(".codex-manager-0123456789abcdef.tmp"), "").unwrap();
+    let kept = [
+        ".codex-manager-0123456789abcde0.staging",
+        ".codex-manager-0123456789abcdee.tmp",
+        ".codex-manager-notes.tmp",
+        "state_5.sqlite",
+    ];
+    for (number, name) in kept.into_iter().enumerate() {
+        if number < 2 {
+            fs::create_dir(at(name)).unwrap()
+        } else {
+            fs::write(at(name), "").unwrap()
+        }
+    }
+    remove_unfinished(dir.path()).unwrap();
+    assert_eq!(names(dir.path()), kept);
+    remove_unfinished(&at("none")).unwrap();
 }
 
 #[test]

@@ -17,6 +17,9 @@ use crate::disk::{DiskError, read};
 use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
 use crate::snapshot::restore::{Destination, RestoreError, Restored};
 
+/// The folder in `undo/OPERATION/` that holds what was replaced outside the home.
+pub(super) const KEPT: &str = "sqlite_home";
+
 /// Databases that belong into a folder outside the home: written and synced there, but for
 /// their names. Dropped, they are gone.
 #[derive(Debug)]
@@ -26,16 +29,36 @@ pub(super) struct Incoming {
     files: Vec<(String, NewFile)>,
 }
 
+/// The folder outside `home` into which databases go when a home with this configuration takes
+/// its place: the one it names, if the live configuration or the environment keeps databases
+/// there today. A folder that only an archive names is not written into, whatever is in it.
+pub(super) fn outside(
+    home: &CodexHome,
+    restored_config: &str,
+    around: &Surroundings,
+    manager_home: &Path,
+) -> Option<PathBuf> {
+    let wanted = home.sqlite_home(restored_config, around)?;
+    if wanted.starts_with(home.root()) || wanted.starts_with(manager_home) {
+        return None;
+    }
+    // A configuration that cannot be read vouches for nothing; a restore may be what mends it.
+    let live = config_text(home).unwrap_or_default();
+    let vouched = [home.sqlite_home(&live, around), home.sqlite_home("", around)];
+    vouched.contains(&Some(wanted.clone())).then_some(wanted)
+}
+
 /// Brings the databases in `staging` into the order in which the home at `destination` will be
 /// used; what Codex could not use is left out. Answers what belongs outside the home.
 ///
-/// A copy elsewhere gets all of them: the folder outside is still the old home's. Where a
-/// database lies both in the snapshot's home and outside, Codex used the one outside.
+/// A copy elsewhere gets all of them: the folder outside is still the old home's. In place, the
+/// folder outside is `allowed` or none (see [`outside`]). Where a database lies both in the snapshot's home and outside, Codex used the one outside.
 pub(super) fn arrange(
     staging: &Path,
     destination: &Destination,
     around: &Surroundings,
     manager_home: &Path,
+    allowed: Option<&Path>,
     restored: &mut Restored,
 ) -> Result<Option<Incoming>, RestoreError> {
     let place = destination.path();
@@ -55,12 +78,21 @@ pub(super) fn arrange(
     for folder in folders {
         rebase(folder, place, restored)?;
     }
-    let names = read::absent_is_none(read::names(&stored))?.unwrap_or_default();
+    let names = take_databases(&stored, restored)?;
+    let outside = match (outside, destination) {
+        (Some(folder), Destination::InPlace(_)) if allowed != Some(folder.as_path()) => {
+            if !names.is_empty() {
+                restored.warnings.push(not_yours(&folder));
+            }
+            None
+        }
+        (outside, _) => outside,
+    };
     let mut incoming = None;
     match (outside, destination) {
         (Some(_), Destination::InPlace(_)) if names.is_empty() => {}
         (Some(folder), Destination::InPlace(_)) => {
-            incoming = Some(Incoming::prepare(folder, &stored)?);
+            incoming = Some(Incoming::prepare(folder, &stored, &names)?);
         }
         (outside, _) => {
             restored.warnings.extend(outside.map(|folder| still_the_old(&folder)));
@@ -98,6 +130,40 @@ fn never_in_ours(folder: &Path) -> String {
     )
 }
 
+/// What a person has to know about a configuration that names a folder which nobody but the
+/// snapshot speaks for.
+fn not_yours(folder: &Path) -> String {
+    format!(
+        "the databases are in the restored home and not where sqlite_home of its config.toml wants \
+         them: neither the configuration before nor CODEX_SQLITE_HOME names {}; look at that line \
+         before Codex follows it",
+        folder.display()
+    )
+}
+
+/// The names in the folder of databases from outside the home. What is no database by its name
+/// and its first bytes is removed and named: Codex keeps nothing else there.
+fn take_databases(stored: &Path, restored: &mut Restored) -> Result<Vec<String>, DiskError> {
+    let mut names = Vec::new();
+    let mut found = read::absent_is_none(read::names(stored))?.unwrap_or_default();
+    found.sort();
+    for name in found {
+        let path = stored.join(&name);
+        let is_file = path.symlink_metadata().is_ok_and(|facts| facts.is_file());
+        match name.to_str().filter(|name| name.ends_with(".sqlite")) {
+            Some(name) if is_file && database::looks_like_database(&path)? => {
+                names.push(name.to_owned());
+            }
+            _ => {
+                replace::remove_tree(&path)?;
+                let name = format!("{OUTSIDE}/{}", name.to_string_lossy());
+                restored.left_out.push((name, "it is no SQLite database".to_owned()));
+            }
+        }
+    }
+    Ok(names)
+}
+
 /// Whether a folder can be made in the new home without leaving it: a link on the way could lead
 /// anywhere, and a file is none.
 fn is_free(staging: &Path, folder: &Path) -> bool {
@@ -111,18 +177,20 @@ fn is_free(staging: &Path, folder: &Path) -> bool {
 impl Incoming {
     /// Writes the databases in `from` into `folder`, so that a disk without room shows before
     /// anything was replaced.
-    fn prepare(folder: PathBuf, from: &Path) -> Result<Self, DiskError> {
+    fn prepare(folder: PathBuf, from: &Path, names: &[String]) -> Result<Self, DiskError> {
         replace::private_dir(&folder)?;
         // What an interrupted restore left here; the lock is held.
-        for path in replace::litter(&folder)? {
-            replace::remove_file(&path)?;
-        }
+        replace::remove_unfinished(&folder)?;
         let mut files = Vec::new();
-        for name in read::names(from)? {
-            let Some(name) = name.to_str() else { continue };
-            files.push((name.to_owned(), copied(&from.join(name), &folder)?));
+        for name in names {
+            files.push((name.clone(), copied(&from.join(name), &folder)?));
         }
         Ok(Self { folder, files })
+    }
+
+    /// What they are called.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.files.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Puts them in place of those that are there, which go to `undo` first. One that cannot be
@@ -155,6 +223,41 @@ fn exchange(new: NewFile, live: &Path, undo: &Path) -> Result<(), DiskError> {
         replace::remove_file(&path)?;
     }
     new.commit(live, Overwrite::Never)
+}
+
+/// Puts the databases of these names back into `folder` that a run took away and did not replace:
+/// `kept` has copies. Where one is there, it may be either, and it is told where the copy is.
+pub(super) fn put_back(
+    folder: &Path,
+    names: &[String],
+    kept: &Path,
+    told: &mut Vec<String>,
+) -> Result<(), DiskError> {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    // A name with a path in it is none of ours.
+    for name in names.iter().filter(|name| Path::new(name).file_name() == Some(name.as_ref())) {
+        let (live, copy) = (folder.join(name), kept.join(name));
+        if !is_there(&copy) {
+            continue;
+        }
+        if is_there(&live) {
+            told.push(format!(
+                "whether {} is the restored one is not known; the one before is {}",
+                live.display(),
+                copy.display()
+            ));
+            continue;
+        }
+        replace::private_dir(folder)?;
+        // Its log first: without the database it is nothing to SQLite.
+        let mut pairs: Vec<_> = with_companions(&copy).zip(with_companions(&live)).collect();
+        pairs.reverse();
+        for (copy, live) in pairs.iter().filter(|(copy, live)| is_there(copy) && !is_there(live)) {
+            copied(copy, folder)?.commit(live, Overwrite::Never)?;
+        }
+        told.push(format!("{} was put back as it was before", live.display()));
+    }
+    Ok(())
 }
 
 /// A database and what SQLite keeps beside it, in the order in which they may be removed.
@@ -313,7 +416,7 @@ mod tests {
             fs::write(staging.join("state_5.sqlite-wal"), "not its log").unwrap();
             let to = Destination::To(dir.path().canonicalize().unwrap().join("copy"));
             let around = Surroundings::default();
-            arrange(&staging, &to, &around, Path::new("/m"), &mut restored()).unwrap();
+            arrange(&staging, &to, &around, Path::new("/m"), None, &mut restored()).unwrap();
             assert!(rollout(&target).ends_with("/copy/sessions/a.jsonl"), "{in_the_way}");
             assert!(!staging.join("state_5.sqlite-wal").exists());
         }
@@ -326,12 +429,61 @@ mod tests {
         let to = Destination::To(place.clone());
         let around = Surroundings { sqlite_home: variable.map(PathBuf::from), user_home: None };
         let mut restored = restored();
-        assert!(arrange(&staging, &to, &around, Path::new("/m"), &mut restored).unwrap().is_none());
+        let incoming = arrange(&staging, &to, &around, Path::new("/m"), None, &mut restored);
+        assert!(incoming.unwrap().is_none());
         let rollout = rollout(&staging.join(found).join("state_5.sqlite"));
         assert_eq!(Path::new(&rollout), place.join("sessions/a.jsonl"));
         assert_eq!(restored.rewritten, 1);
         assert_eq!(!restored.warnings.is_empty(), warned, "{:?}", restored.warnings);
         assert!(!staging.join(OURS).exists());
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_folder_outside_is_written_into_only_if_the_live_home_keeps_databases_there() {
+        //    restored                   live                     environment   into
+        check("sqlite_home = \"~/.ssh\"",  "",                       None,         None);
+        check("sqlite_home = \"/etc\"",    "",                       Some("/o"),   None);
+        check("sqlite_home = \"../db\"",   "sqlite_home = \"/o\"",   None,         None);
+        check("sqlite_home = \"/o\"",      "sqlite_home = \"/o\"",   None,         Some("/o"));
+        check("sqlite_home = \"/o\"",      "",                       Some("/o"),   Some("/o"));
+        check("",                        "",                       Some("/o"),   Some("/o"));
+        check("",                        "sqlite_home = \"/p\"",   Some("/o"),   Some("/o"));
+        check("",                        "sqlite_home = \"/p\"",   None,         None);
+        check("sqlite_home = \"/m/x\"",    "sqlite_home = \"/m/x\"", None,         None);
+        check("sqlite_home = \"db\"",      "sqlite_home = \"db\"",   None,         None);
+
+        #[track_caller]
+        fn check(restored: &str, live: &str, variable: Option<&str>, into: Option<&str>) {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().canonicalize().unwrap();
+            fs::write(root.join("config.toml"), live).unwrap();
+            let around = Surroundings {
+                sqlite_home: variable.map(PathBuf::from),
+                user_home: Some("/home/user".into()),
+            };
+            let found = outside(&CodexHome::at(root), restored, &around, Path::new("/m"));
+            assert_eq!(found.as_deref(), into.map(Path::new));
+        }
+    }
+
+    #[test]
+    fn what_is_no_database_goes_nowhere() {
+        let (dir, staging) = staged(OUTSIDE, "");
+        let root = dir.path().canonicalize().unwrap();
+        let (stored, folder) = (staging.join(OUTSIDE), root.join("folder"));
+        for name in ["authorized_keys", "auth.json", "text.sqlite"] {
+            fs::write(stored.join(name), "ssh-ed25519 hostile").unwrap();
+        }
+        fs::create_dir(stored.join("folder.sqlite")).unwrap();
+        fs::copy(stored.join("state_5.sqlite"), stored.join("named-otherwise")).unwrap();
+        let around = Surroundings { sqlite_home: Some(folder.clone()), user_home: None };
+        let (to, mut told) = (Destination::InPlace(root.join("live")), restored());
+        let incoming = arrange(&staging, &to, &around, Path::new("/m"), Some(&folder), &mut told);
+        incoming.unwrap().unwrap().install(&root.join("undo"), &mut told.warnings);
+        assert_eq!(read::names(&folder).unwrap(), ["state_5.sqlite"]);
+        assert_eq!((told.left_out.len(), told.warnings.len()), (5, 0), "{told:?}");
+        assert!(!staging.join("auth.json").exists());
     }
 
     #[test]
@@ -345,10 +497,15 @@ mod tests {
         fs::write(folder.join("queue_1.sqlite"), "not in the snapshot").unwrap();
         let litter = folder.join(".codex-manager-0123456789abcdef.tmp");
         fs::write(&litter, "of an interrupted run").unwrap();
+        // The folder may be the one above the home, where the new one is built.
+        let built = folder.join(".codex-manager-0123456789abcdef.staging");
+        fs::create_dir(&built).unwrap();
 
         let to = Destination::InPlace(live);
         let around = Surroundings { sqlite_home: Some(folder.clone()), user_home: None };
-        let incoming = arrange(&staging, &to, &around, Path::new("/m"), &mut restored());
+        let allowed = outside(&CodexHome::at(root.join("live")), "", &around, Path::new("/m"));
+        let allowed = allowed.as_deref();
+        let incoming = arrange(&staging, &to, &around, Path::new("/m"), allowed, &mut restored());
         let incoming = incoming.unwrap().unwrap();
         assert_eq!(rollout(&folder.join("state_5.sqlite")), "/before/sessions/b.jsonl");
         let mut warnings = Vec::new();
@@ -359,6 +516,6 @@ mod tests {
         let place = root.join("live/sessions/a.jsonl");
         assert_eq!(Path::new(&rollout(&folder.join("state_5.sqlite"))), place);
         assert_eq!(rollout(&undo.join("state_5.sqlite")), "/before/sessions/b.jsonl");
-        assert!(folder.join("queue_1.sqlite").exists() && !litter.exists());
+        assert!(folder.join("queue_1.sqlite").exists() && !litter.exists() && built.exists());
     }
 }

@@ -1,16 +1,17 @@
 //! Why did a restore not happen, and what helps?
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::codex::process::Holder;
+use crate::codex::process::{self, Holder};
 use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
 use crate::disk::space::human;
 use crate::snapshot::logins::{HoldError, LoginError};
 
-/// Why a restore did not happen. Whichever it is, the home is as it was.
+/// Why a restore did not happen. The home is as it was, but for
+/// [`RestoreError::LoginOverwritten`]; where even taking an exchange back failed, the error names
+/// where it is, and the next command brings it back.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The archive is damaged, hostile or unreadable.
@@ -77,6 +78,15 @@ pub enum RestoreError {
         /// What is needed.
         needed: u64,
     },
+    /// A restore before this one was interrupted and could not be finished.
+    #[error(
+        "{} tells of an interrupted restore that could not be finished: nothing is replaced while it is there",
+        path.display()
+    )]
+    Unfinished {
+        /// Its journal.
+        path: PathBuf,
+    },
     /// A stored login cannot be read.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -102,7 +112,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Hold(#[from] HoldError),
     /// Somebody began to use the home while the new one was built.
-    #[error("{} came to use the home meanwhile", said(found))]
+    #[error("{} came to use the home meanwhile", process::said(found))]
     Running {
         /// Who.
         found: Vec<Holder>,
@@ -122,11 +132,6 @@ pub enum RestoreError {
         /// Where the replaced home is.
         kept: PathBuf,
     },
-}
-
-fn said(found: &[Holder]) -> String {
-    let each = found.iter().map(|holder| format!("{} (pid {})", holder.role, holder.pid));
-    each.collect::<Vec<_>>().join(", ")
 }
 
 impl RestoreError {
@@ -151,6 +156,10 @@ impl RestoreError {
                 "restore with --to DIR inside that file system, or unmount it".to_owned()
             }
             Self::NoRoom { .. } => "free some space and try again".to_owned(),
+            Self::Unfinished { .. } => "see beside the Codex home whether a folder \
+                 .codex-manager-… holds the one that was replaced; when nothing is missing, move \
+                 that file aside"
+                .to_owned(),
             Self::Login(LoginError::Lost { .. } | LoginError::Damaged { .. }) => {
                 "`--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` \
                  takes the one in this snapshot"
@@ -168,10 +177,8 @@ impl RestoreError {
             }
             Self::Hold(error) => return error.hint(),
             Self::Running { found } => {
-                let remedies: BTreeSet<&str> =
-                    found.iter().map(|holder| holder.role.remedy()).collect();
-                let remedies: Vec<&str> = remedies.into_iter().collect();
-                format!("{}, and try again; --force goes on regardless", remedies.join("; "))
+                let remedies = process::remedies(found);
+                format!("{remedies}, and try again; --force goes on regardless")
             }
             Self::LoginChanged | Self::LoginNotBuilt => "quit every Codex and try again".to_owned(),
             Self::Database(error) => return error.hint(),

@@ -1,9 +1,9 @@
-//! What if a restore is killed between the exchange and putting the replaced home away?
+//! What if a restore is killed?
 //!
-//! Before the exchange `journal.json` in the manager home says which folders are about to change
-//! names; it goes when the replaced home is put away. Whoever opens the store for changes and
-//! finds it finishes what was begun ([`finish`]): folders are known by their inodes, so it does not
-//! matter where it stopped.
+//! Before anything is built `journal.json` in the manager home says where, and before two homes
+//! change names, which ones; it goes when all is in its place. Whoever opens the store for changes
+//! and finds it finishes what was begun ([`finish`]): folders are known by their inodes, so it does
+//! not matter where it stopped, and nothing is removed but what was built and never was live.
 
 use std::path::{Path, PathBuf};
 
@@ -11,59 +11,124 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::swap::{self, Identity};
 use crate::disk::{DiskError, read, replace};
-use crate::snapshot::restore::place;
+use crate::snapshot::restore::{databases, place};
 
 /// Larger ones are not read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What an in-place restore is about to do. Format: SPEC, "Restore".
+/// What a restore is about to do. Format: SPEC, "Restore".
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Journal {
     schema_version: u32,
     /// Name of the folder in `undo/`.
     operation: String,
-    /// Where the new home was built; after the exchange the old one is there.
+    #[serde(default)]
+    phase: Phase,
+    /// Where the new home is built; after the exchange the old one is there.
     staged: PathBuf,
     /// Where the home belongs.
     place: PathBuf,
     /// The new home.
     new: Identity,
-    /// The old home.
-    old: Identity,
+    /// The old home, if there is one.
+    #[serde(default)]
+    old: Option<Identity>,
     /// What moves from the old home into the new one.
     carried: Vec<String>,
+    /// What is replaced outside the home.
+    #[serde(default)]
+    databases: Option<Databases>,
+    /// The journal itself.
+    #[serde(skip)]
+    file: PathBuf,
+}
+
+/// How far a restore has come.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    /// What is staged never was live: it is of no use to anybody.
+    Building,
+    /// Names change, and what is staged may be either home.
+    #[default]
+    Exchanging,
+}
+
+/// Databases outside the home.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Databases {
+    folder: PathBuf,
+    /// Those that are replaced once the home is in its place.
+    names: Vec<String>,
 }
 
 impl Journal {
-    /// Writes down, synced, that `staged` and `place` are about to change names. Answers nothing
-    /// where the system cannot tell folders apart.
-    pub(super) fn write(
+    /// Writes down, synced, that a home for `place` is built in the empty folder `staged`, and
+    /// databases in the folder `databases`. Answers nothing where the system cannot tell folders
+    /// apart. A journal that is there already stays, which is an error of the kind
+    /// `AlreadyExists`.
+    pub(super) fn begin(
         file: &Path,
         operation: &str,
         staged: &Path,
         place: &Path,
-        carried: &[String],
-    ) -> Result<(), DiskError> {
-        let (Some(new), Some(old)) = (swap::identity(staged)?, swap::identity(place)?) else {
-            return Ok(());
-        };
+        databases: Option<&Path>,
+    ) -> Result<Option<Self>, DiskError> {
+        let Some(new) = swap::identity(staged)? else { return Ok(None) };
         let journal = Self {
             schema_version: 1,
             operation: operation.to_owned(),
+            phase: Phase::Building,
             staged: staged.to_owned(),
             place: place.to_owned(),
             new,
-            old,
-            carried: carried.to_vec(),
+            old: None,
+            carried: Vec::new(),
+            databases: databases
+                .map(|folder| Databases { folder: folder.to_owned(), names: Vec::new() }),
+            file: file.to_owned(),
         };
         // Only a path that is not UTF-8 has no JSON form; such a home is restored without.
-        let Ok(bytes) = serde_json::to_vec_pretty(&journal) else { return Ok(()) };
-        replace::write(file, &bytes)
+        let Ok(bytes) = serde_json::to_vec_pretty(&journal) else { return Ok(None) };
+        replace::write_new(file, &bytes)?;
+        Ok(Some(journal))
+    }
+
+    /// Writes down, synced, that the names are about to change: `carried` moves from the home in
+    /// the place, if there is one, and the databases of these names are replaced.
+    pub(super) fn names_change(
+        &mut self,
+        carried: &[String],
+        databases: Vec<String>,
+    ) -> Result<(), DiskError> {
+        self.phase = Phase::Exchanging;
+        self.old = swap::identity(&self.place)?;
+        self.carried = carried.to_vec();
+        if let Some(outside) = &mut self.databases {
+            outside.names = databases;
+        }
+        let failed = |source: serde_json::Error| DiskError {
+            action: "write",
+            path: self.file.clone(),
+            source: source.into(),
+        };
+        replace::write(&self.file, &serde_json::to_vec_pretty(self).map_err(failed)?)
     }
 
     /// Strikes it out: everything is where it belongs, or where a warning said.
-    pub(super) fn close(file: &Path) -> Result<(), DiskError> {
-        replace::remove_file(file).map(|_| ())
+    pub(super) fn close(&self) -> Result<(), DiskError> {
+        replace::remove_file(&self.file).map(|_| ())
+    }
+
+    /// Strikes it out after a failure if that left nothing to finish.
+    pub(super) fn close_if_over(&self) -> Result<(), DiskError> {
+        let here = swap::identity(&self.place)?;
+        let is_gone = swap::identity(&self.staged)? != Some(self.new);
+        let is_over = match self.phase {
+            Phase::Building => is_gone,
+            Phase::Exchanging => here == Some(self.new) || (here == self.old && is_gone),
+        };
+        if is_over { self.close() } else { Ok(()) }
     }
 }
 
@@ -81,46 +146,59 @@ pub(crate) fn finish(file: &Path, undo: &Path) -> Result<Vec<String>, DiskError>
         let what = "a restore was interrupted, and its journal cannot be read: look beside the Codex home for the one that was replaced";
         return Ok(vec![format!("{}: {what}", file.display())]);
     };
-    let Journal { operation, staged, place, new, old, carried, .. } = journal;
     let mut told = Vec::new();
-    let at = |path: &Path| swap::identity(path);
-    if at(&place)? == Some(new) && at(&staged)? == Some(old) {
-        for path in carried.iter().filter(|path| staged.join(path).symlink_metadata().is_ok()) {
-            if let Err(error) = place::carry(&staged, &place, path) {
-                told.push(format!("{path} stays in the replaced home: {error}"));
-            }
-        }
-        let kept = place::keep(&staged, &place, &undo.join(&operation), &operation, &mut told);
-        told.push(format!(
-            "an interrupted restore was finished: the home before is {}; databases outside the home are as they were",
-            kept.display()
-        ));
-    } else if at(&place)? == Some(old) && at(&staged)? == Some(new) {
-        replace::remove_tree(&staged)?;
-        told.push("an interrupted restore was taken back: the home is as it was".to_owned());
-    } else if at(&place)?.is_none()
-        && let Some(waiting) = waiting(&place, old)?
-    {
-        replace::rename_new(&waiting, &place)?;
-        if at(&staged)? == Some(new) {
-            replace::remove_tree(&staged)?;
-        }
-        told.push("an interrupted restore was taken back: the home is as it was".to_owned());
+    match journal.phase {
+        Phase::Building => take_back(&journal, &mut told)?,
+        Phase::Exchanging => settle(&journal, undo, &mut told)?,
     }
-    // Anything else was put away already, or moved by hand.
-    Journal::close(file)?;
+    if let Some(outside) = &journal.databases {
+        replace::remove_unfinished(&outside.folder)?;
+        let kept = undo.join(&journal.operation).join(databases::KEPT);
+        databases::put_back(&outside.folder, &outside.names, &kept, &mut told)?;
+    }
+    replace::remove_file(file)?;
     Ok(told)
 }
 
-/// The folder beside `place` that waits under a temporary name and is the old home.
-fn waiting(place: &Path, old: Identity) -> Result<Option<PathBuf>, DiskError> {
-    let Some(above) = place.parent() else { return Ok(None) };
-    for path in swap::waiting(above)? {
-        if swap::identity(&path)? == Some(old) {
-            return Ok(Some(path));
-        }
+/// Removes what was built, which is nowhere but where it was built.
+fn take_back(journal: &Journal, told: &mut Vec<String>) -> Result<(), DiskError> {
+    if swap::identity(&journal.staged)? == Some(journal.new) {
+        replace::remove_tree(&journal.staged)?;
+        told.push("an interrupted restore was taken back: the home is as it was".to_owned());
     }
-    Ok(None)
+    Ok(())
+}
+
+/// Puts both homes where they belong, by which of them is where.
+fn settle(journal: &Journal, undo: &Path, told: &mut Vec<String>) -> Result<(), DiskError> {
+    let Journal { operation, staged, place, new, old, carried, .. } = journal;
+    let at = |path: &Path| swap::identity(path);
+    let before = match old {
+        Some(old) => place::find_old(staged, place, *old)?,
+        None => None,
+    };
+    if at(place)? == Some(*new) {
+        if let Some(before) = &before {
+            for path in carried.iter().filter(|path| before.join(path).symlink_metadata().is_ok()) {
+                if let Err(error) = place::carry(before, place, path) {
+                    told.push(format!("{path} stays in the replaced home: {error}"));
+                }
+            }
+            let kept = place::keep(before, place, &undo.join(operation), operation, told);
+            told.push(format!(
+                "an interrupted restore was finished: the home before is {}",
+                kept.display()
+            ));
+        }
+        return Ok(());
+    }
+    if at(place)?.is_none()
+        && let Some(before) = &before
+    {
+        replace::rename_new(before, place)?;
+    }
+    // Anything else was put away already, or moved by hand.
+    if at(place)? == *old { take_back(journal, told) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -129,7 +207,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::disk::tree;
+    use crate::disk::{flags, tree};
 
     /// A home, the one that shall replace it, and the journal of the exchange.
     struct Lab {
@@ -149,8 +227,10 @@ mod tests {
             let staged = tree::staging_dir(&place).unwrap();
             fs::write(staged.join("auth.json"), "new").unwrap();
             let journal = dir.path().join("journal.json");
-            let carried = ["worktrees".to_owned()];
-            Journal::write(&journal, "op", &staged, &place, &carried).unwrap();
+            let folder = dir.path().join("databases");
+            let begun = Journal::begin(&journal, "op", &staged, &place, Some(&folder)).unwrap();
+            let names = ["a.sqlite", "b.sqlite", "../auth.json"].map(str::to_owned);
+            begun.unwrap().names_change(&["worktrees".to_owned()], names.into()).unwrap();
             Self { dir, place, staged, journal }
         }
 
@@ -197,12 +277,20 @@ mod tests {
     }
 
     #[test]
-    fn killed_between_two_renames_the_home_comes_back() {
-        let lab = Lab::new();
-        fs::rename(&lab.place, swap::aside(&lab.place).unwrap()).unwrap();
-        assert_eq!(lab.finish().len(), 1);
-        assert_eq!(lab.login("codex"), "old");
-        lab.assert_tidy();
+    fn killed_at_any_rename_of_an_exchange_one_home_is_live_and_none_is_lost() {
+        for (renames, live) in [(0, "old"), (1, "old"), (2, "new"), (3, "new")] {
+            let lab = Lab::new();
+            let done = flags::stopped_after(renames, || swap::exchange(&lab.staged, &lab.place));
+            assert_eq!(done.is_ok(), renames == 3);
+            let told = lab.finish();
+            assert_eq!(told.len(), 1, "{renames}: {told:?}");
+            assert_eq!(lab.login("codex"), live, "{renames}");
+            assert!(lab.place.join("worktrees/x").is_dir(), "{renames}");
+            if live == "new" {
+                assert_eq!(lab.login("undo/op/codex-home"), "old");
+            }
+            lab.assert_tidy();
+        }
     }
 
     #[test]
@@ -214,6 +302,93 @@ mod tests {
         assert_eq!(lab.finish(), Vec::<String>::new());
         assert_eq!((lab.login("codex"), lab.login("undo/home")), ("new".into(), "old".into()));
         lab.assert_tidy();
+    }
+
+    #[test]
+    fn killed_while_the_home_is_built_nothing_of_it_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, folder) = (dir.path().join("codex"), dir.path().join("folder"));
+        let journal = dir.path().join("journal.json");
+        fs::create_dir(&folder).unwrap();
+        let begin = || {
+            let staged = tree::staging_dir(&place).unwrap();
+            fs::write(staged.join("auth.json"), "new").unwrap();
+            Journal::begin(&journal, "op", &staged, &place, Some(&folder)).unwrap().unwrap();
+            staged
+        };
+        let staged = begin();
+        let (temporary, theirs) =
+            (folder.join(".codex-manager-0123456789abcdef.tmp"), folder.join("theirs.tmp"));
+        fs::write(&temporary, "").unwrap();
+        fs::write(&theirs, "").unwrap();
+        assert_eq!(finish(&journal, Path::new("none")).unwrap().len(), 1);
+        assert!(!staged.exists() && !journal.exists() && !temporary.exists() && theirs.exists());
+
+        // Another folder of that name is not the one.
+        let staged = begin();
+        fs::rename(&staged, dir.path().join("moved")).unwrap();
+        fs::create_dir(&staged).unwrap();
+        assert_eq!(finish(&journal, Path::new("none")).unwrap(), Vec::<String>::new());
+        assert!(staged.exists() && dir.path().join("moved/auth.json").exists());
+        assert!(!journal.exists());
+    }
+
+    #[test]
+    fn killed_when_a_home_took_an_empty_place_it_stays_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, journal) = (dir.path().join("codex"), dir.path().join("journal.json"));
+        for renamed in [false, true] {
+            let staged = tree::staging_dir(&place).unwrap();
+            let begun = Journal::begin(&journal, "op", &staged, &place, None).unwrap();
+            begun.unwrap().names_change(&[], Vec::new()).unwrap();
+            if renamed {
+                fs::rename(&staged, &place).unwrap();
+            }
+            finish(&journal, Path::new("none")).unwrap();
+            assert!(!staged.exists() && place.exists() == renamed && !journal.exists());
+        }
+    }
+
+    #[test]
+    fn killed_while_databases_outside_are_replaced_none_is_lost_sight_of() {
+        let lab = Lab::new();
+        swap::exchange(&lab.staged, &lab.place).unwrap();
+        let (folder, kept) =
+            (lab.dir.path().join("databases"), lab.dir.path().join("undo/op/sqlite_home"));
+        fs::create_dir(&folder).unwrap();
+        fs::create_dir_all(&kept).unwrap();
+        // The first was exchanged, the second only taken away; its log was not yet.
+        for (path, content) in [
+            (folder.join("a.sqlite"), "new"),
+            (kept.join("a.sqlite"), "old"),
+            (kept.join("b.sqlite"), "old"),
+            (kept.join("b.sqlite-wal"), "its log"),
+            (folder.join("b.sqlite-wal"), "its log"),
+            (kept.join("b.sqlite-shm"), "its index"),
+            (lab.dir.path().join("undo/op/auth.json"), "not a database of this restore"),
+        ] {
+            fs::write(path, content).unwrap();
+        }
+        let told = lab.finish().join("\n");
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+        assert_eq!(read(folder.join("a.sqlite")), "new");
+        assert_eq!(read(folder.join("b.sqlite")), "old");
+        assert_eq!(read(folder.join("b.sqlite-wal")), "its log");
+        assert_eq!(read(folder.join("b.sqlite-shm")), "its index");
+        assert_eq!(read(kept.join("b.sqlite")), "old", "undo still has it");
+        assert_eq!(lab.login("codex"), "new");
+        assert!(!lab.dir.path().join("auth.json").exists());
+        assert!(told.contains("databases/b.sqlite was put back"), "{told}");
+        assert!(told.contains("undo/op/sqlite_home/a.sqlite"), "{told}");
+    }
+
+    #[test]
+    fn a_journal_is_never_written_over() {
+        let lab = Lab::new();
+        let before = fs::read(&lab.journal).unwrap();
+        let error = Journal::begin(&lab.journal, "other", &lab.staged, &lab.place, None);
+        assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&lab.journal).unwrap(), before);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Staged {
         Ok(Self { path, identity, state: State::Built })
     }
 
-    /// The folder; after an exchange it is the other one.
+    /// The folder; after an exchange it is the other one, wherever that is.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -61,9 +61,15 @@ impl Staged {
         place: &Path,
         warnings: &mut Vec<String>,
     ) -> Result<How, DiskError> {
+        let old = swap::identity(place)?;
         self.state = State::Tried;
         let exchanged = swap::exchange(&self.path, place);
-        self.judge(exchanged, place, How::Exchanged, warnings)
+        let how = self.judge(exchanged, place, How::Exchanged, warnings)?;
+        // Of an exchange by renames the last one may be missing.
+        if let Some(found) = old.and_then(|old| find_old(&self.path, place, old).ok().flatten()) {
+            self.path = found;
+        }
+        Ok(how)
     }
 
     /// The names may have changed although the last step, syncing their folder, failed: where
@@ -82,7 +88,7 @@ impl Staged {
             }
             Err(error) if self.identity.is_some() && self.is_at(place) => {
                 self.state = State::Gone;
-                warnings.push(format!("a power cut could take the restore back: {error}"));
+                warnings.push(format!("the restore is done, but not all went well: {error}"));
                 Ok(happened)
             }
             Err(error) => Err(error),
@@ -105,6 +111,25 @@ impl Staged {
             let _litter = replace::remove_tree(&self.path);
         }
     }
+}
+
+/// Where the home that was live is while two homes change places: under the name of the staged
+/// one, or beside its place under the name of one that waits.
+pub(super) fn find_old(
+    staged: &Path,
+    place: &Path,
+    old: Identity,
+) -> Result<Option<PathBuf>, DiskError> {
+    if swap::identity(staged)? == Some(old) {
+        return Ok(Some(staged.to_owned()));
+    }
+    let Some(above) = place.parent() else { return Ok(None) };
+    for path in swap::waiting(above)? {
+        if swap::identity(&path)? == Some(old) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes the empty folder whose place a copy took. One that somebody filled meanwhile stays;
@@ -143,7 +168,8 @@ pub(super) fn keep(
         moved = replace::rename_new(old, &beside);
     }
     // A rename that was not synced has happened all the same.
-    let now = if old.symlink_metadata().is_ok() { old } else { wanted.as_path() };
+    let is_there = wanted.symlink_metadata().is_ok() && old.symlink_metadata().is_err();
+    let now = if is_there { wanted.as_path() } else { old };
     if let Err(error) = moved {
         warnings.push(format!(
             "the restore is done, but the replaced home could not be put away: it is {} ({error})",
@@ -158,6 +184,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::disk::flags;
 
     /// A live home and a folder beside it that holds the new one.
     fn homes() -> (tempfile::TempDir, PathBuf, Staged) {
@@ -244,6 +271,35 @@ mod tests {
         let kept = keep(&old, &place, &undo.join("x"), "x", &mut warnings);
         assert_eq!((kept.as_path(), login(&kept)), (old.as_path(), "old".to_owned()));
         assert!(warnings.iter().any(|told| told.contains(old.to_str().unwrap())), "{warnings:?}");
+    }
+
+    #[test]
+    fn where_renaming_knows_no_flags_a_home_is_exchanged_and_put_away_too() {
+        let (dir, place, mut staged) = homes();
+        let mut warnings = Vec::new();
+        let kept = flags::without(|| {
+            assert_eq!(staged.exchange(&place, &mut warnings).unwrap(), How::TwoRenames);
+            keep(staged.path(), &place, &dir.path().join("undo/x"), "x", &mut warnings)
+        });
+        assert_eq!((login(&place), login(&kept)), ("new".to_owned(), "old".to_owned()));
+        assert_eq!((kept, warnings), (dir.path().join("undo/x/codex-home"), Vec::new()));
+        let mut copy = Staged::beside(&dir.path().join("copy")).unwrap();
+        flags::without(|| copy.settle(&dir.path().join("copy"), &mut Vec::new())).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn an_exchange_without_its_last_rename_keeps_the_old_home_and_knows_where() {
+        let (dir, place, mut staged) = homes();
+        let mut warnings = Vec::new();
+        flags::stopped_after(2, || staged.exchange(&place, &mut warnings)).unwrap();
+        assert_eq!((login(&place), login(staged.path())), ("new".to_owned(), "old".to_owned()));
+        assert!(warnings[0].contains(staged.path().to_str().unwrap()), "{warnings:?}");
+        let kept = keep(staged.path(), &place, &dir.path().join("undo/x"), "x", &mut warnings);
+        assert_eq!(
+            (kept.as_path(), login(&kept)),
+            (&*dir.path().join("undo/x/codex-home"), "old".into())
+        );
     }
 
     #[test]
