@@ -183,9 +183,9 @@ fn only_files_under_construction_are_removed_as_such() {
     ];
     for (number, name) in kept.into_iter().enumerate() {
         if number < 2 {
-            fs::create_dir(at(name)).unwrap()
+            fs::create_dir(at(name)).unwrap();
         } else {
-            fs::write(at(name), "").unwrap()
+            fs::write(at(name), "").unwrap();
         }
     }
     remove_unfinished(dir.path()).unwrap();
