@@ -389,8 +389,7 @@ impl Settings {
                     settings.session_duration = key::session(hours).unwrap_or_default();
                 }
                 (Key::Exclude, Some(Value::List(globs))) => {
-                    settings.exclude =
-                        globs.iter().filter_map(|text| glob::Pattern::new(text).ok()).collect();
+                    settings.exclude = globs.iter().filter_map(|text| pattern(text)).collect();
                 }
                 (Key::Lean, Some(Value::Switch(lean))) => settings.lean = lean,
                 _ => {}
@@ -423,6 +422,14 @@ fn lines_of(text: &str, start: usize, end: usize) -> Option<(&str, &str)> {
     Some((before, after))
 }
 
+/// A glob pattern for paths in the Codex home, as people write one: `./log`, `/log` and `log/` are
+/// `log`. `None` if it is empty or no pattern.
+#[must_use]
+pub fn pattern(text: &str) -> Option<glob::Pattern> {
+    let text = text.strip_prefix("./").unwrap_or(text).trim_matches('/');
+    if text.is_empty() { None } else { glob::Pattern::new(text).ok() }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -447,6 +454,18 @@ old = \"email:bob@example.com\"
 
     fn key(name: &str) -> Key {
         name.parse().unwrap()
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_folder_is_the_same_pattern_however_it_is_written() {
+        for text in ["big", "big/", "./big", "/big", "./big/"] {
+            assert_eq!(pattern(text).unwrap().as_str(), "big", "{text:?}");
+        }
+        assert_eq!(pattern("a/**/b/").unwrap().as_str(), "a/**/b");
+        for text in ["", "/", "./", "[a", "a***"] {
+            assert_eq!(pattern(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::disk::read;
 use crate::quota::{self, Availability, Candidate, Ledger, Reading, Source};
 use crate::snapshot::inventory::{self, InventoryError};
 use crate::snapshot::legacy;
-use crate::snapshot::logins::Live;
+use crate::snapshot::logins::{Live, LiveError};
+use crate::snapshot::metadata::MetadataError;
 use crate::snapshot::store::{MAX_RECORDS, Odd, Scan, Store, StoreError, Stored};
 use crate::time::{Stamp, Zone};
 
@@ -28,14 +29,26 @@ pub struct Overview {
     pub snapshots: Vec<Stored>,
     /// What in the store cannot be used.
     pub odd: Vec<Odd>,
-    /// The account whose login is live.
-    pub live: Option<AccountKey>,
+    /// The login that is live, as it was at this look: whoever replaces it looks anew. An error
+    /// is among the warnings too.
+    pub live: Result<Live, LiveError>,
     /// The newest limits in the session files, whosever they are.
     pub limits: Option<RolloutLimits>,
     /// The ledger.
     pub ledger: Ledger,
     /// What could not be read and hides nothing else.
     pub warnings: Vec<String>,
+}
+
+/// What stands for a live login that cannot be read.
+static ABSENT: Live = Live::Absent;
+
+impl Overview {
+    /// The login that is live; one that cannot be read counts as none.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        self.live.as_ref().unwrap_or(&ABSENT)
+    }
 }
 
 /// One account and all that was ever said about it.
@@ -111,30 +124,28 @@ pub fn observe(
     for (line, what) in &ledger.problems {
         warnings.push(format!("{}, line {line}: {what}", store.ledger().display()));
     }
-    let live = match Live::read(home) {
-        Ok(live) => live,
-        Err(error) => {
-            warnings.push(error.to_string());
-            Live::Absent
+    let live = Live::read(home);
+    match &live {
+        Ok(Live::Orphan { why, .. }) => {
+            warnings.push(format!("auth.json names no account: {why}"));
         }
-    };
-    if let Live::Orphan { why, .. } = &live {
-        warnings.push(format!("auth.json names no account: {why}"));
+        Ok(Live::Absent | Live::Login(_)) => {}
+        Err(error) => warnings.push(error.to_string()),
     }
+    let known_live = live.as_ref().unwrap_or(&ABSENT);
     let mut gathered = Gathered::default();
     gathered.ledger(&ledger, now);
     gathered.snapshots(&scan.snapshots);
     gathered.records(store, zone, &mut warnings);
-    gathered.live(&live);
+    gathered.live(known_live);
     let limits = newest_limits(home, now);
     if let Some(limits) = &limits {
-        let owner = owner(limits, &live, &ledger, home);
+        let owner = owner(limits, known_live, &ledger, home);
         if let Some(reading) = owner.map(|key| reading_of(limits, key)) {
             gathered.reading(reading);
         }
     }
-    let live = live.key().cloned();
-    let accounts = gathered.accounts(&scan.snapshots, &ledger, live.as_ref(), config, now);
+    let accounts = gathered.accounts(&scan.snapshots, &ledger, known_live.key(), config, now);
     let Scan { snapshots, problems: odd } = scan;
     Ok(Overview { accounts, snapshots, odd, live, limits, ledger, warnings })
 }
@@ -189,6 +200,36 @@ fn changed_at(home: &CodexHome) -> Option<Stamp> {
         i64::try_from(since.as_secs()).ok()?
     };
     Stamp::from_epoch(seconds)
+}
+
+/// What the older tool's `cooldown.json` says. An account whose entry cannot be used would show
+/// as ready, so each is warned of.
+fn remembered(store: &Store, zone: &Zone, warnings: &mut Vec<String>) -> legacy::Registry {
+    let path = store.legacy_cooldowns();
+    let bytes = match read::optional(&path, MAX_RECORDS) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return legacy::Registry::default(),
+        Err(error) => {
+            warnings.push(error.to_string());
+            return legacy::Registry::default();
+        }
+    };
+    match legacy::registry(&bytes, zone) {
+        Ok(registry) => {
+            let odd = registry.passed_over.iter();
+            warnings
+                .extend(odd.map(|(account, why)| format!("{}, {account}: {why}", path.display())));
+            registry
+        }
+        Err(MetadataError::OtherSchema) => {
+            warnings.push(format!("{} is no list of accounts", path.display()));
+            legacy::Registry::default()
+        }
+        Err(error) => {
+            warnings.push(format!("{} {error}", path.display()));
+            legacy::Registry::default()
+        }
+    }
 }
 
 /// What was said so far, by whom it is about.
@@ -263,9 +304,7 @@ impl Gathered {
             Ok(None) => {}
             Err(error) => warnings.push(InventoryError::to_string(&error)),
         }
-        let bytes = read::optional(&store.legacy_cooldowns(), MAX_RECORDS).ok().flatten();
-        let registry = bytes.and_then(|bytes| legacy::registry(&bytes, zone).ok());
-        for told in registry.into_iter().flat_map(|registry| registry.readings) {
+        for told in remembered(store, zone, warnings).readings {
             let window = crate::window::Window {
                 minutes: 10_080,
                 used_percent: told.left_percent.map(|left| 100.0 - left),

@@ -35,7 +35,9 @@ impl Window {
     /// How much is left, in percent, between 0 and 100.
     #[must_use]
     pub fn left_percent(&self) -> Option<f64> {
-        self.used_percent.map(|used| (100.0 - used).clamp(0.0, 100.0))
+        // Subtracting leaves digits that nobody wrote: 100 - 87.1 is not 12.9 to a computer.
+        let left = |used: f64| ((100.0 - used).clamp(0.0, 100.0) * 1e6).round() / 1e6;
+        self.used_percent.map(left)
     }
 
     /// Whether nothing is left of it, as far as its percentage tells.

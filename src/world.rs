@@ -83,7 +83,8 @@ impl World {
                 out: io::stdout().is_terminal(),
                 err: io::stderr().is_terminal(),
             },
-            width: terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)),
+            width: terminal_size::terminal_size_of(io::stdout())
+                .map(|(width, _)| usize::from(width.0)),
             interrupted,
         })
     }

@@ -13,6 +13,7 @@ use crate::disk::archive::{Archive, ArchiveError, Limits};
 use crate::disk::read;
 use crate::overview::{KnownAccount, Overview, label};
 use crate::quota::{Availability, Source, State, Validation, WindowNow};
+use crate::snapshot::name::ARCHIVE;
 use crate::snapshot::store::{self, OddKind, Stored};
 use crate::time::{Stamp, Zone};
 use crate::world::World;
@@ -97,6 +98,8 @@ fn unnamed(error: &NotNamed) -> Failure {
 
 /// Finds the snapshot that is meant by its base name, a path, a label or a unique part of its
 /// name; without any of these the newest one that fits.
+///
+/// One that is damaged counts: nobody who means it gets another one instead.
 pub(crate) fn snapshot(
     asked: Option<&str>,
     fits: impl Fn(&Stored) -> bool,
@@ -104,43 +107,44 @@ pub(crate) fn snapshot(
     zone: &Zone,
     world: &World,
 ) -> Result<Stored, Failure> {
-    let fitting: Vec<&Stored> = known.snapshots.iter().filter(|stored| fits(stored)).collect();
-    let Some(asked) = asked else {
-        let damaged = known.odd.iter().any(|odd| odd.kind == OddKind::BadArchive);
-        // An orphan is nobody's newest snapshot; it is shown to who names it.
-        let newest = fitting.iter().find(|stored| !stored.is_orphan());
-        return newest.map(|stored| (*stored).clone()).ok_or_else(|| {
-            if damaged {
-                Failure::new(Exit::Refused, "there is no such snapshot that is sound")
-                    .hint("`codex-manager verify --all` tells what is wrong with each")
-            } else if known.snapshots.is_empty() {
-                Failure::usage("no snapshot is stored yet").hint("`codex-manager backup` makes one")
-            } else {
-                Failure::usage("there is no such snapshot")
-                    .hint("`codex-manager list` shows what there is")
-            }
-        });
-    };
+    let is_listed = |odd: &Stored| known.snapshots.iter().any(|it| it.archive == odd.archive);
+    let damaged: Vec<(Stored, &str)> = known
+        .odd
+        .iter()
+        .filter_map(|odd| Some((store::remains(odd, zone)?, odd.what.as_str())))
+        .filter(|(odd, _)| !is_listed(odd))
+        .collect();
+    let Some(asked) = asked else { return newest(fits, &damaged, known) };
     let path = world.absolute(asked.as_ref());
-    if (asked.contains('/') || asked.ends_with(store_archive_ending())) && path.is_file() {
+    if (asked.contains('/') || asked.ends_with(ARCHIVE)) && path.is_file() {
         return at_path(asked, &path, zone);
     }
-    let base = asked.strip_suffix(store_archive_ending()).unwrap_or(asked);
+    let base = asked.strip_suffix(ARCHIVE).unwrap_or(asked);
     let tests: [&dyn Fn(&Stored) -> bool; 3] = [
         &|stored| stored.title == base,
         &|stored| stored.metadata.label.as_deref() == Some(asked),
         &|stored| !base.is_empty() && stored.title.contains(base),
     ];
     for test in tests {
-        let found: Vec<&Stored> = known.snapshots.iter().filter(|stored| test(stored)).collect();
-        match found.as_slice() {
-            [] => {}
-            [one] => return Ok((*one).clone()),
-            several => {
-                let names: Vec<&str> = several.iter().map(|stored| stored.title.as_str()).collect();
+        let sound: Vec<&Stored> = known.snapshots.iter().filter(|stored| test(stored)).collect();
+        let spoiled: Vec<_> = damaged.iter().filter(|(odd, _)| test(odd)).collect();
+        match (sound.as_slice(), spoiled.as_slice()) {
+            ([], []) => {}
+            ([one], []) => return Ok((*one).clone()),
+            ([], [(odd, what)]) => {
+                return Err(Failure::new(
+                    Exit::Refused,
+                    format!("{} cannot be used: {what}", odd.archive.display()),
+                )
+                .hint("`codex-manager doctor` tells what is wrong; use another snapshot"));
+            }
+            (sound, spoiled) => {
+                let spoiled = spoiled.iter().map(|(odd, _)| format!("{} (damaged)", odd.title));
+                let names: Vec<String> =
+                    sound.iter().map(|stored| stored.title.clone()).chain(spoiled).collect();
                 return Err(Failure::new(
                     Exit::Conflict,
-                    format!("{asked:?} fits {} snapshots: {}", several.len(), names.join(", ")),
+                    format!("{asked:?} fits {} snapshots: {}", names.len(), names.join(", ")),
                 )
                 .hint("name one of them in full"));
             }
@@ -155,6 +159,43 @@ pub(crate) fn snapshot(
     }
     Err(Failure::usage(format!("no snapshot is called {asked:?}"))
         .hint("`codex-manager list` shows what there is"))
+}
+
+/// The newest snapshot that fits, unless one that is damaged is newer.
+fn newest(
+    fits: impl Fn(&Stored) -> bool,
+    damaged: &[(Stored, &str)],
+    known: &Overview,
+) -> Result<Stored, Failure> {
+    // An orphan is nobody's newest snapshot; it is shown to who names it.
+    let newest = known.snapshots.iter().find(|stored| fits(stored) && !stored.is_orphan());
+    let spoiled = damaged
+        .iter()
+        .filter(|(odd, _)| fits(odd) && !odd.is_orphan())
+        .max_by_key(|(odd, _)| odd.metadata.created_at);
+    match (newest, spoiled) {
+        (Some(newest), Some((odd, what)))
+            if newest.metadata.created_at < odd.metadata.created_at =>
+        {
+            let (title, older) = (&odd.title, &newest.title);
+            Err(Failure::new(
+                Exit::Refused,
+                format!("the newest snapshot, {title}, cannot be used: {what}"),
+            )
+            .hint(format!("bring it back from a copy, or name the one before it: {older}")))
+        }
+        (Some(newest), _) => Ok(newest.clone()),
+        (None, _) if known.odd.iter().any(|odd| odd.kind == OddKind::BadArchive) => {
+            Err(Failure::new(Exit::Refused, "there is no such snapshot that is sound")
+                .hint("`codex-manager verify --all` tells what is wrong with each"))
+        }
+        (None, _) if known.snapshots.is_empty() => {
+            Err(Failure::usage("no snapshot is stored yet")
+                .hint("`codex-manager backup` makes one"))
+        }
+        (None, _) => Err(Failure::usage("there is no such snapshot")
+            .hint("`codex-manager list` shows what there is")),
+    }
 }
 
 /// The snapshot in a file that a person named: an archive of either layout that reads to its end.
@@ -186,8 +227,4 @@ fn begins_as_gzip(path: &Path) -> bool {
     let mut start = Vec::new();
     read::open_regular(path)
         .is_ok_and(|file| file.take(2).read_to_end(&mut start).is_ok() && start == GZIP_MAGIC)
-}
-
-fn store_archive_ending() -> &'static str {
-    crate::snapshot::name::ARCHIVE
 }

@@ -19,7 +19,6 @@ use crate::disk::lock::Lock;
 use crate::overview::Overview;
 use crate::quota::{Entry, Reading};
 use crate::snapshot::backup::{self, Circumstances, Made, Plan, Request, Size};
-use crate::snapshot::logins::Live;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::window::Window;
 
@@ -84,8 +83,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     // The status command is somebody's program: no lock is held while it runs.
     let now = session.world.now;
     let known = look(&places, now, session)?;
-    let live = Live::read(&places.home)?;
-    let evidence = args.sources.read(session, &places, &known, &live)?;
+    // A login that cannot be read is told by `look`, and was refused if it is to be stored.
+    let evidence = args.sources.read(session, &places, &known, known.live())?;
     // It may have been Codex, which refreshes the login whenever it is old: only now is it read.
     let login = backup::login(&places.home, request.kind)?;
     let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
@@ -112,7 +111,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let stop = std::sync::Arc::clone(&session.world.interrupted);
     let made = backup::apply(plan, &places.store, &mut |count| progress.advance(count), &stop)?;
     drop(progress);
-    record(&made, reading, login.as_ref(), &known, &places, &opened.lock, session)?;
+    record(reading, login.as_ref(), &known, &places, &opened.lock, session);
     for warning in &made.warnings {
         session.warn(warning.clone());
     }
@@ -199,10 +198,13 @@ fn reading(
         }
         return Ok(None);
     };
-    if let (Some(text), Some(live)) = (&evidence.email, &login.email)
-        && text != live
-    {
-        let (text, live) = (text.to_string(), live.to_string());
+    if let Some(text) = evidence.email.as_ref().filter(|text| Some(*text) != login.email.as_ref()) {
+        // An API key has no address, so a text that names one is somebody else's.
+        let live = login.email.as_ref().map_or_else(
+            || format!("{} {}, which has no address,", login.mode, key.short_id()),
+            ToString::to_string,
+        );
+        let text = text.to_string();
         return Err(backup::BackupError::OtherAccount { text, live }.into());
     }
     if evidence.owner.as_ref().is_some_and(|owner| *owner != key) {
@@ -222,26 +224,32 @@ fn newest_version(places: &Places) -> Option<String> {
     starts.sessions.into_iter().rev().find_map(|start| start.cli_version)
 }
 
-/// Writes into the ledger what was learned: the reading, and who is signed in.
+/// Writes into the ledger what was learned: the reading, and who is signed in. The snapshot is
+/// there by then: if that cannot be written, a warning says so.
 fn record(
-    made: &Made,
     reading: Option<Reading>,
     login: Option<&AuthFile>,
     known: &Overview,
     places: &Places,
     lock: &Lock,
     session: &mut Session,
-) -> Result<(), Failure> {
+) {
     let at = places.zone.stamp(session.world.now);
-    let mut entries: Vec<Entry> =
-        reading.into_iter().map(|reading| Entry::Reading { at, reading }).collect();
-    let account = login.and_then(|login| login.key.clone());
-    if let Some(account) = account
+    let (mut entries, mut what) = (Vec::new(), Vec::new());
+    if let Some(reading) = reading {
+        entries.push(Entry::Reading { at, reading });
+        what.push("what the quota says");
+    }
+    if let Some((account, login)) = login.and_then(|login| Some((login.key.clone()?, login)))
         && known.ledger.active_at(session.world.now).as_ref() != Some(&account)
     {
-        entries.push(Entry::Activation { at, account, email: made.metadata.email.clone() });
+        entries.push(Entry::Activation { at, account, email: login.email.clone() });
+        what.push("who is signed in");
     }
-    Ok(places.store.record(&entries, lock)?)
+    if let Err(error) = places.store.record(&entries, lock) {
+        let what = what.join(" and ");
+        session.warn(format!("the snapshot is stored, but {what} was not recorded: {error}"));
+    }
 }
 
 fn pairs(list: &[(String, String)]) -> Vec<serde_json::Value> {
@@ -313,5 +321,41 @@ fn quota(metadata: &Metadata) -> String {
         (None, Some(reset)) => format!("week resets {reset} ({})", quota.source),
         (Some(left), None) => format!("{} left", crate::cli::picture::percent(Some(left))),
         (None, None) => "a limit is reached".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_cannot_be_written_after_the_backup_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::of_test(&dir.path().canonicalize().unwrap());
+        let places = session.places().unwrap();
+        std::fs::create_dir(places.home.root()).unwrap();
+        let key = r#"{"auth_mode": "apikey", "OPENAI_API_KEY": "sk-made-up"}"#;
+        std::fs::write(places.home.auth(), key).unwrap();
+        let opened = session.open(&places, "backup").unwrap();
+        let known = look(&places, session.world.now, &mut session).unwrap();
+        let login = backup::login(&places.home, Kind::Auth).unwrap().unwrap();
+        let at = session.world.now.into();
+        let reading = Reading::estimate(login.key.clone().unwrap(), at);
+        // Something came in the way since it was read.
+        std::fs::create_dir(places.store.ledger()).unwrap();
+        let write = |session: &mut Session| {
+            let reading = Some(reading.clone());
+            record(reading, Some(&login), &known, &places, &opened.lock, session);
+        };
+        write(&mut session);
+        let told = session.warnings().join("\n");
+        assert!(
+            told.contains("stored, but what the quota says and who is signed in was not recorded"),
+            "{told}"
+        );
+        std::fs::remove_dir(places.store.ledger()).unwrap();
+        write(&mut session);
+        assert_eq!(session.warnings().len(), 1);
+        assert_eq!(places.store.read_ledger().unwrap().entries.len(), 2);
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, GOOD, Table, or_dash, percent};
 use crate::cli::session::{Places, Session};
 use crate::overview::{self, Overview};
-use crate::quota::{Entry, State};
+use crate::quota::{Entry, Source, State};
 use crate::time::{Stamp, Zone, parse_moment, span};
 
 /// Show when each account may work again
@@ -171,45 +171,63 @@ fn change(
     let known = look(places, now, session)?;
     let (account, email, label) = subject(asked, &known)?;
     let at = places.zone.stamp(now);
-    let (entry, done) = match until {
+    let (entries, done) = match until {
         Some(until) => {
             let until = places.zone.stamp(until);
             let wall = places.zone.wall(until.instant()).format("%a %d %b %Y %H:%M");
             let entry =
                 Entry::Cooldown { at, account: account.clone(), email: email.clone(), until };
-            (Some(entry), format!("{label} rests until {wall}"))
+            (vec![entry], format!("{label} rests until {wall}"))
         }
         None => {
-            let is_set = known.accounts.iter().any(|candidate| {
-                candidate.account.key == account
-                    && candidate.readings.iter().any(|reading| {
-                        reading.source == crate::quota::Source::Manual
-                            && reading.windows.iter().any(|window| {
-                                window.resets_at.is_some_and(|reset| now < reset.instant())
-                            })
-                    })
-            });
-            let entry = is_set.then(|| Entry::CooldownCleared { at, account: account.clone() });
-            let done = if is_set {
-                format!("{label} counts by its quota again")
-            } else {
+            let entries: Vec<Entry> = set_aside(&account, email.as_ref(), &known, now)
+                .into_iter()
+                .map(|account| Entry::CooldownCleared { at, account })
+                .collect();
+            let done = if entries.is_empty() {
                 format!("{label} was not set aside; nothing to clear")
+            } else {
+                format!("{label} counts by its quota again")
             };
-            (entry, done)
+            (entries, done)
         }
     };
-    if let (Some(opened), Some(entry)) = (&opened, &entry) {
-        places.store.record(std::slice::from_ref(entry), &opened.lock)?;
+    if let Some(opened) = &opened {
+        places.store.record(&entries, &opened.lock)?;
     }
     let data = json!({
         "account": account,
         "email": email,
         "until": until.map(|until| places.zone.stamp(until)),
-        "changed": entry.is_some(),
+        "changed": !entries.is_empty() && !dry_run,
         "dry_run": dry_run,
     });
     let text = if dry_run { format!("would: {done}\n") } else { format!("{done}\n") };
     Ok(Report::new(&data, text))
+}
+
+/// The keys under which a cooldown of this account was set that still holds: its own, and its
+/// address alone, if it was set before anybody knew whose address that is.
+fn set_aside(
+    account: &AccountKey,
+    email: Option<&Email>,
+    known: &Overview,
+    now: DateTime<Utc>,
+) -> Vec<AccountKey> {
+    let address = email.map(|email| AccountKey::Email(email.clone()));
+    // An address that is an account by itself is somebody else, or several.
+    let is_its_own = |key: &AccountKey| known.accounts.iter().any(|it| it.account.key == *key);
+    let address = address.filter(|key| key != account && !is_its_own(key));
+    let holds = |key: &AccountKey| {
+        known.ledger.readings(key, now).iter().any(|reading| {
+            reading.source == Source::Manual
+                && reading
+                    .windows
+                    .iter()
+                    .any(|window| window.resets_at.is_some_and(|reset| now < reset.instant()))
+        })
+    };
+    std::iter::once(account.clone()).chain(address).filter(holds).collect()
 }
 
 /// The account that is meant; a whole address may be that of an account nobody has seen yet.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::codex::auth::AuthError;
 use crate::codex::status::StatusError;
 use crate::config::ConfigError;
 use crate::disk::DiskError;
@@ -126,6 +127,17 @@ fn of_login(error: &LoginError) -> Exit {
     }
 }
 
+/// What the system refused is no fault of the file.
+fn of_auth(error: &AuthError) -> Exit {
+    match error {
+        AuthError::Io { .. } => Exit::Failed,
+        AuthError::NotAFile { .. }
+        | AuthError::TooLarge { .. }
+        | AuthError::NotALogin { .. }
+        | AuthError::Unsettled { .. } => Exit::Usage,
+    }
+}
+
 failure_from! {
     DiskError => |_| Exit::Failed;
     StoreError => |error| match error {
@@ -136,10 +148,11 @@ failure_from! {
     ConfigError => |_| Exit::Usage;
     InventoryError => |error| match error {
         InventoryError::Disk(_) => Exit::Failed,
+        _ if error.is_newer() => Exit::Refused,
         _ => Exit::Usage,
     };
     LiveError => |error| match error {
-        LiveError::Auth(_) => Exit::Usage,
+        LiveError::Auth(error) => of_auth(error),
         LiveError::Disk(_) => Exit::Failed,
     };
     LoginError => of_login;
@@ -148,9 +161,9 @@ failure_from! {
         BackupError::NoHome { .. }
         | BackupError::NoLogin { .. }
         | BackupError::LoginElsewhere { .. }
-        | BackupError::Auth(_)
         | BackupError::Nobody(_)
         | BackupError::OtherAccount { .. } => Exit::Usage,
+        BackupError::Auth(error) => of_auth(error),
         BackupError::LoginChanged { .. } => Exit::Conflict,
         BackupError::Mixed { .. } => Exit::Refused,
         BackupError::Interrupted => Exit::Interrupted,
@@ -173,4 +186,34 @@ failure_from! {
         SwitchError::Running { .. } => Exit::Running,
         _ => Exit::Failed,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::snapshot::inventory::Unreadable;
+
+    #[test]
+    fn what_the_disk_refuses_is_1_what_a_file_holds_is_4_and_what_is_too_new_is_5() {
+        let path = || PathBuf::from("auth.json");
+        let denied = || AuthError::Io { path: path(), source: io::Error::other("made up") };
+        let folder = || AuthError::NotAFile { path: path() };
+        let unreadable = |reason| InventoryError::Unreadable { path: path(), reason };
+        let rows: [(Failure, u8); 8] = [
+            (LiveError::Auth(denied()).into(), 1),
+            (BackupError::Auth(denied()).into(), 1),
+            (LiveError::Auth(folder()).into(), 4),
+            (BackupError::Auth(folder()).into(), 4),
+            (unreadable(Unreadable::NoRecords).into(), 4),
+            (unreadable(Unreadable::Newer(7)).into(), 5),
+            (InventoryError::Newer { path: path(), version: 2 }.into(), 5),
+            (BackupError::Interrupted.into(), 130),
+        ];
+        for (failure, code) in rows {
+            assert_eq!(failure.exit.code(), code, "{}", failure.message);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::account::AccountKey;
+use crate::account::{AccountKey, Email, Secret};
 use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, FAINT, GOOD, Table, plain, styled};
 use crate::cli::session::{Places, Session};
@@ -82,8 +82,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let mut refused = false;
     if args.adopt {
         let mut shelf = Shelf {
-            // No two files of one folder have one name, so none is adopted twice in one run.
             snapshots: places.store.scan(&places.zone)?.snapshots,
+            adopted: Vec::new(),
             taken: BTreeSet::new(),
         };
         for record in &plan.records {
@@ -128,14 +128,30 @@ fn duration(args: &Args, places: &Places) -> Result<TimeDelta, Failure> {
     Ok(settings.session_duration)
 }
 
-/// What stood in the store before anything was adopted, and the names given since: a dry run
-/// gives each but once too.
+/// What stood in the store before anything was adopted, and what was since: a dry run gives each
+/// name but once too.
 struct Shelf {
     snapshots: Vec<Stored>,
+    /// Whose login of this run is in the snapshot of which name.
+    adopted: Vec<(Email, Secret, String)>,
     taken: BTreeSet<SnapshotName>,
 }
 
 impl Shelf {
+    /// The snapshot that holds this very login of that account, byte for byte. Neither the name
+    /// of the file nor what is made of its time matters: each login is adopted once.
+    fn holder(&self, email: &Email, file: &auth::AuthFile) -> Option<String> {
+        let now = self.adopted.iter().find(|(of, bytes, _)| of == email && *bytes == file.bytes);
+        if let Some((_, _, name)) = now {
+            return Some(name.clone());
+        }
+        let before = self.snapshots.iter().find(|stored| {
+            stored.metadata.email.as_ref() == Some(email)
+                && logins::is_stored(std::slice::from_ref(stored), file)
+        });
+        before.map(|stored| stored.title.clone())
+    }
+
     fn name(&mut self, wanted: SnapshotName, store: &Store) -> SnapshotName {
         let mut name = store.free_name(wanted);
         while self.taken.contains(&name) {
@@ -159,8 +175,8 @@ fn adopt(
     let path = folder.join(&record.legacy_auth_filename);
     let bytes = read::bounded(&path, auth::MAX_BYTES)?;
     let file = auth::parse(bytes).map_err(|error| Failure::usage(error.to_string()))?;
-    if let Some(stored) = adopted_before(&shelf.snapshots, record, &file) {
-        return Ok(stored.title.clone());
+    if let Some(name) = shelf.holder(&record.email, &file) {
+        return Ok(name);
     }
     if let Some(mixed) = &file.mixed {
         return Err(Failure::new(
@@ -207,21 +223,8 @@ fn adopt(
     if !dry_run {
         bank(plan, places, session)?;
     }
+    shelf.adopted.push((record.email.clone(), file.bytes, name.clone()));
     Ok(name)
-}
-
-/// The snapshot this file was stored as by an earlier run, or one with the very same login.
-fn adopted_before<'a>(
-    snapshots: &'a [Stored],
-    record: &Record,
-    file: &auth::AuthFile,
-) -> Option<&'a Stored> {
-    snapshots.iter().find(|stored| {
-        let metadata = &stored.metadata;
-        metadata.legacy_auth_filename.as_deref() == Some(record.legacy_auth_filename.as_str())
-            && metadata.session_start_at == Some(record.session_start_at)
-            && logins::read_login(stored).is_ok_and(|known| known.bytes == file.bytes)
-    })
 }
 
 fn draw(

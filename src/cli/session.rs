@@ -239,6 +239,28 @@ impl Session {
     }
 }
 
+#[cfg(test)]
+impl Session {
+    /// A run of a test in the user's folder `home`, which says nothing anywhere.
+    pub(crate) fn of_test(home: &Path) -> Self {
+        let world = World {
+            now: "2026-11-21T10:00:00Z".parse().unwrap(),
+            environment: BTreeMap::new(),
+            user_home: Some(home.to_owned()),
+            folder: home.to_owned(),
+            host: None,
+            system_zone: None,
+            input: Box::new(std::io::empty()),
+            out: Box::new(std::io::sink()),
+            err: Box::new(std::io::sink()),
+            terminals: crate::world::Terminals::default(),
+            width: None,
+            interrupted: std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)),
+        };
+        Self::new(Global::default(), world)
+    }
+}
+
 fn no_home(flag: &str) -> Failure {
     Failure::usage("this user has no home folder").hint(format!("name the folder with {flag} DIR"))
 }

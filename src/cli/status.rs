@@ -44,11 +44,12 @@ struct Status {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let now = session.world.now;
-    let known = overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
+    let mut known =
+        overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
     for warning in &known.warnings {
         session.warn(warning.clone());
     }
-    let live = Live::read(&places.home)?;
+    let live = std::mem::replace(&mut known.live, Ok(Live::Absent))?;
     let evidence = args.sources.read(session, &places, &known, &live)?;
     let (account, email) = owner(evidence.as_ref(), &live, &known);
     let reading = match (&evidence, &account) {

@@ -190,7 +190,7 @@ fn record(
 ) -> Result<(), Failure> {
     let Live::Login(file) = Live::read(&places.home)? else { return Ok(()) };
     let Some(account) = file.key.clone() else { return Ok(()) };
-    if known.live.as_ref() == Some(&account)
+    if known.live().key() == Some(&account)
         && known.ledger.active_at(now).as_ref() == Some(&account)
     {
         return Ok(());

@@ -65,6 +65,9 @@ pub enum StatusError {
     /// A panel from which a narrow terminal cut whatever could be read.
     #[error("the status panel is cut off")]
     CutOff,
+    /// What stands where the account's address does is none.
+    #[error("the status text shows an account whose address is none")]
+    OddAccount,
 }
 
 impl StatusError {
@@ -75,7 +78,7 @@ impl StatusError {
             Self::CutOff => {
                 Some("widen the terminal to 100 columns and run /status again".to_owned())
             }
-            Self::NoPanel | Self::Empty | Self::NotText | Self::TooLarge => {
+            Self::NoPanel | Self::Empty | Self::NotText | Self::TooLarge | Self::OddAccount => {
                 Some("run /status in Codex and copy what it shows".to_owned())
             }
         }
@@ -104,6 +107,9 @@ pub fn parse(
     }
 
     let panel = panel::last(&lines);
+    if panel.as_ref().is_some_and(panel::Panel::names_an_odd_account) {
+        return Err(StatusError::OddAccount);
+    }
     let mut status = panel.as_ref().map(|panel| panel.read(&sight)).unwrap_or_default();
     let sentence = sentence(&lines, &sight).filter(|sentence| {
         // A panel with figures is newer than a sentence that stands above it.
@@ -325,7 +331,8 @@ mod tests {
         check("Account: ada@example.",                   "?");
         check("Account: ada@exam…",                      "the status panel is cut off");
         check("Account:\u{a0}ada@example.com\u{3000}(Plus)",  "ada@example.com (Plus)");
-        check("Account: a/b@example.com",                "?");
+        check("Account: a/b@example.com",                "the status text shows an account whose address is none");
+        check("Account: ada@example.com(Plus)",          "ada@example.com (Plus)");
         check("  Account:  averylongname@exam\n            ple.com\n            (Pro\n            200)", "averylongname@example.com (Pro 200)");
         check("  Account:\n     ada@example.com\n     (Plus)", "ada@example.com (Plus)");
     }

@@ -152,9 +152,9 @@ impl Key {
             (Self::SessionDurationHours, Value::Decimal(hours)) => {
                 0.0 < *hours && *hours <= 168.0 && session(*hours).is_some()
             }
-            (Self::Exclude, Value::List(globs)) => globs
-                .iter()
-                .all(|pattern| !pattern.is_empty() && glob::Pattern::new(pattern).is_ok()),
+            (Self::Exclude, Value::List(globs)) => {
+                globs.iter().all(|glob| super::pattern(glob).is_some())
+            }
             (Self::Lean, Value::Switch(_)) => true,
             // Whether that is an account is told where accounts are known.
             (Self::Alias(_), Value::Text(account)) => {

@@ -45,19 +45,6 @@ pub fn bounded_following(path: &Path, cap: u64) -> Result<Vec<u8>> {
     read_up_to(&regular(sys::open_read_following(path)).at("read", path)?, path, cap)
 }
 
-/// Like [`bounded`], for text in UTF-8.
-///
-/// # Errors
-///
-/// As [`bounded`], and when the bytes are not UTF-8; the error names the place, not the content.
-pub fn text(path: &Path, cap: u64) -> Result<String> {
-    String::from_utf8(bounded(path, cap)?).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let what = format!("it is not UTF-8 at byte {at}");
-        DiskError::new("read", path, io::Error::new(io::ErrorKind::InvalidData, what))
-    })
-}
-
 /// Like [`bounded`], with `None` for a file that does not exist.
 ///
 /// # Errors
@@ -195,7 +182,7 @@ mod tests {
         let path = dir.path().join("a");
         fs::write(&path, "12345").unwrap();
         assert_eq!(bounded(&path, 5).unwrap(), b"12345");
-        assert_eq!(text(&path, 6).unwrap(), "12345");
+        assert_eq!(bounded(&path, 6).unwrap(), b"12345");
 
         let error = bounded(&path, 4).unwrap_err();
         assert!(error.to_string().ends_with("it is larger than 4 bytes"), "{error}");
@@ -207,15 +194,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(optional(&dir.path().join("a"), 9).unwrap(), None);
         assert!(optional(dir.path(), 9).unwrap_err().to_string().contains("it is a folder"));
-    }
-
-    #[test]
-    fn text_that_is_not_utf_8_is_named_by_its_place_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a");
-        fs::write(&path, b"secret\xff").unwrap();
-        let error = text(&path, 9).unwrap_err().to_string();
-        assert!(error.ends_with("it is not UTF-8 at byte 6") && !error.contains("secret"));
     }
 
     #[test]

@@ -33,24 +33,10 @@ pub struct Node {
     pub kind: Kind,
     /// Length in bytes; of a link, the length of what it says.
     pub size: u64,
-    /// Bytes that it takes up on the disk: less than `size` if there are holes in it.
-    pub stored: u64,
     /// Last change of the content, in seconds since 1970.
     pub modified: i64,
-    /// And nanoseconds.
-    pub modified_ns: i64,
-    /// Last change of content, mode or name, in seconds since 1970.
-    pub changed: i64,
-    /// And nanoseconds.
-    pub changed_ns: i64,
     /// Permission bits, `0o7777` at most.
     pub mode: u32,
-    /// The file system it lies on.
-    pub device: u64,
-    /// Its number there.
-    pub inode: u64,
-    /// How many names it has.
-    pub links: u64,
 }
 
 /// Whether an entry belongs to the answer.
@@ -258,15 +244,8 @@ mod imp {
                 _ => Kind::Other("device"),
             },
             size: unsigned(stat.st_size),
-            stored: unsigned(stat.st_blocks).saturating_mul(512),
             modified: signed(stat.st_mtime),
-            modified_ns: signed(stat.st_mtime_nsec),
-            changed: signed(stat.st_ctime),
-            changed_ns: signed(stat.st_ctime_nsec),
             mode: u32::try_from(unsigned(stat.st_mode) & 0o7777).unwrap_or_default(),
-            device: unsigned(stat.st_dev),
-            inode: unsigned(stat.st_ino),
-            links: unsigned(stat.st_nlink),
         }
     }
 
@@ -335,15 +314,8 @@ mod imp {
                 Kind::Other("device")
             },
             size: facts.size,
-            stored: facts.size,
             modified: facts.modified.0,
-            modified_ns: facts.modified.1,
-            changed: facts.changed.0,
-            changed_ns: facts.changed.1,
             mode: if meta.is_dir() { 0o700 } else { 0o600 },
-            device: facts.device,
-            inode: facts.inode,
-            links: 1,
         }
     }
 }
@@ -448,15 +420,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "content").unwrap();
-        fs::hard_link(&path, dir.path().join("b")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let walk = walk(dir.path(), &mut |_| Visit::Take).unwrap();
         let (node, meta) = (&walk.nodes[0], fs::metadata(&path).unwrap());
-        assert_eq!((node.size, node.mode, node.links), (7, 0o640, 2));
-        assert_eq!((node.modified, node.modified_ns), (meta.mtime(), meta.mtime_nsec()));
-        assert_eq!((node.changed, node.changed_ns), (meta.ctime(), meta.ctime_nsec()));
-        assert_eq!((node.device, node.inode), (meta.dev(), meta.ino()));
-        assert_eq!(node.stored, meta.blocks() * 512);
+        assert_eq!((node.size, node.mode, node.modified), (7, 0o640, meta.mtime()));
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //!   back, whatever later readings say; a newer one replaces an older one.
 //! - An estimate never displaces a measured window that was still running when it was made: a
 //!   backup without a status must not turn 55% left into a cooldown.
-//! - A window with no known reset is over one length after it was seen, at the latest.
+//! - A window with no known reset is over one length after it was seen, at the latest, and
+//!   keeps nobody waiting for more than a week.
 
 use std::fmt;
 
@@ -197,7 +198,7 @@ pub fn availability(readings: &[Reading], now: DateTime<Utc>) -> Availability {
         .iter()
         .chain(&by_hand)
         .chain(&nameless)
-        .filter(|fact| fact.exhausted && !fact.is_over(now))
+        .filter(|fact| fact.blocks(now))
         .max_by_key(|fact| fact.end());
     let week = facts.iter().find(|fact| fact.window.kind() == Kind::Week);
     let decided_by = blocking.map(|fact| fact.reading).or(newest).or(manual);
@@ -212,7 +213,7 @@ pub fn availability(readings: &[Reading], now: DateTime<Utc>) -> Availability {
         quota_end_detected_at: blocking.or(week).and_then(|fact| detected_at(fact, &known)),
         left_percent: facts
             .iter()
-            .filter(|fact| !fact.is_over(now))
+            .filter(|fact| !fact.is_over(now) && !fact.is_forgotten(now))
             .filter_map(|fact| fact.window.left_percent())
             .min_by(f64::total_cmp),
         source: decided_by.map(|reading| reading.source),
@@ -222,7 +223,7 @@ pub fn availability(readings: &[Reading], now: DateTime<Utc>) -> Availability {
             Some(fact) => {
                 fact.reading.source == Source::Estimate || fact.window.resets_at.is_none()
             }
-            None => facts.iter().any(|fact| fact.is_over(now)),
+            None => facts.iter().any(|fact| fact.is_over(now) || fact.is_forgotten(now)),
         },
         blocking: blocking
             .filter(|fact| !fact.reading.windows.is_empty())
@@ -351,6 +352,10 @@ mod tests {
         check("15 15:59", &[unknown(100.0)], "until ? predicted");
         check("15 16:00", &[unknown(100.0)], "ready, ? predicted");
         check("15 15:59", &[unknown(30.0)],  "ready, 70");
+        let month = |used| read("15 11:00", &[window(43_200, Some(used), None)]);
+        check("22 10:59", &[month(100.0)],   "until ? predicted");
+        check("22 11:00", &[month(100.0)],   "ready, ? predicted"); // a week is enough to wait for a guess
+        check("22 11:00", &[month(40.0)],    "ready, 60");
     }
 
     #[test]

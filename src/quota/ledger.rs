@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Reading, Source};
+use super::Reading;
 use crate::account::{AccountKey, Email};
 use crate::time::Stamp;
 
@@ -218,17 +218,6 @@ impl Ledger {
             .map(|(_, account)| account.clone())
     }
 
-    /// When the newest reading of some source was made, of whichever account: what that source
-    /// said up to then need not be looked for again.
-    #[must_use]
-    pub fn last_observed(&self, source: Source) -> Option<Stamp> {
-        let of_source = |entry: &Entry| match entry {
-            Entry::Reading { reading, .. } if reading.source == source => Some(reading.observed_at),
-            _ => None,
-        };
-        self.entries.iter().filter_map(of_source).max()
-    }
-
     fn activations(&self) -> impl Iterator<Item = (Stamp, &AccountKey)> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Activation { at, account, .. } => Some((*at, account)),
@@ -276,6 +265,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::quota::Source;
     use crate::window::Window;
 
     fn key(name: &str) -> AccountKey {
@@ -403,8 +393,6 @@ mod tests {
         assert_eq!(ledger.last_activation(&key("d"), at(9).instant()), None);
         assert_eq!(ledger.accounts(), [key("b"), key("a"), key("c")]);
         assert_eq!(ledger.email(&key("a")).unwrap().as_str(), "ada@example.com");
-        assert_eq!(ledger.last_observed(Source::AppServer), Some(at(2)));
-        assert_eq!(ledger.last_observed(Source::Rollout), None);
     }
 
     proptest! {

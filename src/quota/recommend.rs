@@ -46,8 +46,6 @@ pub struct Recommendation {
     /// Index of the account to take; with none ready, of the one that is ready first. `None`
     /// only if there are no candidates, or none is ready and no end is known.
     pub selected: Option<usize>,
-    /// Index of the best ready account that can be switched to without signing in.
-    pub switchable: Option<usize>,
     /// All candidates, best first.
     pub ranked: Vec<Ranked>,
     /// Why this one.
@@ -71,10 +69,6 @@ pub fn recommend(candidates: &[Candidate], zone: &Zone, now: DateTime<Utc>) -> R
     let words = Words { candidates, zone, now };
     Recommendation {
         selected: first.map(|(index, _)| index),
-        switchable: order
-            .iter()
-            .find(|(_, one)| one.availability.is_ready() && one.obstacle.is_none())
-            .map(|(index, _)| *index),
         ranked: order
             .iter()
             .map(|(index, candidate)| Ranked { index: *index, reason: words.place(candidate) })
@@ -341,7 +335,7 @@ mod tests {
                 "a limit is reached until 2026-04-17 10:00 (in 1d 22h)",
             ]
         );
-        assert_eq!((found.selected, found.switchable), (Some(1), Some(0)));
+        assert_eq!(found.selected, Some(1));
         assert_eq!(
             found.would_change,
             [
@@ -364,7 +358,7 @@ mod tests {
     #[test]
     fn with_none_ready_and_no_end_known_nothing_is_selected() {
         let found = recommend(&[cooling("a", None)], &berlin(), now());
-        assert_eq!((found.selected, found.switchable, found.any_ready), (None, None, false));
+        assert_eq!((found.selected, found.any_ready), (None, false));
         assert_eq!(found.would_change, ["a new status of a@example.com could show its reset"]);
     }
 

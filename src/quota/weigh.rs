@@ -61,6 +61,18 @@ impl<'a> Fact<'a> {
         self.end() <= now
     }
 
+    /// Whether it was used up so long ago that nobody knows whether it still is: where the
+    /// source gave no reset, a week is the longest that anybody waits for a guess.
+    pub(super) fn is_forgotten(&self, now: DateTime<Utc>) -> bool {
+        let seen_at = self.reading.observed_at.instant();
+        self.exhausted && self.window.resets_at.is_none() && seen_at + WEEK <= now
+    }
+
+    /// Whether it keeps the account waiting.
+    pub(super) fn blocks(&self, now: DateTime<Utc>) -> bool {
+        self.exhausted && !self.is_over(now) && !self.is_forgotten(now)
+    }
+
     /// Whether it tells of the same window: of the same kind, or exactly as long.
     pub(super) fn is_about(&self, window: &Window) -> bool {
         let kind = self.window.kind();

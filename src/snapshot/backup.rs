@@ -19,12 +19,13 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use glob::Pattern;
 
-use crate::account::Secret;
+use crate::account::{Order, Secret};
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{Class, CodexHome, Surroundings};
 use crate::disk::archive::EntryName;
 use crate::disk::space;
 use crate::quota::Reading;
+use crate::snapshot::logins;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::SnapshotName;
 use crate::snapshot::store::Store;
@@ -148,7 +149,7 @@ enum Content {
     Folder,
     Link(String),
     /// Bytes that were read already: the login, and our metadata.
-    Bytes(Vec<u8>),
+    Bytes(Secret),
     File {
         path: PathBuf,
     },
@@ -214,7 +215,10 @@ pub fn plan(
     metadata.excluded.sort();
     metadata.excluded.dedup();
     let wanted = wanted_name(&metadata, login, circumstances);
-    let replaces = request.replace.then(|| alike(store, &wanted, &metadata)).flatten();
+    let replaces = match request.replace {
+        true => alike(store, &wanted, &metadata, circumstances.zone)?,
+        false => None,
+    };
     let name = replaces.clone().unwrap_or_else(|| store.free_name(wanted));
     gathered.sort();
     let plan = Plan {
@@ -251,7 +255,7 @@ pub fn plan_login(
     store: &Store,
 ) -> Plan {
     let mut gathered = Gathered::default();
-    gathered.login_bytes(bytes.bytes(), modified);
+    gathered.login_bytes(bytes, modified);
     let mut metadata = metadata;
     metadata.captured_files = vec![CodexHome::AUTH.to_owned()];
     Plan {
@@ -269,20 +273,52 @@ pub fn plan_login(
     }
 }
 
-/// The first snapshot of this name, or of the numbers after it, that is of the same account and
-/// kind: one of another kind holds what the new one does not. A pinned one stays.
-fn alike(store: &Store, wanted: &SnapshotName, new: &Metadata) -> Option<SnapshotName> {
-    let key = new.key()?;
+/// The first snapshot of this name, or of the numbers after it, that may give way: it is of the
+/// same account and kind, for one of another kind holds what the new one does not, is not pinned,
+/// and its login is not needed any more.
+fn alike(
+    store: &Store,
+    wanted: &SnapshotName,
+    new: &Metadata,
+    zone: &Zone,
+) -> Result<Option<SnapshotName>, BackupError> {
+    let Some(key) = new.key() else { return Ok(None) };
     let mut name = wanted.clone();
     while store.has(&name) {
-        let is_alike =
-            |old: Metadata| old.kind == new.kind && old.key().as_ref() == Some(&key) && !old.pinned;
-        if store.told(&name).is_some_and(is_alike) {
-            return Some(name);
+        let is_alike = |old: &Metadata| {
+            old.kind == new.kind && old.key().as_ref() == Some(&key) && !old.pinned
+        };
+        if let Some(old) = store.told(&name).filter(is_alike)
+            && has_spare_login(store, &name, &old, new, zone)?
+        {
+            return Ok(Some(name));
         }
         name = name.next();
     }
-    None
+    Ok(None)
+}
+
+/// Whether the login in the snapshot of this name can be done without: it holds none, the new
+/// one's is the same or a newer one, or another snapshot has it too. No command looks for logins
+/// in `trash/`, so the freshest one must not get there.
+fn has_spare_login(
+    store: &Store,
+    name: &SnapshotName,
+    old: &Metadata,
+    new: &Metadata,
+    zone: &Zone,
+) -> Result<bool, BackupError> {
+    let (true, Some(login)) = (old.kind.has_login(), &new.login) else { return Ok(true) };
+    let scan = store.scan(zone).map_err(Box::new)?;
+    let archive = store.archive(name);
+    let (held, others): (Vec<_>, Vec<_>) =
+        scan.snapshots.into_iter().partition(|stored| stored.archive == archive);
+    let file = held.first().and_then(|stored| logins::read_login(stored).ok());
+    // Of a damaged archive its sidecar still tells that there was a login, perhaps the newest.
+    let told = file.as_ref().map(|file| &file.login).or(old.login.as_ref());
+    let is_older =
+        told.is_none_or(|told| matches!(told.compare(login), Order::Same | Order::Older));
+    Ok(is_older || file.is_some_and(|file| logins::is_stored(&others, &file)))
 }
 
 /// Private copies of the databases, and the archive at a quarter of the content: text shrinks

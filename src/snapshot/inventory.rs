@@ -123,12 +123,21 @@ impl InventoryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Disk(error) => error.hint(),
+            _ if self.is_newer() => {
+                Some("update codex-manager to change this inventory".to_owned())
+            }
             Self::Unreadable { .. } => Some(
                 "move it aside and run `codex-manager normalize` again: it is rebuilt from the files"
                     .to_owned(),
             ),
-            Self::Newer { .. } => Some("update codex-manager to change this inventory".to_owned()),
+            Self::Newer { .. } => None,
         }
+    }
+
+    /// Whether it is sound and only too new for this version.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Newer { .. } | Self::Unreadable { reason: Unreadable::Newer(_), .. })
     }
 }
 

@@ -24,9 +24,6 @@ use crate::window::{WEEK, Window, weekly};
 
 pub use self::find::{Found, Listing, find};
 
-/// A larger `cooldown.json` is not read, in bytes.
-pub const MAX_REGISTRY_BYTES: u64 = 16 << 20;
-
 const WEEK_MINUTES: u32 = 10_080;
 
 /// How the older tool's texts begin where it had no reading and guessed.
@@ -119,11 +116,12 @@ pub struct Remembered {
 pub struct Registry {
     /// The readings, in the order of the file.
     pub readings: Vec<Remembered>,
-    /// Each account that is not among them, and why, for people.
+    /// Each account whose entry cannot be used, and why, for people.
     pub passed_over: Vec<(String, &'static str)>,
 }
 
-/// Reads the `cooldown.json` of 23.0.0. Keys beginning with `_` are no accounts.
+/// Reads the `cooldown.json` of 23.0.0. Keys beginning with `_` are no accounts, and what the
+/// older tool only guessed is no reading.
 ///
 /// Percentages come from the status texts: the numbers beside them may be of an earlier
 /// reading. Times as in [`metadata`].
@@ -138,7 +136,7 @@ pub fn registry(bytes: &[u8], zone: &Zone) -> Result<Registry, MetadataError> {
     let mut registry = Registry::default();
     for (key, value) in accounts.iter().filter(|(key, _)| !key.starts_with('_')) {
         match remembered(key, value, zone) {
-            Ok(reading) => registry.readings.push(reading),
+            Ok(reading) => registry.readings.extend(reading),
             Err(reason) => registry.passed_over.push((key.clone(), reason)),
         }
     }
@@ -186,7 +184,8 @@ fn sidecar(bytes: &[u8]) -> Result<Map<String, Value>, MetadataError> {
     }
 }
 
-fn remembered(key: &str, value: &Value, zone: &Zone) -> Result<Remembered, &'static str> {
+/// One account's entry; `None` if it is a guess.
+fn remembered(key: &str, value: &Value, zone: &Zone) -> Result<Option<Remembered>, &'static str> {
     let object = value.as_object().ok_or("it is not an object")?;
     let email = address(key, zone).ok_or("it is not an e-mail address")?;
     let observed_at =
@@ -198,10 +197,10 @@ fn remembered(key: &str, value: &Value, zone: &Zone) -> Result<Remembered, &'sta
     };
     let said = facts.read(Some(observed_at), zone);
     if said.source == Source::Estimate {
-        return Err("it is an estimate, not a reading");
+        return Ok(None);
     }
     let resets_at = said.resets_at.ok_or("its reset is unknown")?;
-    Ok(Remembered { email, observed_at, resets_at, left_percent: said.left_percent() })
+    Ok(Some(Remembered { email, observed_at, resets_at, left_percent: said.left_percent() }))
 }
 
 /// What the older tool wrote down about the quota.
@@ -452,8 +451,8 @@ mod tests {
                 "odd-one@example.com 2026-11-21T12:45:30+01:00 2026-11-24T07:05:00+01:00 Some(0.0)"
             ]
         );
-        let estimate = "it is an estimate, not a reading";
-        assert_eq!(read.passed_over, [("second@example.com".to_owned(), estimate)]);
+        // The second one's is a guess.
+        assert_eq!(read.passed_over, []);
     }
 
     #[test]

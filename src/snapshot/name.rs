@@ -73,12 +73,6 @@ impl SnapshotName {
         Self { number: self.number.saturating_add(1), ..self.clone() }
     }
 
-    /// The wall clock in the name.
-    #[must_use]
-    pub fn began(&self) -> NaiveDateTime {
-        self.began
-    }
-
     /// Whose it says it is.
     #[must_use]
     pub fn who(&self) -> &Who {

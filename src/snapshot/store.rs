@@ -19,7 +19,7 @@ use crate::snapshot::{restore, switch};
 use crate::time::Zone;
 use told::read_sidecar;
 
-pub use told::{contradicts, inside, look_into, stored_at};
+pub use told::{contradicts, differs, inside, look_into, remains, stored_at};
 
 /// Largest ledger, inventory or configuration that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;
@@ -378,8 +378,13 @@ impl Store {
     /// When the disk refuses; what was appended before stays.
     pub fn record(&self, entries: &[Entry], _lock: &Lock) -> Result<(), StoreError> {
         for entry in entries {
-            let line = entry.to_line().map_err(|_| StoreError::Unwritable)?;
-            replace::append(&self.ledger(), line.trim_end().as_bytes())?;
+            let path = self.ledger();
+            let line = entry.to_line().map_err(|error| DiskError {
+                action: "append to",
+                path: path.clone(),
+                source: error.into(),
+            })?;
+            replace::append(&path, line.trim_end().as_bytes())?;
         }
         Ok(())
     }
@@ -441,9 +446,6 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
-    /// A ledger entry has no JSON form.
-    #[error("a ledger entry cannot be written as JSON")]
-    Unwritable,
 }
 
 impl StoreError {
@@ -456,7 +458,6 @@ impl StoreError {
             Self::NotOurs { .. } => {
                 Some("name an empty folder, or one that is not there yet, with --home".to_owned())
             }
-            Self::Unwritable => None,
         }
     }
 }

@@ -67,13 +67,7 @@ fn contradiction(stored: &Stored, archive: &crate::disk::archive::Archive) -> Op
             Ok(inner) => inner,
             Err(what) => return Some(what),
         };
-        // Labels, notes and pins may change after the capture; what was captured may not.
-        let same = inner.email == metadata.email
-            && inner.account == metadata.account
-            && inner.kind == metadata.kind
-            && inner.login == metadata.login
-            && inner.created_at == metadata.created_at;
-        if !same {
+        if store::differs(metadata, &inner) {
             return Some("its sidecar contradicts the copy inside the archive".to_owned());
         }
     }

@@ -413,6 +413,120 @@ fn force_leaves_another_accounts_snapshot_of_that_name_alone() {
 }
 
 #[test]
+fn force_sends_no_login_to_the_trash_that_is_newer_and_nowhere_else() {
+    let (user, workspace) = ids("ada@example.com");
+    let signed_in = |home: TestHome, token: &str, at: &str| {
+        home.signed_in_as("ada@example.com", &user, &workspace, token, at)
+    };
+    for kind in ["", " --auth-only"] {
+        let home = signed_in(TestHome::of_ada(), "rt_2", "2026-11-21T09:30:00Z");
+        assert_eq!(home.json(&format!("backup{kind}"))["data"]["snapshot"], NAME);
+        // The machine was set back to an earlier state.
+        let home = signed_in(home, "rt_1", "2026-11-21T09:00:00Z");
+        let second = NAME.replace("-codex", "~2-codex");
+        // Its own login is of the next number, and there it may be replaced.
+        for _ in 0..2 {
+            let stored = home.json(&format!("backup --force{kind}"));
+            assert_eq!(stored["data"]["snapshot"], second.as_str(), "{kind}");
+        }
+        assert_eq!(sidecar(&home, NAME)["login"]["last_refresh"], "2026-11-21T09:30:00Z");
+        assert_eq!(home.play("use ada").exit, 0);
+        let auth = String::from_utf8(home.read(".codex/auth.json")).unwrap();
+        assert!(auth.contains("2026-11-21T09:30:00"), "{kind}");
+    }
+}
+
+#[test]
+fn force_replaces_a_newer_login_that_another_snapshot_has_too() {
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-11-21T09:30:00Z";
+    let home = TestHome::of_ada();
+    let home = home.signed_in_as("ada@example.com", &user, &workspace, "rt_2", at);
+    home.run("backup");
+    home.run("backup --auth-only");
+    let at = "2026-11-21T09:00:00Z";
+    let home = home.signed_in_as("ada@example.com", &user, &workspace, "rt_1", at);
+    assert_eq!(home.json("backup --force")["data"]["snapshot"], NAME);
+    assert_eq!(sidecar(&home, NAME)["login"]["last_refresh"], at);
+}
+
+/// How many archives there are.
+fn archives(home: &TestHome) -> usize {
+    home.files().matches(".tar.gz").count()
+}
+
+#[test]
+fn a_login_without_a_refresh_token_is_stored_once() {
+    let home = TestHome::of_ada().signed_in("bob@example.com");
+    home.run("backup --auth-only");
+    let (user, workspace) = ids("ada@example.com");
+    let text = login("ada@example.com", &user, &workspace, "rt_1", "2026-11-21T09:00:00Z");
+    let mut file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    file["tokens"].as_object_mut().unwrap().remove("refresh_token").unwrap();
+    let mut home = home;
+    for _ in 0..3 {
+        home = home.file(".codex/auth.json", file.to_string()).later("+1m");
+        assert_eq!(home.play("use bob").exit, 0);
+        assert_eq!(archives(&home), 2, "{}", home.files());
+    }
+    // Another one is another one.
+    file["last_refresh"] = "2026-11-21T09:30:00Z".into();
+    let home = home.file(".codex/auth.json", file.to_string());
+    assert_eq!(home.play("use bob").exit, 0);
+    assert_eq!(archives(&home), 3, "{}", home.files());
+}
+
+#[test]
+fn what_is_said_of_an_orphan_names_no_path_of_this_machine() {
+    for bytes in ["{\"tokens\": ", "{}"] {
+        let home = TestHome::of_ada();
+        home.run("backup --auth-only");
+        let home = home.file(".codex/auth.json", bytes).later("+1m");
+        assert_eq!(home.play("use ada").exit, 0);
+        let store = home.files();
+        let name = store.lines().find(|name| name.ends_with("orphan-codex.metadata.json")).unwrap();
+        let text = home.read(&format!(".codex-manager/{name}"));
+        let said: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let note = said["note"].as_str().unwrap();
+        assert!(note.starts_with("an orphan, stored before it was replaced: it "), "{note}");
+        assert!(!note.contains('/'), "{note}");
+    }
+}
+
+#[test]
+fn a_status_text_with_an_address_is_not_that_of_an_api_key() {
+    let key = r#"{"auth_mode": "apikey", "OPENAI_API_KEY": "sk-made-up-secret"}"#;
+    let panel = "Account: ada@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n";
+    let home = TestHome::of_ada().file(".codex/auth.json", key).file("panel.txt", panel);
+    let answer = home.json("backup --status-file panel.txt");
+    assert_eq!(answer["error"]["code"], 4, "{answer}");
+    let told = answer["error"]["message"].as_str().unwrap();
+    assert!(told.starts_with("the status text is about ada@example.com, but apikey "), "{told}");
+    assert!(!home.manager("backups").exists());
+}
+
+#[test]
+fn what_cannot_be_read_of_the_login_is_no_obstacle_to_storing_the_rest() {
+    let folder = |home: &TestHome| {
+        fs::remove_file(home.codex("auth.json")).unwrap();
+        fs::create_dir(home.codex("auth.json")).unwrap();
+    };
+    let huge = |home: &TestHome| {
+        File::create(home.codex("auth.json")).unwrap().set_len(64 << 20).unwrap();
+    };
+    let spoiled: [&dyn Fn(&TestHome); 2] = [&folder, &huge];
+    for spoil in spoiled {
+        let home = TestHome::of_ada();
+        spoil(&home);
+        let answer = home.json("backup --no-login");
+        assert_eq!(answer["data"]["metadata"]["kind"], "state", "{answer}");
+        assert!(answer["warnings"].to_string().contains("auth.json"), "{answer}");
+        assert_eq!(home.play("verify").exit, 0);
+        assert_ne!(home.play("backup").exit, 0);
+    }
+}
+
+#[test]
 fn a_force_that_fails_leaves_the_old_snapshot_whole() {
     let home = TestHome::of_ada();
     home.run("backup");

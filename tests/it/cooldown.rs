@@ -145,6 +145,28 @@ fn an_account_is_set_aside_and_taken_back() {
 }
 
 #[test]
+fn a_cooldown_that_was_set_on_an_address_is_taken_back_from_the_account_that_has_it() {
+    // A later one under the account's own key: both go.
+    for also in [false, true] {
+        let home = TestHome::at("2026-11-21T10:00:00Z");
+        home.run("cooldown set ada@example.com --until +2d");
+        let home = home.later("+1m").signed_in("ada@example.com");
+        home.run("backup --auth-only");
+        if also {
+            home.run("cooldown set ada --until +3d");
+        }
+        let state = || home.json("cooldown")["data"]["accounts"][0]["state"].clone();
+        let changed = |words: &str| home.json(words)["data"]["changed"].clone();
+        assert_eq!(home.json("cooldown")["data"]["accounts"].as_array().unwrap().len(), 1);
+        assert_eq!(state(), "cooldown", "{also}");
+        assert_eq!(changed("cooldown clear ada --dry-run"), false, "{also}");
+        assert_eq!(changed("cooldown clear ada"), true, "{also}");
+        assert_eq!(state(), "ready", "{also}");
+        assert_eq!(changed("cooldown clear ada"), false, "{also}");
+    }
+}
+
+#[test]
 fn the_recommendation_says_why_and_what_would_change_it() {
     let home = three_accounts();
     assert_snapshot!(home.run("recommend"), @"
@@ -213,4 +235,41 @@ fn with_no_account_at_all_there_is_nothing_to_recommend() {
     $ codex-manager cooldown
     no account is known yet: `codex-manager backup` stores the current one
     ");
+}
+
+#[test]
+fn damage_in_the_older_tools_cooldowns_is_told() {
+    let told = |bytes: &[u8]| {
+        let home = TestHome::at("2026-11-21T10:00:00Z").file(".codex-manager/cooldown.json", bytes);
+        home.run("cooldown").lines().nth(1).unwrap().to_owned()
+    };
+    let entry = |reset: &str| {
+        let text = "0% left (resets 7:05 on 24 Nov)";
+        let reset =
+            format!("\"reset_at\":\"{reset}\",\"updated_at\":\"2026-11-20T12:45:30+01:00\"");
+        format!("{{\"ada@example.com\":{{{reset},\"quota_text\":\"{text}\"}}}}")
+    };
+    let sound = entry("2026-11-24T07:05:00+01:00");
+    assert!(told(sound.as_bytes()).contains("ACCOUNT"), "{}", told(sound.as_bytes()));
+    let no_time = sound.replace("updated_at", "updated");
+    assert_snapshot!(told(no_time.as_bytes()), @"warning: ~/.codex-manager/cooldown.json, ada@example.com: the time of its reading is unknown");
+    assert_snapshot!(told(&sound.as_bytes()[..40]), @"warning: ~/.codex-manager/cooldown.json is not JSON at line 1, column 40");
+    assert_snapshot!(told(b"[]"), @"warning: ~/.codex-manager/cooldown.json is no list of accounts");
+    let home = TestHome::at("2026-11-21T10:00:00Z");
+    std::fs::create_dir_all(home.manager("cooldown.json")).unwrap();
+    assert_snapshot!(home.run("cooldown"), @"
+    $ codex-manager cooldown
+    warning: cannot read ~/.codex-manager/cooldown.json: it is a folder, not a regular file
+    no account is known yet: `codex-manager backup` stores the current one
+    ");
+}
+
+#[test]
+fn an_archive_that_cannot_be_read_makes_nobody_ready() {
+    let garbage = ".codex-manager/backups/2026-01-01-000000-eve@example.com-codex.tar.gz";
+    let home = TestHome::of_ada().file(garbage, "garbage");
+    let advice = home.json("recommend");
+    assert_eq!(advice["data"]["selected"]["email"], "ada@example.com", "{advice:#}");
+    assert_eq!(advice["data"]["alternatives"].as_array().unwrap().len(), 0, "{advice:#}");
+    assert!(advice["warnings"][0].as_str().unwrap().contains("eve@example.com"), "{advice:#}");
 }

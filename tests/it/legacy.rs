@@ -16,10 +16,9 @@ fn a_store_of_1_0_0_is_listed_and_shown() {
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
     warning: ~/.codex-manager/backups/2026-11-17-070500-odd-one@example.com-codex.tar.gz: refused: a.fifo is a named pipe
-    NAME                                         KIND  SIZE     CREATED           AVAILABLE         LABEL
-    2026-04-23-100200-second@example.com-codex   auth  #.# KiB  2026-11-21 12:45  2026-04-30 10:02  –
-    2026-11-19-100200-user@example.com-codex     full  #.# KiB  2026-11-21 12:45  2026-11-26 10:02  –
-    2026-11-17-070500-odd-one@example.com-codex  full  #.# KiB  –                 –                 –
+    NAME                                        KIND  SIZE     CREATED           AVAILABLE         LABEL
+    2026-04-23-100200-second@example.com-codex  auth  #.# KiB  2026-11-21 12:45  2026-04-30 10:02  –
+    2026-11-19-100200-user@example.com-codex    full  #.# KiB  2026-11-21 12:45  2026-11-26 10:02  –
     ");
     assert_snapshot!(home.run("show user@example.com --files"), @"
     $ codex-manager show user@example.com --files
@@ -71,12 +70,12 @@ fn a_store_of_1_0_0_is_listed_and_shown() {
     ");
     assert_snapshot!(home.run("verify --all"), @"
     $ codex-manager verify --all
+    corrupt       2026-11-17-070500-odd-one@example.com-codex.tar.gz
+        refused: a.fifo is a named pipe
     unverifiable  2026-04-23-100200-second@example.com-codex
         it was written without digests; its checksums are right
     unverifiable  2026-11-19-100200-user@example.com-codex
         it was written without digests; its checksums are right
-    corrupt       2026-11-17-070500-odd-one@example.com-codex
-        byte 0: refused: a.fifo is a named pipe
     3 snapshots checked, 1 corrupt
     (exit 5)
     ");
@@ -87,7 +86,6 @@ fn a_store_of_1_0_0_is_listed_and_shown() {
        third_person@mail.example.com  ready  –     now        –   legacy       220d 5h
        second@example.com             ready  –     now        –   status-text  14m 31s
        user@example.com               ready  61%   now        –   status-text  14m 32s
-       odd-one@example.com            ready  –     now        –   –            –
     ");
     home.assert_same(".codex-manager", &before);
 }
@@ -145,7 +143,6 @@ fn a_snapshot_of_1_0_0_is_restored_with_the_row_that_was_only_in_the_log() {
     $ codex-manager restore 2026-11-19-100200-user@example.com-codex --to copy
     warning: ~/.codex-manager was open to others (mode 0755); it is 0700 now
     warning: ~/.codex-manager/backups/2026-11-17-070500-odd-one@example.com-codex.tar.gz: refused: a.fifo is a named pipe
-    warning: 2026-11-17-070500-odd-one@example.com-codex: refused: a.fifo is a named pipe
     snapshot     2026-11-19-100200-user@example.com-codex
     content      19 files, 42 KiB
     login        from the snapshot

@@ -161,11 +161,10 @@ fn one_bad_snapshot_does_not_hide_the_others() {
         );
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
-    warning: ~/.codex-manager/backups/2026-11-01-080000-eve@example.com-codex.metadata.json: its metadata is not JSON at line 1, column 9
+    warning: ~/.codex-manager/backups/2026-11-01-080000-eve@example.com-codex.tar.gz: the archive is damaged at byte 0: the compressed data is damaged
     NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
     2026-11-22-110000-bob@example.com-codex  auth  #.# KiB  2026-11-22 11:00  –                 –
     2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday
-    2026-11-01-080000-eve@example.com-codex  full  ## B     –                 –                 –
     ");
 }
 
@@ -174,7 +173,7 @@ fn a_login_that_was_broken_long_ago_is_told_without_a_wait() {
     let home = TestHome::of_ada().file(".codex/auth.json", "{\"tokens\"");
     let began = std::time::Instant::now();
     let seen = home.play("list");
-    assert!(seen.screen.contains("auth.json is not JSON"), "{}", seen.screen);
+    assert!(seen.screen.contains("auth.json names no account: it is not JSON"), "{}", seen.screen);
     assert!(began.elapsed() < std::time::Duration::from_millis(1_500), "{:?}", began.elapsed());
 }
 

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::home::TestHome;
+use crate::home::{TestHome, ids, login};
 
 fn legacy() -> TestHome {
     TestHome::at("2026-04-20T10:00:00Z")
@@ -179,9 +179,16 @@ fn records_that_are_known_are_kept() {
 
 #[test]
 fn files_of_one_address_and_second_get_a_name_each_as_the_dry_run_announced() {
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-04-14T17:55:00+02:00";
     let home = TestHome::at("2026-04-20T10:00:00Z")
-        .legacy_auth("21apr_ada@example.com_auth.json", "2026-04-14T17:55:00+02:00")
-        .legacy_auth("22apr_ada@example.com_auth.json", "2026-04-14T17:55:00+02:00");
+        .legacy_auth("21apr_ada@example.com_auth.json", at)
+        .now(at)
+        .file(
+            "legacy/22apr_ada@example.com_auth.json",
+            login("ada@example.com", &user, &workspace, "rt_another", at),
+        )
+        .now("2026-04-20T10:00:00Z");
     let announced = home.json("normalize legacy --adopt --dry-run");
     let name = |number: &str| format!("2026-04-14-155500-ada@example.com{number}-codex");
     for (index, number) in ["", "~2"].into_iter().enumerate() {
@@ -195,4 +202,48 @@ fn files_of_one_address_and_second_get_a_name_each_as_the_dry_run_announced() {
     let again = home.json("normalize legacy --adopt");
     assert_eq!(again["data"]["adopted"], announced["data"]["adopted"]);
     assert_eq!(home.json("list")["data"]["snapshots"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn an_inventory_of_a_newer_version_is_refused_and_stays() {
+    let newer = |records: &str| {
+        format!("{{\"schema\":\"codex-manager/inventory\",\"schema_version\":2{records}}}")
+    };
+    for records in ["", ",\"records\":[]"] {
+        let home = TestHome::at("2026-11-21T10:00:00Z")
+            .legacy_auth("21apr_ada@example.com_auth.json", "2026-04-14T15:55:00Z")
+            .file(".codex-manager/inventory.json", newer(records));
+        let answer = home.json("normalize legacy");
+        assert_eq!(answer["error"]["code"], 5, "{answer}");
+        let hint = answer["error"]["hint"].as_str().unwrap();
+        assert!(hint.starts_with("update codex-manager"), "{hint}");
+        assert_eq!(home.read(".codex-manager/inventory.json"), newer(records).as_bytes());
+    }
+}
+
+#[test]
+fn the_very_same_login_is_adopted_once_whatever_its_session_lasted_and_its_file_is_called() {
+    let (april, may) = ("21apr_ada@example.com_auth.json", "01may_ada@example.com_auth.json");
+    let home = TestHome::at("2026-11-21T10:00:00Z").legacy_auth(april, "2026-04-14T15:55:00Z");
+    let adopted = |home: &TestHome, more: &str| {
+        let answer = home.json(&format!("normalize legacy --adopt {more}"));
+        let adopted = answer["data"]["adopted"].as_array().unwrap().clone();
+        let names: Vec<String> =
+            adopted.iter().map(|it| it["snapshot"].as_str().unwrap().to_owned()).collect();
+        names
+    };
+    let first = adopted(&home, "--dry-run");
+    assert_eq!(adopted(&home, ""), first);
+    assert_eq!(adopted(&home, "--session-duration-hours 3"), first);
+    assert_eq!(home.files().matches(".tar.gz").count(), 1, "{}", home.files());
+    // The same bytes under another name, in an earlier run and in one.
+    let bytes = home.read(&format!("legacy/{april}"));
+    let home = home.file(&format!("legacy/{may}"), &bytes);
+    assert_eq!(adopted(&home, ""), [first[0].clone(), first[0].clone()]);
+    let new = TestHome::at("2026-11-21T10:00:00Z")
+        .file(&format!("legacy/{april}"), &bytes)
+        .file(&format!("legacy/{may}"), &bytes);
+    let names = adopted(&new, "");
+    assert_eq!(names[0], names[1]);
+    assert_eq!(new.files().matches(".tar.gz").count(), 1, "{}", new.files());
 }

@@ -117,27 +117,32 @@ fn any_tar_brings_a_snapshot_back() {
 fn no_token_is_anywhere_but_in_logins_and_archives() {
     let home = TestHome::of_ada();
     for line in ["backup", "status", "cooldown set ada --until +1h"] {
-        home.run(line);
+        assert_eq!(home.play(line).exit, 0, "{line}");
     }
     let home = home.later("+1h").signed_in("bob@example.com").file("s", "nothing");
-    for line in [
-        "backup",
-        "list",
-        "show",
-        "verify --all",
-        "cooldown",
-        "recommend --why",
-        "doctor",
-        "backup --status-file s",
-        "restore --account ada --yes",
-        "use bob",
-        "use nobody",
-        "config list",
-    ] {
+    let lines = [
+        ("backup", 0),
+        ("list", 0),
+        ("show", 0),
+        ("verify --all", 0),
+        ("cooldown", 0),
+        ("recommend --why", 0),
+        ("doctor", 0),
+        ("backup --status-file s", 4),
+        ("restore --account ada --yes", 0),
+        ("use bob", 0),
+        ("use nobody", 4),
+        ("config list", 0),
+    ];
+    for (line, exit) in lines {
         // Whatever is printed is searched by `play` and `json`.
-        home.play(line);
-        home.play(&format!("{line} --json"));
+        let seen = home.play(line);
+        assert_eq!(seen.exit, exit, "{line}:\n{}", seen.screen);
+        assert_eq!(home.json(line)["ok"], exit == 0, "{line}");
     }
+    // What is searched below is what these commands leave behind.
+    let store = home.files();
+    assert!(store.contains("undo/") && store.matches(".tar.gz").count() > 2, "{store}");
     let mut searched = 0;
     for (path, node) in home.tree("") {
         // A home that a restore replaced is kept as it was, in a folder of the owner's alone.

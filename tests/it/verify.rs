@@ -133,6 +133,30 @@ fn an_archive_under_another_ones_sidecar_is_corrupt() {
 }
 
 #[test]
+fn what_a_sidecar_may_say_otherwise_verify_and_restore_agree_on() {
+    // What is edited, and the exit of both.
+    let rows = [
+        ("\"email\": \"ada@example.com\"", "\"email\": \"ada@new.example.com\"", 0),
+        ("\"note\": null", "\"note\": \"before the update\"", 0),
+        ("\"last_refresh\": \"2026-11-21T10", "\"last_refresh\": \"2026-11-21T11", 5),
+        ("\"issued_at\": \"2026-11-21T10", "\"issued_at\": \"2026-11-21T12", 5),
+        ("\"kind\": \"full\"", "\"kind\": \"state\"", 5),
+        ("\"account_id\": \"acct-ada", "\"account_id\": \"acct-bob", 5),
+    ];
+    for (from, to, exit) in rows {
+        let home = TestHome::of_ada();
+        home.run("backup");
+        let sidecar = String::from_utf8(home.read(SIDECAR)).unwrap();
+        assert!(sidecar.contains(from), "{from}: {sidecar}");
+        let home = home.file(SIDECAR, sidecar.replacen(from, to, 1));
+        let seen = home.play("verify");
+        assert_eq!(seen.exit, exit, "{to}:\n{}", seen.screen);
+        let seen = home.play("restore 2026 --to elsewhere");
+        assert_eq!(seen.exit, exit, "{to}:\n{}", seen.screen);
+    }
+}
+
+#[test]
 fn an_archive_alone_is_complete() {
     let home = TestHome::of_ada();
     home.run("backup");
@@ -150,4 +174,46 @@ fn an_archive_alone_is_complete() {
     2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  –
     ");
     assert_eq!(home.play("restore --yes").exit, 0);
+}
+
+#[test]
+fn nobody_gets_an_older_snapshot_for_a_newest_one_that_is_damaged() {
+    let newest = ARCHIVE.replace("-codex", "~2-codex");
+    for keep_sidecar in [true, false] {
+        let home = TestHome::of_ada();
+        home.run("backup");
+        let home = home.later("+1h");
+        home.run("backup --label evening");
+        let mut bytes = home.read(&newest);
+        let half = bytes.len() / 2;
+        bytes.truncate(half);
+        let home = home.file(&newest, bytes);
+        if !keep_sidecar {
+            let sidecar = newest.replace(".tar.gz", ".metadata.json");
+            std::fs::remove_file(home.path(&sidecar)).unwrap();
+        }
+        let before = home.tree("");
+        for line in ["restore --yes", "restore --yes --account ada", "show", "verify"] {
+            let answer = home.json(line);
+            assert_eq!(answer["error"]["code"], 5, "{line}: {answer}");
+            let told = answer["error"]["message"].as_str().unwrap();
+            assert!(told.contains("2026-11-19-100200-ada@example.com~2-codex"), "{told}");
+            let hint = answer["error"]["hint"].as_str().unwrap();
+            assert!(hint.ends_with(": 2026-11-19-100200-ada@example.com-codex"), "{hint}");
+        }
+        // A part that fits both, and the name of either.
+        assert_eq!(home.play("verify 2026-11-19").exit, 2);
+        assert_eq!(home.play("verify ada@example.com~2").exit, 5);
+        assert_eq!(home.play("verify evening").exit, if keep_sidecar { 5 } else { 4 });
+        for (path, node) in home.tree("") {
+            assert_eq!(before.get(&path).map(|node| &node.content), Some(&node.content), "{path}");
+        }
+        assert_eq!(home.play("verify 2026-11-19-100200-ada@example.com-codex").exit, 0);
+        let named = "restore --yes 2026-11-19-100200-ada@example.com-codex";
+        assert_eq!(home.play(named).exit, 0);
+        // One that is newer than the damaged one is the newest.
+        let home = home.later("+1h");
+        home.run("backup");
+        assert_eq!(home.play("restore --yes").exit, 0);
+    }
 }

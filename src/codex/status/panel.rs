@@ -231,6 +231,16 @@ impl Panel {
         entry.cut = line.cut;
     }
 
+    /// Whether the account it shows is whole and yet no address that an account can have: whose
+    /// figures these are cannot be told then.
+    pub(super) fn names_an_odd_account(&self) -> bool {
+        let shown = self.entries.iter().rfind(|entry| entry.label == Label::Account);
+        shown.is_some_and(|entry| {
+            let is_whole = !entry.cut && !entry.value.ends_with('.') && !entry.value.ends_with('…');
+            is_whole && entry.value.contains('@') && account(entry).0.is_none()
+        })
+    }
+
     /// Takes the entries for what they are.
     pub(super) fn read(&self, sight: &Sight<'_>) -> StatusText {
         let mut status = StatusText { text: self.text.join("\n"), ..StatusText::default() };
@@ -268,7 +278,9 @@ fn account(entry: &Entry) -> (Option<Email>, Option<String>) {
     let Some(at) = entry.value.find('@') else { return (None, None) };
     let (before, after) = entry.value.split_at(at);
     let start = at - before.rsplit(char::is_whitespace).next().map_or(0, str::len);
-    let end = after.find(char::is_whitespace).map_or(entry.value.len(), |blank| at + blank);
+    let end = after
+        .find(|c: char| c.is_whitespace() || c == '(')
+        .map_or(entry.value.len(), |blank| at + blank);
     let word = entry.value.get(start..end).unwrap_or_default();
     let rest = entry.value.get(end..).unwrap_or_default().trim();
 

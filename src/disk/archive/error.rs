@@ -136,16 +136,16 @@ impl ArchiveError {
                 "use another snapshot; `codex-manager verify` names everything that is damaged"
                     .to_owned()
             }
-            Self::Name(_) | Self::SameName { .. } | Self::Reserved { .. } => {
-                "rename it, or leave it out with config `exclude`".to_owned()
-            }
             Self::TooLarge { .. } => "leave it out with config `exclude`".to_owned(),
             Self::ContentChanged { .. } => "try again when nothing writes to it".to_owned(),
-            Self::TooMuch { .. } => "if you trust this archive, raise the limit".to_owned(),
             Self::Io { source, .. } | Self::Destination { source, .. }
                 if source.kind() == io::ErrorKind::StorageFull =>
             {
                 "make room on that disk and try again".to_owned()
+            }
+            _ if self.is_hostile() => {
+                "nothing was unpacked; if you trust it, unpack it with tar in an empty folder"
+                    .to_owned()
             }
             _ => return None,
         })

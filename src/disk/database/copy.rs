@@ -21,7 +21,7 @@ use rusqlite::OpenFlags;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::error::{self, DatabaseError};
-use super::{Header, check, header, open};
+use super::{Header, beside, check, header, open};
 use crate::disk::error::{At, DiskError};
 use crate::disk::sys::{self, Facts};
 use crate::disk::{read, replace, tree};
@@ -296,13 +296,6 @@ fn copy_bytes(from: &Path, to: &Path, size: u64) -> crate::disk::Result<()> {
     let mut copy = sys::create_new(to).at("write", to)?;
     std::io::copy(&mut source, &mut copy).at("copy", from)?;
     copy.flush().at("write", to)
-}
-
-/// The name of a file that SQLite keeps beside a database.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn is_contention(error: &std::io::Error) -> bool {

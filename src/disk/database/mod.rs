@@ -17,7 +17,7 @@ mod settle;
 mod tests;
 mod uri;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -102,4 +102,11 @@ fn open(path: &Path, parameters: &str, access: OpenFlags) -> rusqlite::Result<Co
     // A schema may come from anywhere: it must not call functions that do things.
     db.execute_batch("PRAGMA trusted_schema = OFF")?;
     Ok(db)
+}
+
+/// The name of a file that SQLite keeps beside a database.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }

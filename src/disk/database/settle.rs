@@ -4,13 +4,12 @@
 //! journal is thrown away unread: it may name another file, which SQLite would then look into
 //! and delete, and nobody knows who wrote it.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::OpenFlags;
 
 use super::error::{self, DatabaseError};
-use super::{check, looks_like_database, open};
+use super::{beside, check, looks_like_database, open};
 use crate::disk::error::At;
 use crate::disk::{read, replace, sys};
 
@@ -73,15 +72,10 @@ fn work_off(path: &Path) -> rusqlite::Result<()> {
     db.close().map_err(|(_, source)| source)
 }
 
-fn beside(path: &Path, tail: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(tail);
-    name.into()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
 
     use rusqlite::Connection;
 

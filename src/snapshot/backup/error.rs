@@ -7,8 +7,10 @@ use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
 use crate::disk::space::human;
+use crate::snapshot::store::StoreError;
 
-/// Why there is no snapshot. Whichever it is, the home is as it was and the store too.
+/// Why there is no snapshot. Whichever it is, the home is as it was, and the store too but for
+/// [`BackupError::Unconfirmed`].
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// There is no such home.
@@ -87,6 +89,17 @@ pub enum BackupError {
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The snapshot is there, but the disk did not confirm it to the end.
+    #[error("{name} is stored, but a power failure may still take it away: {source}")]
+    Unconfirmed {
+        /// The snapshot.
+        name: String,
+        /// What the disk said.
+        source: DiskError,
+    },
+    /// The snapshots there are cannot be listed.
+    #[error(transparent)]
+    Store(#[from] Box<StoreError>),
     /// The user stopped it.
     #[error("the backup was stopped; nothing was stored")]
     Interrupted,
@@ -130,7 +143,11 @@ impl BackupError {
             Self::Auth(error) => return error.hint(),
             Self::Database(error) => return error.hint(),
             Self::Archive(error) => return error.hint(),
+            Self::Unconfirmed { name, .. } => {
+                return Some(format!("`codex-manager verify {name}` tells whether it is whole"));
+            }
             Self::Disk(error) => return error.hint(),
+            Self::Store(error) => return error.hint(),
             Self::Interrupted => return None,
         };
         Some(text.to_owned())

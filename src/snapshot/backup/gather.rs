@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{BackupError, Content, Item, OURS, OUTSIDE, Request, Size};
+use crate::account::Secret;
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{self, Class, CodexHome, LeftOut};
 use crate::disk::archive::{self, EntryName, InvalidName};
@@ -38,15 +39,15 @@ impl Gathered {
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
             .and_then(|since| i64::try_from(since.as_secs()).ok())
             .unwrap_or(0);
-        self.login_bytes(login.bytes.bytes(), modified);
+        self.login_bytes(&login.bytes, modified);
     }
 
     /// Adds these bytes as the login.
-    pub(super) fn login_bytes(&mut self, bytes: &[u8], modified: i64) {
-        let content = Content::Bytes(bytes.to_vec());
+    pub(super) fn login_bytes(&mut self, bytes: &Secret, modified: i64) {
+        let content = Content::Bytes(bytes.clone());
         if self.add(CodexHome::AUTH, 0o600, modified, content).is_ok() {
             self.captured(CodexHome::AUTH, false);
-            self.count(Class::Login, super::length(bytes));
+            self.count(Class::Login, super::length(bytes.bytes()));
         }
     }
 

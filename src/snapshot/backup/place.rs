@@ -6,7 +6,7 @@
 //! name has one whole archive; between the two steps in the middle and at the end the copy of
 //! the metadata inside it speaks for it.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use super::BackupError;
@@ -16,24 +16,50 @@ use crate::snapshot::metadata::Metadata;
 use crate::snapshot::name::SnapshotName;
 use crate::snapshot::store::Store;
 
+/// What is called after each step; an error stops the work there. Only tests give one.
+type AfterStep<'a> = &'a mut dyn FnMut() -> Result<()>;
+
 /// Gives the archive and its sidecar a name that nothing has.
 ///
 /// # Errors
 ///
-/// When the disk refuses; neither has a name then.
+/// When the disk refuses; neither has a name then. [`BackupError::Unconfirmed`] if both have
+/// theirs and only the last step failed, to have the folder synced.
 pub(super) fn publish(
     store: &Store,
     name: &SnapshotName,
     archive: NewFile,
     metadata: &Metadata,
 ) -> std::result::Result<(), BackupError> {
-    let sidecar = store.sidecar(name);
-    replace::write_new(&sidecar, &metadata.to_bytes())?;
-    if let Err(error) = archive.commit(&store.archive(name), Overwrite::Never) {
-        replace::remove_file(&sidecar)?;
-        return Err(error.into());
+    publish_in_steps(store, name, archive, metadata, &mut || Ok(()))
+}
+
+fn publish_in_steps(
+    store: &Store,
+    name: &SnapshotName,
+    archive: NewFile,
+    metadata: &Metadata,
+    after_step: AfterStep<'_>,
+) -> std::result::Result<(), BackupError> {
+    let (path, sidecar) = (store.archive(name), store.sidecar(name));
+    let written = replace::write_new(&sidecar, &metadata.to_bytes());
+    // What was there before is not ours to remove.
+    if written.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+        return Ok(written?);
     }
-    Ok(())
+    let done = written
+        .and_then(|()| after_step())
+        .and_then(|()| archive.commit(&path, Overwrite::Never))
+        .and_then(|()| after_step());
+    let Err(source) = done else { return Ok(()) };
+    let bytes = metadata.archive.as_ref().map(|facts| facts.bytes);
+    let has_its_name = source.kind() != ErrorKind::AlreadyExists
+        && path.symlink_metadata().is_ok_and(|facts| Some(facts.len()) == bytes);
+    if has_its_name {
+        return Err(BackupError::Unconfirmed { name: name.to_string(), source });
+    }
+    replace::remove_file(&sidecar)?;
+    Err(source.into())
 }
 
 /// Lets the archive and its sidecar take the place of the snapshot of that name, which goes to
@@ -48,14 +74,31 @@ pub(super) fn replace_old(
     archive: NewFile,
     metadata: &Metadata,
 ) -> std::result::Result<(), BackupError> {
+    replace_in_steps(store, name, archive, metadata, &mut || Ok(()))
+}
+
+fn replace_in_steps(
+    store: &Store,
+    name: &SnapshotName,
+    archive: NewFile,
+    metadata: &Metadata,
+    after_step: AfterStep<'_>,
+) -> std::result::Result<(), BackupError> {
     let new = Incoming::prepare(store, name, archive, metadata)?;
+    after_step()?;
     let old = Kept::keep(store, name)?;
-    let done = old.uncover().and_then(|()| new.take_place());
-    if let Err(error) = done {
+    if let Err(error) = exchange(&old, new, after_step) {
         old.put_back()?;
         return Err(error.into());
     }
     Ok(())
+}
+
+fn exchange(old: &Kept, new: Incoming, after_step: AfterStep<'_>) -> Result<()> {
+    after_step()?;
+    old.uncover()?;
+    after_step()?;
+    new.take_place(after_step)
 }
 
 /// A snapshot that is written and synced, but for its names.
@@ -78,10 +121,12 @@ impl Incoming {
         Ok(Self { archive: (archive, store.archive(name)), sidecar: (sidecar, path) })
     }
 
-    fn take_place(self) -> Result<()> {
+    fn take_place(self, after_step: AfterStep<'_>) -> Result<()> {
         let Self { archive: (archive, to), sidecar: (sidecar, beside) } = self;
         archive.commit(&to, Overwrite::Replace)?;
-        sidecar.commit(&beside, Overwrite::Replace)
+        after_step()?;
+        sidecar.commit(&beside, Overwrite::Replace)?;
+        after_step()
     }
 }
 
@@ -131,6 +176,8 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
     use super::super::tests::Bench;
     use super::*;
     use crate::snapshot::metadata::Kind;
@@ -146,45 +193,107 @@ mod tests {
         (archive, made.metadata)
     }
 
+    /// How a run ends that is killed after so many steps: nothing is tidied up.
+    fn killed(after: usize, work: impl FnOnce(AfterStep<'_>)) {
+        let mut done = 0;
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            work(&mut || {
+                done += 1;
+                if done == after { resume_unwind(Box::new("killed")) } else { Ok(()) }
+            });
+        }));
+        assert!(ended.is_err(), "there are fewer than {after} steps");
+    }
+
+    fn refused() -> DiskError {
+        DiskError { action: "sync", path: "x".into(), source: std::io::Error::other("made up") }
+    }
+
+    /// An error in the place of a step's end.
+    fn failing(at: usize) -> impl FnMut() -> Result<()> {
+        let mut done = 0;
+        move || {
+            done += 1;
+            if done == at { Err(refused()) } else { Ok(()) }
+        }
+    }
+
     #[test]
     fn stopped_after_any_step_the_name_has_one_whole_snapshot() {
-        for steps in 0..=4 {
+        let steps = ["written", "kept", "uncovered", "archive", "sidecar"];
+        for (number, step) in (1..).zip(steps) {
             let bench = Bench::new();
             let old = bench.backup(Kind::Full);
             bench.file("later.txt", "more");
             let (archive, metadata) = new_pair(&bench);
-            let was = metadata.archive.clone().unwrap().toc_digest;
-
-            let new = Incoming::prepare(&bench.store, &old.name, archive, &metadata).unwrap();
-            let Incoming { archive: (archive, to), sidecar: (sidecar, beside) } = new;
-            let mut expected = old.metadata.archive.clone().unwrap().toc_digest;
-            if 1 <= steps {
-                let kept = Kept::keep(&bench.store, &old.name).unwrap();
-                if 2 <= steps {
-                    kept.uncover().unwrap();
-                }
-            }
-            if 3 <= steps {
-                archive.commit(&to, Overwrite::Replace).unwrap();
-                expected = was;
-            }
-            if 4 <= steps {
-                sidecar.commit(&beside, Overwrite::Replace).unwrap();
-            }
+            let new = metadata.archive.clone().unwrap().toc_digest;
+            let was = old.metadata.archive.clone().unwrap().toc_digest;
+            assert_ne!(new, was);
+            killed(number, |after_step| {
+                replace_in_steps(&bench.store, &old.name, archive, &metadata, after_step).unwrap();
+            });
 
             let name = old.name.to_string();
             bench.open();
             let scan = bench.scan();
             let titles: Vec<&str> = scan.snapshots.iter().map(|it| it.title.as_str()).collect();
-            assert_eq!(titles, [name.as_str()], "after step {steps}");
+            assert_eq!(titles, [name.as_str()], "after {step}");
             let odd: Vec<OddKind> = scan.problems.iter().map(|odd| odd.kind).collect();
-            let lacks = matches!(steps, 2 | 3);
-            assert_eq!(odd, if lacks { vec![OddKind::NoSidecar] } else { Vec::new() }, "{steps}");
-            assert_eq!(bench.digest(&old.archive), expected, "after step {steps}");
-            assert_eq!(bench.verdict(&scan.snapshots[0]), Vec::<String>::new(), "{steps}");
+            let lacks = matches!(step, "uncovered" | "archive");
+            assert_eq!(odd, if lacks { vec![OddKind::NoSidecar] } else { Vec::new() }, "{step}");
+            let is_new = matches!(step, "archive" | "sidecar");
+            assert_eq!(bench.digest(&old.archive), if is_new { new } else { was }, "{step}");
+            assert_eq!(bench.verdict(&scan.snapshots[0]), Vec::<String>::new(), "{step}");
             let trash = std::fs::read_dir(bench.store.trash()).unwrap().count();
-            assert_eq!(trash, if steps == 0 { 0 } else { 2 }, "after step {steps}");
+            assert_eq!(trash, if step == "written" { 0 } else { 2 }, "after {step}");
         }
+    }
+
+    #[test]
+    fn whichever_step_fails_the_old_snapshot_is_back() {
+        for number in 1..=5 {
+            let bench = Bench::new();
+            let old = bench.backup(Kind::Full);
+            let before = [&old.archive, &old.sidecar].map(|path| std::fs::read(path).unwrap());
+            bench.file("later.txt", "more");
+            let (archive, metadata) = new_pair(&bench);
+            let (store, name) = (&bench.store, &old.name);
+            let done = replace_in_steps(store, name, archive, &metadata, &mut failing(number));
+            assert!(done.is_err(), "{number}");
+            let after = [&old.archive, &old.sidecar].map(|path| std::fs::read(path).unwrap());
+            assert!(after == before, "step {number}");
+            assert_eq!(std::fs::read_dir(bench.store.trash()).unwrap().count(), 0, "{number}");
+        }
+    }
+
+    #[test]
+    fn an_archive_that_has_its_name_keeps_its_sidecar_whatever_fails_then() {
+        for (number, is_there) in [(1, false), (2, true)] {
+            let bench = Bench::new();
+            let (archive, metadata) = new_pair(&bench);
+            let name = metadata.archive.as_ref().unwrap().name.strip_suffix(".tar.gz").unwrap();
+            let name: SnapshotName = name.parse().unwrap();
+            let step = &mut failing(number);
+            let error = publish_in_steps(&bench.store, &name, archive, &metadata, step);
+            let error = error.unwrap_err();
+            let is_told = matches!(error, BackupError::Unconfirmed { .. });
+            assert_eq!(is_told, is_there, "{error}");
+            assert_eq!(bench.store.archive(&name).exists(), is_there);
+            assert_eq!(bench.store.sidecar(&name).exists(), is_there);
+            assert_eq!(error.to_string().contains(&name.to_string()), is_there, "{error}");
+            assert_eq!(bench.scan().snapshots.len(), usize::from(is_there));
+        }
+    }
+
+    #[test]
+    fn a_sidecar_that_was_there_before_is_not_ours_to_remove() {
+        let bench = Bench::new();
+        let (archive, metadata) = new_pair(&bench);
+        let name: SnapshotName = "2026-11-21-100000-ada@example.com-codex".parse().unwrap();
+        std::fs::write(bench.store.sidecar(&name), "theirs").unwrap();
+        publish(&bench.store, &name, archive, &metadata).unwrap_err();
+        assert_eq!(std::fs::read(bench.store.sidecar(&name)).unwrap(), b"theirs");
+        assert!(!bench.store.archive(&name).exists());
     }
 
     #[test]

@@ -217,3 +217,18 @@ fn a_login_that_is_refreshed_while_the_rest_is_read_is_told() {
     assert_eq!(bench.held(&made, CodexHome::AUTH).as_deref(), Some(LOGIN.as_bytes()));
     assert!(made.warnings[0].contains("was written while the backup ran"), "{:?}", made.warnings);
 }
+
+#[test]
+fn a_plan_that_is_printed_shows_no_login() {
+    let bench = Bench::new();
+    let plan = bench.plan(Kind::Full, false);
+    let bytes = Secret::from(LOGIN.to_owned());
+    let name = "2026-11-21-100000-orphan-codex".parse().unwrap();
+    let alone = plan_login(&bytes, 0, Metadata::empty(Kind::Auth), name, &bench.store);
+    for plan in [plan, alone] {
+        let shown = format!("{plan:?}");
+        assert!(shown.contains("Bytes(…)"), "{shown}");
+        // As text, and as the numbers of a list of bytes.
+        assert!(!shown.contains("made-up") && !shown.contains("109, 97, 100, 101"), "{shown}");
+    }
+}

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::source::{IN_MEMORY, Source, Watched};
 use super::{BackupError, Content, Item, LEVEL, Listed, Made, OURS, Plan, describe, length, place};
+use crate::account::Secret;
 use crate::codex::auth;
 use crate::codex::home::CodexHome;
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits, Writer, Written};
@@ -108,28 +109,28 @@ fn refresh_login(
     let Some(bytes) = login_bytes(items) else { return Ok(()) };
     let changed = || BackupError::LoginChanged { path: path.to_owned() };
     let found = auth::read(path)?.ok_or_else(changed)?;
-    if found.bytes.bytes() == bytes.as_slice() {
+    if found.bytes == *bytes {
         return Ok(());
     }
     if found.key.is_none() || found.mixed.is_some() || found.key != metadata.key() {
         return Err(changed());
     }
-    *bytes = found.bytes.bytes().to_vec();
     describe::describe_login(metadata, &found);
+    *bytes = found.bytes;
     Ok(())
 }
 
 /// Whether the file at `path` holds the login that was stored.
 fn is_still(path: &Path, items: &[Item]) -> bool {
     let stored = items.iter().find_map(|item| match &item.content {
-        Content::Bytes(bytes) if item.name.as_str() == CodexHome::AUTH => Some(bytes.as_slice()),
+        Content::Bytes(bytes) if item.name.as_str() == CodexHome::AUTH => Some(bytes),
         _ => None,
     });
     let found = auth::read(path).ok().flatten();
-    found.as_ref().map(|file| file.bytes.bytes()) == stored
+    found.as_ref().map(|file| &file.bytes) == stored
 }
 
-fn login_bytes(items: &mut [Item]) -> Option<&mut Vec<u8>> {
+fn login_bytes(items: &mut [Item]) -> Option<&mut Secret> {
     let login = items.iter_mut().find(|item| item.name.as_str() == CodexHome::AUTH)?;
     if let Content::Bytes(bytes) = &mut login.content { Some(bytes) } else { None }
 }
@@ -144,7 +145,7 @@ fn own_items(metadata: &Metadata) -> Result<Vec<Item>, BackupError> {
             name: name(MEMBER)?,
             mode: 0o600,
             modified,
-            content: Content::Bytes(metadata.to_bytes()),
+            content: Content::Bytes(metadata.to_bytes().into()),
         },
     ])
 }
@@ -342,7 +343,8 @@ impl Build<'_> {
                 return Ok(None);
             }
             Content::Bytes(bytes) => {
-                writer.file(name, mode, modified, length(bytes), &mut bytes.as_slice())?;
+                let mut bytes = bytes.bytes();
+                writer.file(name, mode, modified, length(bytes), &mut bytes)?;
                 return Ok(None);
             }
             Content::Lines { path } | Content::File { path } | Content::Database { path, .. } => {

@@ -186,10 +186,7 @@ fn with(base: &Path, ending: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::snapshot::metadata::Metadata;
 
     fn fixtures(version: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/legacy").join(version).join("backups")
@@ -238,6 +235,10 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn ours_and_links_and_strangers_are_passed_over() {
+        use std::fs;
+
+        use crate::snapshot::metadata::Metadata;
+
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| {
             let path = dir.path().join(name);

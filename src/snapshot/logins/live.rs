@@ -36,7 +36,7 @@ pub enum Live {
     Orphan {
         /// The file.
         bytes: Secret,
-        /// What is wrong with it.
+        /// What is wrong with it, in words that name no path: they go into the snapshot.
         why: String,
     },
 }
@@ -55,12 +55,19 @@ impl Live {
                 let why = file.problem.as_ref().map_or_else(String::new, ToString::to_string);
                 Ok(Self::Orphan { bytes: file.bytes, why })
             }
-            Err(error @ (AuthError::NotALogin { .. } | AuthError::Unsettled { .. })) => {
-                let bytes = read::bounded_following(&home.auth(), MAX_BYTES)?;
-                Ok(Self::Orphan { bytes: bytes.into(), why: error.to_string() })
+            Err(AuthError::NotALogin { source, .. }) => {
+                Self::orphan(home, format!("it is {source}"))
+            }
+            Err(AuthError::Unsettled { .. }) => {
+                Self::orphan(home, "it kept changing while it was read".to_owned())
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn orphan(home: &CodexHome, why: String) -> Result<Self, LiveError> {
+        let bytes = read::bounded_following(&home.auth(), MAX_BYTES)?;
+        Ok(Self::Orphan { bytes: bytes.into(), why })
     }
 
     /// The account that is signed in.
@@ -136,14 +143,14 @@ fn is_kept(snapshots: &[Stored], bytes: &Secret) -> bool {
 
 /// Whether the store has this very login: a snapshot from which the same bytes were just read.
 ///
-/// What a sidecar says is only a reason to look: its archive may be damaged, or another one.
+/// What a sidecar says is only a reason to look: its archive may be damaged, or another one. Of
+/// logins without a refresh token none has a fingerprint, so each of those is looked at.
 #[must_use]
 pub fn is_stored(snapshots: &[Stored], file: &AuthFile) -> bool {
     snapshots.iter().any(|stored| {
-        let told = stored.metadata.login.as_ref().and_then(|login| login.fingerprint);
+        let told = stored.metadata.login.as_ref();
         stored.metadata.kind.has_login()
-            && told.is_some()
-            && told == file.login.fingerprint
+            && told.is_some_and(|told| told.fingerprint == file.login.fingerprint)
             && read_login(stored).is_ok_and(|found| found.bytes == file.bytes)
     })
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::told::{inside, inside_older, read_sidecar};
 use super::{Odd, OddKind, Origin, Scan, StoreError, Stored, list};
-use crate::disk::archive::{Archive, Limits};
 use crate::disk::read;
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, MAX_BYTES, Metadata};
@@ -98,41 +97,44 @@ fn take(backups: &Path, name: &SnapshotName, names: &BTreeSet<String>, scan: &mu
 /// One archive of the older tool: what its sidecar says, else the member of that name, else
 /// what its place says.
 fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
-    let told = match &found.sidecar {
-        Some(sidecar) => read::bounded(sidecar, MAX_BYTES).map_err(|error| error.to_string()),
-        None if found.archive.metadata().is_ok_and(|facts| GLANCE < facts.len()) => {
-            let what = "has no sidecar and was not looked into; `show` reads all of it".to_owned();
-            let path = found.archive.clone();
-            scan.problems.push(Odd { path, what, kind: OddKind::NoSidecar });
-            let mut metadata = Metadata::empty(found.kind.unwrap_or(Kind::Full));
-            metadata.email = found.email;
-            scan.snapshots.push(Stored {
-                title: found.title,
-                archive: found.archive,
-                sidecar: None,
-                metadata,
-                origin: Origin::Python,
-            });
-            return;
-        }
-        None => inside_older(&found.archive),
+    let mut odd = |path: &Path, what: String, kind| {
+        scan.problems.push(Odd { path: path.to_owned(), what, kind });
     };
-    let metadata = told.and_then(|bytes| {
+    let archive = found.archive.as_path();
+    let is_large = || archive.metadata().is_ok_and(|facts| GLANCE < facts.len());
+    let parsed = |bytes: Vec<u8>| {
         legacy::metadata(&bytes, zone).map_err(|error| format!("its metadata {error}"))
-    });
-    let mut metadata = match metadata {
-        Ok(metadata) => metadata,
-        Err(what) => {
-            let path = found.sidecar.clone().unwrap_or_else(|| found.archive.clone());
-            scan.problems.push(Odd { path, what, kind: OddKind::BadSidecar });
-            if !found.archive.is_file()
-                || Archive::open(&found.archive, &Limits::default()).is_err()
-            {
-                return;
+    };
+    let (told, source) = match &found.sidecar {
+        Some(sidecar) => {
+            let bytes = read::bounded(sidecar, MAX_BYTES).map_err(|error| error.to_string());
+            (bytes.and_then(parsed).map(Some), sidecar.as_path())
+        }
+        None if is_large() => {
+            let what = "has no sidecar and was not looked into; `show` reads all of it".to_owned();
+            odd(archive, what, OddKind::NoSidecar);
+            (Ok(None), archive)
+        }
+        None => match inside_older(archive) {
+            Ok(bytes) => (bytes.map(parsed).transpose(), archive),
+            Err(what) => return odd(archive, what, OddKind::BadArchive),
+        },
+    };
+    let told = match told {
+        Ok(told) => told,
+        Err(what) if found.sidecar.is_some() && !is_large() => match inside_older(archive) {
+            Ok(bytes) => {
+                odd(source, what, OddKind::BadSidecar);
+                bytes.and_then(|bytes| parsed(bytes).ok())
             }
-            Metadata::empty(found.kind.unwrap_or(Kind::Full))
+            Err(what) => return odd(archive, what, OddKind::BadArchive),
+        },
+        Err(what) => {
+            odd(source, what, OddKind::BadSidecar);
+            None
         }
     };
+    let mut metadata = told.unwrap_or_else(|| Metadata::empty(found.kind.unwrap_or(Kind::Full)));
     metadata.kind = found.kind.unwrap_or(metadata.kind);
     metadata.email = metadata.email.or(found.email);
     scan.snapshots.push(Stored {

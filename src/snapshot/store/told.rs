@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::{Origin, Stored};
+use super::{Odd, OddKind, Origin, Stored};
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits};
 use crate::disk::read;
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, MAX_BYTES, MEMBER, Metadata};
-use crate::snapshot::name::{ARCHIVE, SIDECAR};
+use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName, Who};
 use crate::time::Zone;
 
 /// An archive outside the store, with its sidecar beside it or the copy inside it.
@@ -33,7 +33,8 @@ pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
     if opened.layout() == Layout::Seekable {
         return inside(archive).map(|metadata| found(None, metadata, Origin::Ours));
     }
-    let told = read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok());
+    let told =
+        read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok().flatten());
     let metadata = told.and_then(|bytes| legacy::metadata(&bytes, zone).ok());
     Ok(found(None, metadata.unwrap_or_else(|| Metadata::empty(Kind::Full)), Origin::Python))
 }
@@ -49,22 +50,53 @@ pub fn look_into(stored: &Stored, zone: &Zone) -> Result<Stored, String> {
         return Ok(stored.clone());
     }
     let mut whole = stored.clone();
-    if let Ok(told) = legacy::metadata(&inside_older(&stored.archive)?, zone) {
+    if let Some(bytes) = inside_older(&stored.archive)?
+        && let Ok(told) = legacy::metadata(&bytes, zone)
+    {
         let email = told.email.clone().or(whole.metadata.email);
         whole.metadata = Metadata { email, kind: told.kind, ..told };
     }
     Ok(whole)
 }
 
-/// The metadata member of an archive of the older tool.
-pub(super) fn inside_older(archive: &Path) -> Result<Vec<u8>, String> {
+/// What is still known of a snapshot whose archive cannot be used: what its sidecar says, else its
+/// name and the time its archive was written. `None` for other oddities.
+#[must_use]
+pub fn remains(odd: &Odd, zone: &Zone) -> Option<Stored> {
+    let name = odd.path.file_name()?.to_str()?;
+    let title = match odd.kind {
+        OddKind::BadArchive => name.strip_suffix(ARCHIVE)?,
+        OddKind::BadSidecar => name.strip_suffix(SIDECAR)?,
+        OddKind::NoArchive | OddKind::NoSidecar => return None,
+    };
+    let archive = odd.path.with_file_name(format!("{title}{ARCHIVE}"));
+    let sidecar = odd.path.with_file_name(format!("{title}{SIDECAR}"));
+    let name: Option<SnapshotName> = title.parse().ok();
+    let of_name = || {
+        let written = archive.symlink_metadata().ok()?.modified().ok()?;
+        let email = name.as_ref().and_then(|name| match name.who() {
+            Who::Email(email) => Some(email.clone()),
+            Who::Nameless(_) => None,
+        });
+        let created_at = Some(zone.stamp(written.into()));
+        Some(Metadata { email, created_at, ..Metadata::empty(Kind::Full) })
+    };
+    let older = || legacy::metadata(&read::bounded(&sidecar, MAX_BYTES).ok()?, zone).ok();
+    let metadata = read_sidecar(&sidecar).ok().or_else(older).or_else(of_name)?;
+    let origin = if name.is_some() { Origin::Ours } else { Origin::Python };
+    Some(Stored { title: title.to_owned(), archive, sidecar: None, metadata, origin })
+}
+
+/// The metadata member of an archive of the older tool, if it has one. All of it is read.
+pub(super) fn inside_older(archive: &Path) -> Result<Option<Vec<u8>>, String> {
     let words = |error: ArchiveError| error.to_string();
     let opened = Archive::open(archive, &Limits::default()).map_err(words)?;
     let entries = opened.entries().map_err(words)?;
     let member = entries.iter().rev().find(|entry| legacy::is_metadata_member(entry.name.as_str()));
-    let member = member.ok_or_else(|| "it holds no metadata".to_owned())?;
-    let bytes = opened.read(&member.name, MAX_BYTES).map_err(words)?;
-    bytes.ok_or_else(|| "it holds no metadata".to_owned())
+    match member {
+        Some(member) => opened.read(&member.name, MAX_BYTES).map_err(words),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn read_sidecar(path: &Path) -> Result<Metadata, String> {
@@ -86,17 +118,21 @@ pub fn inside(archive: &Path) -> Result<Metadata, String> {
     Metadata::parse(&bytes).map_err(|error| format!("its metadata {error}"))
 }
 
-/// Whether a sidecar says of what was captured what the copy inside the archive does not. The
-/// e-mail is a label, and labels may change later.
+/// Whether a sidecar says of what was captured what the copy inside the archive does not; a copy
+/// that cannot be read says nothing.
 #[must_use]
 pub fn contradicts(stored: &Stored) -> bool {
-    if stored.origin != Origin::Ours || stored.sidecar.is_none() {
-        return false;
-    }
-    let said = &stored.metadata;
-    inside(&stored.archive).is_ok_and(|inner| {
-        inner.kind != said.kind
-            || inner.account != said.account
-            || inner.created_at != said.created_at
-    })
+    stored.origin == Origin::Ours
+        && stored.sidecar.is_some()
+        && inside(&stored.archive).is_ok_and(|inner| differs(&stored.metadata, &inner))
+}
+
+/// Whether two copies of the metadata tell of another capture. The e-mail is a label, and like
+/// notes and pins it may change later; which part, whose, which login and when may not.
+#[must_use]
+pub fn differs(said: &Metadata, inner: &Metadata) -> bool {
+    inner.kind != said.kind
+        || inner.account != said.account
+        || inner.login != said.login
+        || inner.created_at != said.created_at
 }
