@@ -190,7 +190,10 @@ pub fn plan(
     let content_bytes = archive.content_bytes().map_err(failed)?;
     let entries = archive.entries().map_err(failed)?;
     let files = u64::try_from(entries.iter().filter(|entry| !entry.is_dir()).count()).unwrap_or(0);
-    let is_outside = |entry: &Entry| is_below(entry.name.as_str(), OUTSIDE);
+    let is_outside = |entry: &Entry| {
+        let name = entry.name.as_str();
+        is_below(name, OUTSIDE) && name.ends_with(".sqlite")
+    };
     let has_outside = archive.layout() != Layout::Plain && entries.iter().any(is_outside);
     check_room(&destination, content_bytes)?;
     let archived = match logins::read_login(stored) {

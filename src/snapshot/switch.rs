@@ -185,8 +185,8 @@ pub fn apply(
     };
     let record = store.switch();
     let done = put(plan, login, &target, &record, holders);
-    // Whatever happened, the file has its name or is gone.
-    let _told_by_the_next_command = replace::remove_file(&record);
+    // What fails here, the next command does.
+    let _later = finish(&record);
     let mut warnings = done?;
     match logins::is_still(&plan.home, Some(login)) {
         Ok(true) => {}

@@ -147,9 +147,12 @@ pub(crate) fn finish(file: &Path, undo: &Path) -> Result<Vec<String>, DiskError>
         return Ok(vec![format!("{}: {what}", file.display())]);
     };
     let mut told = Vec::new();
-    match journal.phase {
-        Phase::Building => take_back(&journal, &mut told)?,
+    let is_taken_back = match journal.phase {
+        Phase::Building => take_back(&journal)?,
         Phase::Exchanging => settle(&journal, undo, &mut told)?,
+    };
+    if is_taken_back {
+        told.push("an interrupted restore was taken back: the home is as it was".to_owned());
     }
     if let Some(outside) = &journal.databases {
         replace::remove_unfinished(&outside.folder)?;
@@ -160,17 +163,15 @@ pub(crate) fn finish(file: &Path, undo: &Path) -> Result<Vec<String>, DiskError>
     Ok(told)
 }
 
-/// Removes what was built, which is nowhere but where it was built.
-fn take_back(journal: &Journal, told: &mut Vec<String>) -> Result<(), DiskError> {
-    if swap::identity(&journal.staged)? == Some(journal.new) {
-        replace::remove_tree(&journal.staged)?;
-        told.push("an interrupted restore was taken back: the home is as it was".to_owned());
-    }
-    Ok(())
+/// Removes what was built, if it is where it was built. Answers whether it was.
+fn take_back(journal: &Journal) -> Result<bool, DiskError> {
+    let is_there = swap::identity(&journal.staged)? == Some(journal.new);
+    Ok(is_there && replace::remove_tree(&journal.staged)?)
 }
 
-/// Puts both homes where they belong, by which of them is where.
-fn settle(journal: &Journal, undo: &Path, told: &mut Vec<String>) -> Result<(), DiskError> {
+/// Puts both homes where they belong, by which of them is where. Answers whether the old one is
+/// live again.
+fn settle(journal: &Journal, undo: &Path, told: &mut Vec<String>) -> Result<bool, DiskError> {
     let Journal { operation, staged, place, new, old, carried, .. } = journal;
     let at = |path: &Path| swap::identity(path);
     let before = match old {
@@ -190,15 +191,17 @@ fn settle(journal: &Journal, undo: &Path, told: &mut Vec<String>) -> Result<(), 
                 kept.display()
             ));
         }
-        return Ok(());
+        return Ok(false);
     }
+    let mut comes_back = false;
     if at(place)?.is_none()
         && let Some(before) = &before
     {
         replace::rename_new(before, place)?;
+        comes_back = true;
     }
     // Anything else was put away already, or moved by hand.
-    if at(place)? == *old { take_back(journal, told) } else { Ok(()) }
+    Ok(at(place)? == *old && (take_back(journal)? || comes_back))
 }
 
 #[cfg(test)]
@@ -278,10 +281,21 @@ mod tests {
 
     #[test]
     fn killed_at_any_rename_of_an_exchange_one_home_is_live_and_none_is_lost() {
-        for (renames, live) in [(0, "old"), (1, "old"), (2, "new"), (3, "new")] {
+        let stops = [
+            (0, false, "old"),
+            (1, false, "old"),
+            (1, true, "old"),
+            (2, false, "new"),
+            (3, false, "new"),
+        ];
+        for (renames, failed, live) in stops {
             let lab = Lab::new();
             let done = flags::stopped_after(renames, || swap::exchange(&lab.staged, &lab.place));
             assert_eq!(done.is_ok(), renames == 3);
+            if failed {
+                // A run that was not killed there removed what it had built.
+                fs::remove_dir_all(&lab.staged).unwrap();
+            }
             let told = lab.finish();
             assert_eq!(told.len(), 1, "{renames}: {told:?}");
             assert_eq!(lab.login("codex"), live, "{renames}");
