@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::account::{Account, AccountKey, Email};
+use crate::account::{self, Account, AccountKey, Email};
 use crate::codex::home::CodexHome;
 use crate::codex::rollout::{self, Attribution, RolloutLimits};
 use crate::config::Config;
@@ -56,6 +56,8 @@ impl Overview {
 pub struct KnownAccount {
     /// Who.
     pub account: Account,
+    /// Its name for people.
+    pub label: String,
     /// Whether its login is the live one.
     pub active: bool,
     /// Every reading, in no order.
@@ -86,22 +88,6 @@ impl KnownAccount {
                 .then(|| "no login of it is stored".to_owned()),
             availability,
         }
-    }
-
-    /// Its name for people: the alias, the address, or the short id.
-    #[must_use]
-    pub fn label(&self) -> String {
-        label(&self.account)
-    }
-}
-
-/// An account's name for people: the alias, the address, or the short id.
-#[must_use]
-pub fn label(account: &Account) -> String {
-    match (&account.alias, &account.email) {
-        (Some(alias), _) => alias.clone(),
-        (None, Some(email)) => email.to_string(),
-        (None, None) => account.key.short_id(),
     }
 }
 
@@ -381,6 +367,7 @@ impl Gathered {
                     has_login: keys.contains(&key)
                         || email.as_ref().is_some_and(|email| with_login.contains(email)),
                     account: Account { email, alias: None, key },
+                    label: String::new(),
                     readings,
                 }
             })
@@ -388,11 +375,15 @@ impl Gathered {
         for (alias, meant) in config.aliases() {
             let known: Vec<Account> =
                 accounts.iter().map(|account| account.account.clone()).collect();
-            let Ok(found) = crate::account::name(meant, &known) else { continue };
+            let Ok(found) = account::name(meant, &known) else { continue };
             let key = found.key.clone();
             if let Some(account) = accounts.iter_mut().find(|account| account.account.key == key) {
                 account.account.alias = Some(alias.to_owned());
             }
+        }
+        let all: Vec<Account> = accounts.iter().map(|account| account.account.clone()).collect();
+        for account in &mut accounts {
+            account.label = account::label(&account.account, &all);
         }
         accounts
     }

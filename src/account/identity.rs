@@ -162,6 +162,21 @@ pub fn name<'a>(asked: &str, accounts: &'a [Account]) -> Named<'a> {
     Err(NotNamed::Nobody { asked: asked.to_owned() })
 }
 
+/// What people call `account` among `all`: its alias, else its address, with its short id behind
+/// that where another has the same address, else its short id.
+pub fn label<'a>(account: &Account, all: impl IntoIterator<Item = &'a Account>) -> String {
+    let Account { key, email, alias } = account;
+    match (alias, email) {
+        (Some(alias), _) => alias.clone(),
+        (None, Some(address)) => {
+            let is_shared = all.into_iter().filter(|other| other.email == *email).count() > 1;
+            let id = if is_shared { format!(" ({})", key.short_id()) } else { String::new() };
+            format!("{address}{id}")
+        }
+        (None, None) => key.short_id(),
+    }
+}
+
 /// The shortest spelling that tells `account` from its rivals.
 fn spelled(account: &Account, rivals: &[&Account]) -> String {
     let email = account.email.as_ref();

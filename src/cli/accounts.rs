@@ -11,7 +11,7 @@ use crate::cli::Exit;
 use crate::cli::exit::Failure;
 use crate::disk::archive::{Archive, ArchiveError, Limits};
 use crate::disk::read;
-use crate::overview::{KnownAccount, Overview, label};
+use crate::overview::{KnownAccount, Overview};
 use crate::quota::{Availability, Source, State, Validation, WindowNow};
 use crate::snapshot::name::ARCHIVE;
 use crate::snapshot::store::{self, OddKind, Stored};
@@ -27,6 +27,9 @@ pub(crate) struct AccountRow {
     pub(crate) account: AccountKey,
     pub(crate) email: Option<Email>,
     pub(crate) alias: Option<String>,
+    /// The account's name for people.
+    #[serde(skip)]
+    pub(crate) label: String,
     pub(crate) active: bool,
     pub(crate) state: State,
     pub(crate) next_available_at: Option<Stamp>,
@@ -52,6 +55,7 @@ impl AccountRow {
             account: known.account.key.clone(),
             email: known.account.email.clone(),
             alias: known.account.alias.clone(),
+            label: known.label.clone(),
             active: known.active,
             remaining_seconds: availability.remaining(now).map(|left| left.num_seconds()),
             state: availability.state,
@@ -65,15 +69,6 @@ impl AccountRow {
             validation_status: availability.validation,
             has_login: known.has_login || known.active,
         }
-    }
-
-    /// The account's name for people.
-    pub(crate) fn label(&self) -> String {
-        label(&Account {
-            key: self.account.clone(),
-            email: self.email.clone(),
-            alias: self.alias.clone(),
-        })
     }
 }
 

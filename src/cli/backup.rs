@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use glob::Pattern;
 use serde::Serialize;
 use serde_json::json;
 
@@ -13,8 +14,9 @@ use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
 use crate::codex::auth::{AuthFile, Mode};
-use crate::codex::home::Class;
+use crate::codex::home::{Class, CodexHome};
 use crate::codex::rollout;
+use crate::config;
 use crate::disk::lock::Lock;
 use crate::overview::Overview;
 use crate::quota::{Entry, Reading};
@@ -105,6 +107,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         Some(session.open(&places, "backup")?)
     };
     let plan = backup::plan(&places.home, &places.store, &request, login.as_ref(), &circumstances)?;
+    tell_idle_patterns(args, &places, &plan, session)?;
     let Some(opened) = opened else { return Ok(preview(&plan, &places, session)) };
     let (sizes, left_out) = (plan.sizes.clone(), plan.left_out.clone());
     let mut progress = Progress::bytes("backing up", plan.content_bytes(), session);
@@ -134,14 +137,45 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     Ok(report.exit(if made.skipped.is_empty() { Exit::Done } else { Exit::Failed }))
 }
 
+/// A pattern as it was typed; the whole path of something in the home is one, too.
+fn pattern(glob: &str, places: &Places) -> Result<Pattern, Failure> {
+    let below = places.home.root().to_str().and_then(|root| glob.strip_prefix(root));
+    config::pattern(below.unwrap_or(glob)).ok_or_else(|| {
+        Failure::usage(format!("{glob:?} is no pattern"))
+            .hint("a pattern looks like log/*.txt or **/cache")
+    })
+}
+
+/// Says which patterns of the command line leave out nothing: it may be a slip.
+fn tell_idle_patterns(
+    args: &Args,
+    places: &Places,
+    plan: &Plan,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    for glob in &args.exclude {
+        let pattern = pattern(glob, places)?;
+        // A database outside the home is left out by its bare name.
+        let left_out = |path: &str| {
+            let path = path.trim_end_matches('/');
+            pattern.matches(path)
+                || path.rsplit('/').next().is_some_and(|leaf| pattern.matches(leaf))
+        };
+        if !plan.left_out.iter().any(|(path, _)| left_out(path)) {
+            session.warn(format!("--exclude {glob} leaves out nothing"));
+        }
+    }
+    Ok(())
+}
+
 fn request(args: &Args, places: &Places) -> Result<Request, Failure> {
     let mut exclude = places.settings.exclude.clone();
     for glob in &args.exclude {
-        let pattern = glob::Pattern::new(glob).map_err(|error| {
-            Failure::usage(format!("{glob:?} is no pattern: {}", error.msg))
-                .hint("a pattern looks like log/*.txt or **/cache")
-        })?;
-        exclude.push(pattern);
+        exclude.push(pattern(glob, places)?);
+    }
+    if exclude.iter().any(|pattern| pattern.as_str() == CodexHome::AUTH) {
+        return Err(Failure::usage("a pattern does not leave out the login")
+            .hint("`codex-manager backup --no-login` does"));
     }
     let kind = match (args.auth_only, args.no_login) {
         (true, _) => Kind::Auth,

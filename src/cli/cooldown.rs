@@ -145,7 +145,7 @@ fn draw(rows: &[AccountRow], now: DateTime<Utc>, zone: &Zone, session: &Session)
         let mark = if row.active { "*" } else { "" };
         table.row([
             mark.to_owned(),
-            row.label(),
+            row.label.clone(),
             row.state.to_string(),
             percent(row.left_percent),
             available,
@@ -234,7 +234,7 @@ fn set_aside(
 fn subject(asked: &str, known: &Overview) -> Result<(AccountKey, Option<Email>, String), Failure> {
     match (named(asked, known), asked.parse::<Email>()) {
         (Ok(found), _) => {
-            Ok((found.account.key.clone(), found.account.email.clone(), found.label()))
+            Ok((found.account.key.clone(), found.account.email.clone(), found.label.clone()))
         }
         (Err(failure), Ok(email)) if failure.exit == crate::cli::Exit::Usage => {
             Ok((AccountKey::Email(email.clone()), Some(email.clone()), email.to_string()))

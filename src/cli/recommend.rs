@@ -78,7 +78,7 @@ fn draw(advice: &Advice, why: bool) -> String {
     let Some(selected) = &advice.selected else {
         return format!("{}\n", plain(&advice.reason));
     };
-    let mut text = format!("{}\n", styled(plain(&selected.account.label()), STRONG));
+    let mut text = format!("{}\n", styled(plain(&selected.account.label), STRONG));
     text.push_str(&format!("{}\n", plain(&advice.reason)));
     if why {
         for (title, lines) in [
@@ -87,7 +87,7 @@ fn draw(advice: &Advice, why: bool) -> String {
                 advice
                     .alternatives
                     .iter()
-                    .map(|other| format!("{}: {}", other.account.label(), other.reason))
+                    .map(|other| format!("{}: {}", other.account.label, other.reason))
                     .collect::<Vec<_>>(),
             ),
             ("what would change this:", advice.would_change.clone()),

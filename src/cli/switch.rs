@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let opened = if args.dry_run { None } else { Some(session.open(&places, "use")?) };
     let known = look(&places, session.world.now, session)?;
     let account = named(&args.account, &known)?;
-    let label = account.label();
+    let label = account.label.clone();
     let live = Live::read(&places.home)?;
     let shelf = Shelf::new(&known.snapshots, &known.odd);
     let stale = if args.accept_stale_login { Stale::Accept } else { Stale::Refuse };

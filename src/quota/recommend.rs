@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use chrono::{DateTime, Utc};
 
 use super::{Availability, Source, Validation};
-use crate::account::Account;
+use crate::account::{Account, label};
 use crate::time::{Stamp, Zone, span};
 
 /// One account that could be taken.
@@ -111,16 +111,8 @@ struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// What a person calls the candidate; two of one address are told apart by their short ids.
     fn name(&self, candidate: &Candidate) -> String {
-        let Account { key, email, alias } = &candidate.account;
-        let shared = self.candidates.iter().filter(|one| one.account.email == *email).count() > 1;
-        match (alias, email) {
-            (Some(alias), _) => alias.clone(),
-            (None, Some(email)) if !shared => email.to_string(),
-            (None, Some(email)) => format!("{email} ({})", key.short_id()),
-            (None, None) => key.short_id(),
-        }
+        label(&candidate.account, self.candidates.iter().map(|one| &one.account))
     }
 
     fn wall(&self, at: Stamp) -> String {

@@ -758,3 +758,26 @@ fn a_pair_that_was_renamed_together_is_still_one() {
     assert_eq!(home.play(&format!("restore {other} --to copy")).exit, 0);
     assert_eq!(home.read("copy/auth.json"), home.read(".codex/auth.json"));
 }
+
+#[test]
+fn a_folder_is_left_out_however_its_pattern_is_written() {
+    let holds =
+        |home: &TestHome| home.run("show --files").lines().any(|line| line.starts_with("big/f"));
+    for pattern in ["big", "big/", "./big", "/big", "big/**"] {
+        let home = TestHome::of_ada()
+            .file(".codex/big/f", "x")
+            .config("exclude", &format!("[\"{pattern}\"]"));
+        home.run("backup");
+        assert!(!holds(&home), "{pattern}");
+    }
+    let home = TestHome::of_ada().file(".codex/big/f", "x");
+    let whole = home.codex("big").display().to_string();
+    home.run(&format!("backup --exclude '{whole}'"));
+    assert!(!holds(&home));
+    let said = home.run("backup --force --exclude bog");
+    assert!(holds(&home));
+    assert!(said.contains("warning: --exclude bog leaves out nothing"), "{said}");
+    let refused = home.play("backup --force --exclude auth.json");
+    assert_eq!(refused.exit, 4, "{}", refused.screen);
+    assert!(refused.screen.contains("--no-login"), "{}", refused.screen);
+}
