@@ -96,7 +96,7 @@ pub fn walk(root: &Path, enter: &mut dyn FnMut(&Node) -> Visit) -> Result<Walk> 
 pub fn staging_dir(beside: &Path) -> Result<PathBuf> {
     let holder = parent(beside);
     loop {
-        let path = holder.join(reserved_name(STAGING_SUFFIX).at("create a folder in", holder)?);
+        let path = staging_name(beside)?;
         match sys::create_dir(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             other => {
@@ -106,6 +106,16 @@ pub fn staging_dir(beside: &Path) -> Result<PathBuf> {
             }
         }
     }
+}
+
+/// A reserved name in the folder that holds `beside`, for a folder that is made later.
+///
+/// # Errors
+///
+/// When the system has no random numbers.
+pub fn staging_name(beside: &Path) -> Result<PathBuf> {
+    let holder = parent(beside);
+    Ok(holder.join(reserved_name(STAGING_SUFFIX).at("create a folder in", holder)?))
 }
 
 /// Makes a finished tree survive a power cut: its files first, then its folders, the root last.

@@ -376,18 +376,28 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
         return Err(RestoreError::Unfinished { path });
     }
     let place = plan.destination.path();
-    let mut staged = Staged::beside(place)?;
+    let name = tree::staging_name(place)?;
     let databases = plan.databases.as_deref();
-    let begun = Journal::begin(&path, run.operation, staged.path(), place, databases);
-    let mut journal = match begun {
+    let mut journal = match Journal::begin(&path, run.operation, &name, place, databases) {
         // A copy elsewhere replaces nothing and can do without.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
-        Err(error) => {
-            staged.discard();
+        begun => begun?,
+    };
+    let made = Staged::at(name).and_then(|staged| match &mut journal {
+        Some(journal) => Ok((staged, journal.made()?)),
+        None => Ok((staged, false)),
+    });
+    let (mut staged, is_known) = match (made, &journal) {
+        (Err(error), Some(journal)) => {
+            // Nothing is in the folder, if there is one.
+            let _later = journal.abandon();
             return Err(error.into());
         }
-        Ok(journal) => journal,
+        (made, _) => made?,
     };
+    if let Some(untold) = journal.take_if(|_| !is_known) {
+        untold.close()?;
+    }
     let done = build(plan, staged.path(), store, run).and_then(|(built, incoming)| {
         put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)
     });

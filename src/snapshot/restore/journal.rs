@@ -28,8 +28,9 @@ pub(super) struct Journal {
     staged: PathBuf,
     /// Where the home belongs.
     place: PathBuf,
-    /// The new home.
-    new: Identity,
+    /// The new home, as soon as its folder is made.
+    #[serde(default)]
+    new: Option<Identity>,
     /// The old home, if there is one.
     #[serde(default)]
     old: Option<Identity>,
@@ -63,10 +64,9 @@ struct Databases {
 }
 
 impl Journal {
-    /// Writes down, synced, that a home for `place` is built in the empty folder `staged`, and
-    /// databases in the folder `databases`. Answers nothing where the system cannot tell folders
-    /// apart. A journal that is there already stays, which is an error of the kind
-    /// `AlreadyExists`.
+    /// Writes down, synced, that a home for `place` is built in the folder `staged`, which need
+    /// not be made yet, and databases in the folder `databases`. A journal that is there already
+    /// stays, which is an error of the kind `AlreadyExists`.
     pub(super) fn begin(
         file: &Path,
         operation: &str,
@@ -74,7 +74,7 @@ impl Journal {
         place: &Path,
         databases: Option<&Path>,
     ) -> Result<Option<Self>, DiskError> {
-        let Some(new) = swap::identity(staged)? else { return Ok(None) };
+        let new = swap::identity(staged)?;
         let journal = Self {
             schema_version: 1,
             operation: operation.to_owned(),
@@ -94,6 +94,14 @@ impl Journal {
         Ok(Some(journal))
     }
 
+    /// Writes down, synced, which folder it is, now that it is made. Answers false where the
+    /// system cannot tell folders apart.
+    pub(super) fn made(&mut self) -> Result<bool, DiskError> {
+        self.new = swap::identity(&self.staged)?;
+        self.write()?;
+        Ok(self.new.is_some())
+    }
+
     /// Writes down, synced, that the names are about to change: `carried` moves from the home in
     /// the place, if there is one, and the databases of these names are replaced.
     pub(super) fn names_change(
@@ -107,6 +115,10 @@ impl Journal {
         if let Some(outside) = &mut self.databases {
             outside.names = databases;
         }
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), DiskError> {
         let failed = |source: serde_json::Error| DiskError {
             action: "write",
             path: self.file.clone(),
@@ -120,13 +132,22 @@ impl Journal {
         replace::remove_file(&self.file).map(|_| ())
     }
 
+    /// Strikes it out before anything was built, with the empty folder.
+    pub(super) fn abandon(&self) -> Result<(), DiskError> {
+        replace::remove_empty_dir(&self.staged)?;
+        self.close()
+    }
+
     /// Strikes it out after a failure if that left nothing to finish.
     pub(super) fn close_if_over(&self) -> Result<(), DiskError> {
         let here = swap::identity(&self.place)?;
-        let is_gone = swap::identity(&self.staged)? != Some(self.new);
+        let staged = swap::identity(&self.staged)?;
+        let is_gone = staged.is_none() || staged != self.new;
         let is_over = match self.phase {
             Phase::Building => is_gone,
-            Phase::Exchanging => here == Some(self.new) || (here == self.old && is_gone),
+            Phase::Exchanging => {
+                (here.is_some() && here == self.new) || (here == self.old && is_gone)
+            }
         };
         if is_over { self.close() } else { Ok(()) }
     }
@@ -165,8 +186,13 @@ pub(crate) fn finish(file: &Path, undo: &Path) -> Result<Vec<String>, DiskError>
 
 /// Removes what was built, if it is where it was built. Answers whether it was.
 fn take_back(journal: &Journal) -> Result<bool, DiskError> {
-    let is_there = swap::identity(&journal.staged)? == Some(journal.new);
-    Ok(is_there && replace::remove_tree(&journal.staged)?)
+    let found = swap::identity(&journal.staged)?;
+    if journal.new.is_none() {
+        // Killed before anything was built in it; what holds anything is another folder.
+        let _is_theirs = replace::remove_empty_dir(&journal.staged);
+        return Ok(false);
+    }
+    Ok(found == journal.new && replace::remove_tree(&journal.staged)?)
 }
 
 /// Puts both homes where they belong, by which of them is where. Answers whether the old one is
@@ -178,7 +204,7 @@ fn settle(journal: &Journal, undo: &Path, told: &mut Vec<String>) -> Result<bool
         Some(old) => place::find_old(staged, place, *old)?,
         None => None,
     };
-    if at(place)? == Some(*new) {
+    if new.is_some() && at(place)? == *new {
         if let Some(before) = &before {
             for path in carried.iter().filter(|path| before.join(path).symlink_metadata().is_ok()) {
                 if let Err(error) = place::carry(before, place, path) {
@@ -337,6 +363,18 @@ mod tests {
         fs::write(&theirs, "").unwrap();
         assert_eq!(finish(&journal, Path::new("none")).unwrap().len(), 1);
         assert!(!staged.exists() && !journal.exists() && !temporary.exists() && theirs.exists());
+
+        // Killed right after the folder was made, it goes as long as nothing is in it.
+        for content in [None, Some("x")] {
+            let staged = tree::staging_name(&place).unwrap();
+            Journal::begin(&journal, "op", &staged, &place, None).unwrap().unwrap();
+            fs::create_dir(&staged).unwrap();
+            if let Some(name) = content {
+                fs::write(staged.join(name), "").unwrap();
+            }
+            assert_eq!(finish(&journal, Path::new("none")).unwrap(), Vec::<String>::new());
+            assert_eq!(staged.exists(), content.is_some());
+        }
 
         // Another folder of that name is not the one.
         let staged = begin();

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::swap::{self, How, Identity};
-use crate::disk::{DiskError, replace, tree};
+use crate::disk::{DiskError, replace};
 
 /// A folder that is built beside its place.
 #[derive(Debug)]
@@ -29,12 +29,10 @@ enum State {
 }
 
 impl Staged {
-    /// Makes an empty folder beside `place`, and what is missing above it.
-    pub(super) fn beside(place: &Path) -> Result<Self, DiskError> {
-        if let Some(parent) = place.parent() {
-            replace::private_dir(parent)?;
-        }
-        let path = tree::staging_dir(place)?;
+    /// Makes the empty folder `path`, a name beside its place that nobody has, and what is missing
+    /// above it.
+    pub(super) fn at(path: PathBuf) -> Result<Self, DiskError> {
+        replace::private_dir(&path)?;
         let identity = swap::identity(&path)?;
         Ok(Self { path, identity, state: State::Built })
     }
@@ -184,7 +182,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::disk::flags;
+    use crate::disk::{flags, tree};
 
     /// A live home and a folder beside it that holds the new one.
     fn homes() -> (tempfile::TempDir, PathBuf, Staged) {
@@ -192,7 +190,7 @@ mod tests {
         let place = dir.path().join("codex");
         fs::create_dir(&place).unwrap();
         fs::write(place.join("auth.json"), "old").unwrap();
-        let staged = Staged::beside(&place).unwrap();
+        let staged = Staged::at(tree::staging_name(&place).unwrap()).unwrap();
         fs::write(staged.path().join("auth.json"), "new").unwrap();
         (dir, place, staged)
     }
@@ -283,7 +281,8 @@ mod tests {
         });
         assert_eq!((login(&place), login(&kept)), ("new".to_owned(), "old".to_owned()));
         assert_eq!((kept, warnings), (dir.path().join("undo/x/codex-home"), Vec::new()));
-        let mut copy = Staged::beside(&dir.path().join("copy")).unwrap();
+        let name = tree::staging_name(&dir.path().join("copy")).unwrap();
+        let mut copy = Staged::at(name).unwrap();
         flags::without(|| copy.settle(&dir.path().join("copy"), &mut Vec::new())).unwrap();
     }
 
