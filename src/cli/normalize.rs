@@ -88,9 +88,10 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         };
         for record in &plan.records {
             match adopt(record, &folder, &mut shelf, &places, session, args.dry_run) {
-                Ok(name) => adopted.push(json!({
+                Ok((name, is_new)) => adopted.push(json!({
                     "file": record.legacy_auth_filename,
                     "snapshot": name,
+                    "new": is_new,
                 })),
                 Err(failure) => {
                     refused = true;
@@ -162,8 +163,8 @@ impl Shelf {
     }
 }
 
-/// Stores one legacy login as an `auth` snapshot; answers its name, also if it was stored
-/// before.
+/// Stores one legacy login as an `auth` snapshot; answers its name, and whether it is new: a login
+/// that was stored before is not stored again.
 fn adopt(
     record: &Record,
     folder: &Path,
@@ -171,12 +172,12 @@ fn adopt(
     places: &Places,
     session: &mut Session,
     dry_run: bool,
-) -> Result<String, Failure> {
+) -> Result<(String, bool), Failure> {
     let path = folder.join(&record.legacy_auth_filename);
     let bytes = read::bounded(&path, auth::MAX_BYTES)?;
     let file = auth::parse(bytes).map_err(|error| Failure::usage(error.to_string()))?;
     if let Some(name) = shelf.holder(&record.email, &file) {
-        return Ok(name);
+        return Ok((name, false));
     }
     if let Some(mixed) = &file.mixed {
         return Err(Failure::new(
@@ -224,7 +225,7 @@ fn adopt(
         bank(plan, places, session)?;
     }
     shelf.adopted.push((record.email.clone(), file.bytes, name.clone()));
-    Ok(name)
+    Ok((name, true))
 }
 
 fn draw(
@@ -269,7 +270,11 @@ fn draw(
     }
     for adopted in adopted {
         if let (Some(file), Some(name)) = (adopted["file"].as_str(), adopted["snapshot"].as_str()) {
-            let verb = if args.dry_run { "would adopt" } else { "adopted" };
+            let verb = match (adopted["new"] == true, args.dry_run) {
+                (false, _) => "stored already:",
+                (true, true) => "would adopt",
+                (true, false) => "adopted",
+            };
             text.push_str(&format!("{verb} {} as {}\n", plain(file), plain(name)));
         }
     }

@@ -10,6 +10,7 @@ use crate::cli::session::{Places, Session};
 use crate::cli::{Report, picture};
 use crate::overview::{self, Overview};
 use crate::quota::{Entry, Reading, Source};
+use crate::snapshot::backup::BackupError;
 use crate::snapshot::logins::Live;
 use crate::snapshot::name::{SnapshotName, Who};
 use crate::time::{Stamp, Zone, span};
@@ -50,6 +51,13 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         session.warn(warning.clone());
     }
     let live = std::mem::replace(&mut known.live, Ok(Live::Absent))?;
+    if let Live::Orphan { why, .. } = &live {
+        session.warn(format!("{} tells no account: {why}", session.show(&places.home.auth())));
+    }
+    if !args.sources.is_text() && !places.home.root().is_dir() {
+        let path = places.home.root().to_owned();
+        return Err(BackupError::NoHome { path }.into());
+    }
     let evidence = args.sources.read(session, &places, &known, &live)?;
     let (account, email) = owner(evidence.as_ref(), &live, &known);
     let reading = match (&evidence, &account) {
@@ -160,7 +168,7 @@ fn draw(status: &Status, session: &Session, places: &Places) -> String {
     let mut facts = Facts::new();
     let who = status.email.as_ref().map(ToString::to_string);
     let who = who.or_else(|| status.account.as_ref().map(AccountKey::short_id));
-    facts.add("account", who.unwrap_or_else(|| "nobody is signed in".to_owned()));
+    facts.add("account", who.unwrap_or_else(|| "not known".to_owned()));
     let (Some(source), Some(observed)) = (status.source, status.observed_at) else {
         facts.add("quota", "unknown: no session and no text tells it");
         return facts.to_string();

@@ -71,8 +71,8 @@ fn a_second_run_changes_nothing() {
     9APR_Third_Person@mail.example.com_auth.json  third_person@mail.example.com  2026-04-15 07:00:00  2026-04-22 07:00:00  mismatch
     9APR_Third_Person@mail.example.com_auth.json: `09apr` means 2026-04-09, but next_available_at is on 2026-04-22
     skipped notes_auth.json: the name does not begin with a day such as `21apr_`
-    adopted 21apr_drdpsbose023@example.com_auth.json as 2026-04-14-155500-drdpsbose023@example.com-codex
-    adopted 9APR_Third_Person@mail.example.com_auth.json as 2026-04-15-070000-third_person@mail.example.com-codex
+    stored already: 21apr_drdpsbose023@example.com_auth.json as 2026-04-14-155500-drdpsbose023@example.com-codex
+    stored already: 9APR_Third_Person@mail.example.com_auth.json as 2026-04-15-070000-third_person@mail.example.com-codex
     nothing new for ~/.codex-manager/inventory.json
     ");
     home.assert_same(".codex-manager/backups", &before);
@@ -200,7 +200,10 @@ fn files_of_one_address_and_second_get_a_name_each_as_the_dry_run_announced() {
     let adopted = home.json("normalize legacy --adopt");
     assert_eq!(adopted["data"]["adopted"], announced["data"]["adopted"]);
     let again = home.json("normalize legacy --adopt");
-    assert_eq!(again["data"]["adopted"], announced["data"]["adopted"]);
+    for (index, number) in ["", "~2"].into_iter().enumerate() {
+        let told = &again["data"]["adopted"][index];
+        assert_eq!((&told["snapshot"], &told["new"]), (&name(number).into(), &false.into()));
+    }
     assert_eq!(home.json("list")["data"]["snapshots"].as_array().map(Vec::len), Some(2));
 }
 

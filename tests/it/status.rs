@@ -136,7 +136,18 @@ fn nobody_signed_in_is_said() {
     let home = TestHome::at("2026-11-21T10:00:00Z").file(".codex/config.toml", "");
     assert_snapshot!(home.run("status"), @"
     $ codex-manager status
-    account  nobody is signed in
+    account  not known
     quota    unknown: no session and no text tells it
     ");
+}
+
+#[test]
+fn without_a_home_there_is_no_status_and_a_broken_login_is_told() {
+    let home = TestHome::at("2026-11-21T10:00:00Z");
+    let seen = home.play("status");
+    assert_eq!(seen.exit, 4, "{}", seen.screen);
+    assert!(seen.screen.contains("there is no Codex home at ~/.codex"), "{}", seen.screen);
+    let home = home.file(".codex/auth.json", "{");
+    let seen = home.play("status");
+    assert!(seen.screen.contains("~/.codex/auth.json tells no account"), "{}", seen.screen);
 }
