@@ -4,7 +4,7 @@
 //! that was live is stored before, unless the store has it.
 //!
 //! Until it has its name the new file lies beside `auth.json` with a login in it: `switch.json` in
-//! the manager home says where, so that a run that is killed leaves no copy ([`finish`]).
+//! the manager home says where, so that a run that is killed leaves no copy (`finish`).
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -51,7 +51,7 @@ impl Running {
             if Instant::now() >= self.deadline {
                 self.end();
                 let (stdout, stderr) = self.texts();
-                panic!("not done in {:?}: {}\n{stdout}\n{stderr}", self.limit, self.what);
+                panic!("still at work after {:?}: {}\n{stdout}\n{stderr}", self.limit, self.what);
             }
             thread::sleep(Duration::from_millis(20));
         };
