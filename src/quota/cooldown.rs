@@ -201,7 +201,15 @@ pub fn availability(readings: &[Reading], now: DateTime<Utc>) -> Availability {
         .filter(|fact| fact.blocks(now))
         .max_by_key(|fact| fact.end());
     let week = facts.iter().find(|fact| fact.window.kind() == Kind::Week);
-    let decided_by = blocking.map(|fact| fact.reading).or(newest).or(manual);
+    let emptiest = facts
+        .iter()
+        .filter(|fact| !fact.is_over(now) && !fact.is_forgotten(now))
+        .filter_map(|fact| Some((fact.window.left_percent()?, fact.reading)))
+        .min_by(|(a, _), (b, _)| a.total_cmp(b));
+    // Source and age are those of the figure that is shown, not of whatever was read last.
+    let latest = facts.iter().map(|fact| fact.reading).max_by_key(|reading| reading.observed_at);
+    let told = blocking.map(|fact| fact.reading).or(emptiest.map(|(_, reading)| reading));
+    let decided_by = told.or(latest).or(newest).or(manual);
 
     Availability {
         state: if blocking.is_some() { State::Cooldown } else { State::Ready },
@@ -211,11 +219,7 @@ pub fn availability(readings: &[Reading], now: DateTime<Utc>) -> Availability {
         },
         session_start_at: week.and_then(Fact::session_start_at),
         quota_end_detected_at: blocking.or(week).and_then(|fact| detected_at(fact, &known)),
-        left_percent: facts
-            .iter()
-            .filter(|fact| !fact.is_over(now) && !fact.is_forgotten(now))
-            .filter_map(|fact| fact.window.left_percent())
-            .min_by(f64::total_cmp),
+        left_percent: emptiest.map(|(left, _)| left),
         source: decided_by.map(|reading| reading.source),
         observed_at: decided_by.map(|reading| reading.observed_at),
         validation: week.and_then(|fact| fact.reading.validation),

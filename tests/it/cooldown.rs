@@ -273,3 +273,16 @@ fn an_archive_that_cannot_be_read_makes_nobody_ready() {
     assert_eq!(advice["data"]["alternatives"].as_array().unwrap().len(), 0, "{advice:#}");
     assert!(advice["warnings"][0].as_str().unwrap().contains("eve@example.com"), "{advice:#}");
 }
+
+#[test]
+fn a_figure_keeps_its_own_source_and_age_when_a_guess_follows() {
+    let text = "Account: ada@example.com (Plus)\nWeekly limit: 60% left (resets 10:02 on 26 Nov)\n";
+    let home = TestHome::at("2026-11-21T10:00:00Z").signed_in("ada@example.com").file("s", text);
+    home.run("backup --status-file s");
+    let home = home.later("+2h");
+    home.run("backup --without-status-check");
+    let row = home.json("cooldown")["data"]["accounts"][0].clone();
+    assert_eq!(row["left_percent"], 60.0);
+    assert_eq!(row["source"], "status-text", "{row:#}");
+    assert_eq!(row["observed_at"], "2026-11-21T11:00:00+01:00");
+}
