@@ -17,7 +17,7 @@ use crate::codex::auth;
 use crate::disk::read;
 use crate::quota::{Reading, Validation};
 use crate::snapshot::backup;
-use crate::snapshot::inventory::{self, Record};
+use crate::snapshot::inventory::{self, Inventory, InventoryError, Record};
 use crate::snapshot::logins;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{SnapshotName, Who};
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     };
     let opened = if args.dry_run { None } else { Some(session.open(&places, "normalize")?) };
     let facts = normalize::observe(&folder)?;
-    let known = inventory::load(&places.store.inventory())?;
+    let known = known(&places, opened.is_some(), session)?;
     let plan = normalize::plan(&facts, &rules, known, session.world.now);
     if opened.is_some() {
         normalize::apply(&plan, &places.store.inventory())?;
@@ -127,6 +127,27 @@ fn duration(args: &Args, places: &Places) -> Result<TimeDelta, Failure> {
         &places.config,
     )?;
     Ok(settings.session_duration)
+}
+
+/// The records there are. A file that is no inventory is kept under another name, and the records
+/// are made anew from the files.
+fn known(
+    places: &Places,
+    is_open: bool,
+    session: &mut Session,
+) -> Result<Option<Inventory>, Failure> {
+    let path = places.store.inventory();
+    match inventory::load(&path) {
+        Err(error @ InventoryError::Unreadable { .. }) if !error.is_newer() => {
+            let kept = match is_open {
+                true => format!("it is now {}", session.show(&inventory::set_aside(&path)?)),
+                false => "it would be moved aside".to_owned(),
+            };
+            session.warn(format!("{error}; {kept}, and the records are made anew"));
+            Ok(None)
+        }
+        other => Ok(other?),
+    }
 }
 
 /// What stood in the store before anything was adopted, and what was since: a dry run gives each

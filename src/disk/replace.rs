@@ -290,6 +290,20 @@ pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
 }
 
+/// The first name beside `path` that nothing has: `PATH.WORD`, `PATH.WORD-2` and so on.
+#[must_use]
+pub fn free_beside(path: &Path, word: &str) -> PathBuf {
+    let named = |tail: String| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(tail);
+        PathBuf::from(name)
+    };
+    let further = (2_u32..).map(|number| format!(".{word}-{number}"));
+    let mut names = std::iter::once(format!(".{word}")).chain(further).map(named);
+    // The names never end, so one is free.
+    names.find(|name| name.symlink_metadata().is_err()).unwrap_or_default()
+}
+
 /// Gives the regular file at `path` another time of change; a link is not followed.
 ///
 /// # Errors

@@ -293,6 +293,18 @@ pub fn load(path: &Path) -> Result<Option<Inventory>, InventoryError> {
         .map_err(|reason| InventoryError::Unreadable { path: path.to_owned(), reason })
 }
 
+/// Moves an inventory that is none out of the way, to `inventory.json.broken` or a further number;
+/// answers where. The caller holds the lock.
+///
+/// # Errors
+///
+/// When the disk refuses.
+pub fn set_aside(path: &Path) -> Result<PathBuf, InventoryError> {
+    let aside = replace::free_beside(path, "broken");
+    replace::rename_new(path, &aside)?;
+    Ok(aside)
+}
+
 /// Writes the inventory at `path`, atomically. The caller holds the lock since [`load`].
 ///
 /// # Errors

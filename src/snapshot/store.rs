@@ -358,17 +358,10 @@ impl Store {
             return Ok(None);
         };
         let torn = bytes.get(from..).unwrap_or_default();
-        let aside = (1_u32..)
-            .map(|number| match number {
-                1 => self.root.join("ledger.jsonl.torn"),
-                _ => self.root.join(format!("ledger.jsonl.torn-{number}")),
-            })
-            .find(|aside| aside.symlink_metadata().is_err());
-        if let Some(aside) = &aside {
-            replace::write_new(aside, torn)?;
-        }
+        let aside = replace::free_beside(&path, "torn");
+        replace::write_new(&aside, torn)?;
         replace::truncate_torn_tail(&path)?;
-        Ok(aside)
+        Ok(Some(aside))
     }
 
     /// Appends to the ledger; the caller holds the lock.

@@ -497,7 +497,7 @@ fn a_ledger_with_garbage_in_it_is_read_around_and_kept() {
 }
 
 #[test]
-fn a_broken_inventory_is_told_and_never_written_over() {
+fn a_broken_inventory_is_told_kept_and_made_anew() {
     let home = both()
         .file(".codex-manager/inventory.json", "{\"records\": [")
         .legacy_auth("21apr_zoe@example.com_auth.json", "2026-04-14T17:55:00Z");
@@ -506,7 +506,19 @@ fn a_broken_inventory_is_told_and_never_written_over() {
         assert_eq!(seen.exit, 0, "{}", seen.screen);
         assert!(seen.screen.contains("inventory.json is not JSON at line 1"), "{}", seen.screen);
     }
-    refused(&home, "normalize legacy", 4, "inventory.json is not JSON at line 1");
+    let seen = home.play("normalize legacy --dry-run");
+    assert!(seen.screen.contains("it would be moved aside"), "{}", seen.screen);
+    assert_eq!(home.read(".codex-manager/inventory.json"), b"{\"records\": [");
+    let seen = home.play("normalize legacy");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+    assert!(
+        seen.screen.contains("it is now ~/.codex-manager/inventory.json.broken"),
+        "{}",
+        seen.screen
+    );
+    assert_eq!(home.read(".codex-manager/inventory.json.broken"), b"{\"records\": [");
+    let records = home.json("normalize legacy")["data"]["records"].clone();
+    assert_eq!(records[0]["email"], "zoe@example.com");
 }
 
 // The command line.
