@@ -112,6 +112,8 @@ pub struct Plan {
     pub replaces: Option<SnapshotName>,
     /// Where the login was read, if the snapshot holds the live one.
     login: Option<PathBuf>,
+    /// The home and what was wanted of it, to look for newer sessions when the index is copied.
+    source: Option<(PathBuf, Request)>,
     skip_unreadable: bool,
     force_damaged: bool,
 }
@@ -231,6 +233,7 @@ pub fn plan(
         warnings: gathered.warnings,
         replaces,
         login: login.filter(|_| request.kind.has_login()).map(|_| home.auth()),
+        source: Some((home.root().to_owned(), request.clone())),
         skip_unreadable: request.skip_unreadable,
         force_damaged: request.force_damaged,
     };
@@ -268,6 +271,7 @@ pub fn plan_login(
         warnings: Vec::new(),
         replaces: None,
         login: None,
+        source: None,
         skip_unreadable: false,
         force_damaged: false,
     }

@@ -99,6 +99,39 @@ impl Gathered {
         Ok(())
     }
 
+    /// Takes the session files that appeared since `items` were gathered, and puts all in order.
+    ///
+    /// An index of sessions that is copied later than the home was looked through has rows of
+    /// sessions that began meanwhile: their files have to come along. One that cannot be stored is
+    /// left for the next backup; nobody has missed it yet.
+    pub(super) fn with_newcomers(
+        items: Vec<Item>,
+        root: &Path,
+        request: &Request,
+    ) -> Result<Self, BackupError> {
+        let known: BTreeSet<String> = items.iter().map(|item| item.name.to_string()).collect();
+        let folded = items.iter().map(|item| item.name.folded()).collect();
+        let mut gathered = Self { items, folded, ..Self::default() };
+        let walk = tree::walk(root, &mut |node| {
+            let path = shown(&node.path);
+            let is_session = CodexHome::SESSIONS.iter().any(|folder| node.path.starts_with(folder));
+            let can_be_named = EntryName::from_path(&node.path).is_ok();
+            if is_session && can_be_named && why_not(root, &path, node, request).is_none() {
+                Visit::Take
+            } else {
+                Visit::Skip
+            }
+        })?;
+        for node in &walk.nodes {
+            let path = shown(&node.path);
+            if !known.contains(&path) {
+                drop(gathered.node(root, &path, node));
+            }
+        }
+        gathered.sort();
+        Ok(gathered)
+    }
+
     fn node(&mut self, root: &Path, path: &str, node: &Node) -> Result<(), Objection> {
         let absolute = root.join(&node.path);
         match node.kind {

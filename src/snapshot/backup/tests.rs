@@ -232,3 +232,22 @@ fn a_plan_that_is_printed_shows_no_login() {
         assert!(!shown.contains("made-up") && !shown.contains("109, 97, 100, 101"), "{shown}");
     }
 }
+
+#[test]
+fn a_session_that_begins_after_the_plan_comes_along_with_the_index_that_names_it() {
+    let bench = Bench::new();
+    let index = rusqlite::Connection::open(bench.home.root().join("state_5.sqlite")).unwrap();
+    index.execute_batch("CREATE TABLE threads (rollout_path TEXT)").unwrap();
+    let plan = bench.plan(Kind::State, false);
+    let folder = bench.home.root().join("sessions/2026/11/21");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("rollout-a.jsonl"), "{}\n").unwrap();
+    bench.file("notes.txt", "newer than the plan, and named by no index");
+    index.execute("INSERT INTO threads VALUES ('rollout-a.jsonl')", []).unwrap();
+    let made = bench.apply(plan, &mut |_| ()).unwrap();
+    let held = bench.held(&made, "sessions/2026/11/21/rollout-a.jsonl");
+    assert_eq!(held.as_deref(), Some(&b"{}\n"[..]));
+    assert_eq!(bench.held(&made, "notes.txt"), None);
+    assert!(made.metadata.captured_files.contains(&"sessions/".to_owned()));
+    bench.sound();
+}

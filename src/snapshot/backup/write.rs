@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::gather::Gathered;
 use super::source::{IN_MEMORY, Source, Watched};
 use super::{BackupError, Content, Item, LEVEL, Listed, Made, OURS, Plan, describe, length, place};
 use crate::account::Secret;
@@ -24,8 +25,8 @@ const RESTARTS: usize = 8;
 
 /// Writes the snapshot. `advance` hears of every byte of content that is done.
 ///
-/// The databases are copied first, then everything is read in the order of the archive, so that
-/// no row of an index lacks its session file. The archive is read back and checked before it
+/// The databases are copied first, then sessions that began meanwhile are looked for, then
+/// everything is read in the order of the archive, so that no row of an index lacks its file. The archive is read back and checked before it
 /// gets its name; its name appears last.
 ///
 /// # Errors
@@ -55,7 +56,7 @@ fn build(
     advance: &mut dyn FnMut(u64),
     stop: &AtomicBool,
 ) -> Result<Made, BackupError> {
-    let Plan { name, mut items, mut metadata, login, replaces, force_damaged, .. } = plan;
+    let Plan { name, mut items, mut metadata, login, source, replaces, force_damaged, .. } = plan;
     let mut build = Build {
         staging,
         copies: 0,
@@ -68,7 +69,15 @@ fn build(
     if let Some(path) = &login {
         refresh_login(path, &mut items, &mut metadata)?;
     }
+    let has_index = items.iter().any(|item| matches!(item.content, Content::Database { .. }));
     build.settle(&mut items, force_damaged)?;
+    if let Some((root, request)) = source.filter(|_| has_index) {
+        let gathered = Gathered::with_newcomers(items, &root, &request)?;
+        metadata.captured_files.extend(gathered.captured);
+        metadata.captured_files.sort();
+        metadata.captured_files.dedup();
+        items = gathered.items;
+    }
     let (file, written, vanished) = build.archive(&mut items, &metadata, store)?;
     check(file.path(), &written, stop)?;
     build.stopped()?;
