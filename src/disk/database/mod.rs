@@ -2,7 +2,7 @@
 //!
 //! It knows SQLite and nothing of who uses it. [`copy()`] takes a consistent copy while others
 //! write and leaves the source as it was; [`check`] asks a copy whether it is sound;
-//! [`replace_prefix`] rewrites paths in a copy of ours; [`settle()`] makes one file of a database
+//! [`rebase`] rewrites paths in a copy of ours; [`settle()`] makes one file of a database
 //! and its log.
 //!
 //! SQLite's locks on a file belong to the process and fall when *any* descriptor of that file
@@ -23,7 +23,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use copy::{Copied, copy};
 pub use error::DatabaseError;
-pub use rewrite::{Rewrite, rebase, replace_prefix};
+pub use rewrite::{Rewrite, rebase};
 pub use settle::{Settled, settle};
 
 use super::error::At;

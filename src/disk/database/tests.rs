@@ -370,30 +370,31 @@ fn a_check_leaves_no_trace_and_finds_nothing_wrong_with_a_sound_copy() {
 
 #[test]
 #[rustfmt::skip]
-fn a_prefix_is_replaced_where_whole_components_match() {
-    check_prefix("/home/a",          Some("/new/b"));
-    check_prefix("/home/a/x.jsonl",  Some("/new/b/x.jsonl"));
-    check_prefix("/home/a/ä/home/a", Some("/new/b/ä/home/a"));
-    check_prefix("/home/ab/x",       None);
-    check_prefix("/home/A/x",        None);
-    check_prefix("/x/home/a/y",      None);
-    check_prefix("",                 None);
+fn what_stands_before_the_last_marker_is_replaced_and_nothing_else() {
+    check_path("/home/a/sessions/x.jsonl",       Some("/new/b/sessions/x.jsonl"));
+    check_path("/home/a/sessions/ä/sessions/x",  Some("/new/b/sessions/x"));
+    check_path("/home/ü/sessions/x",             Some("/new/b/sessions/x"));
+    check_path("/new/b/sessions/x",              None);
+    check_path("/home/a/my-sessions/x",          None);
+    check_path("/home/a/x",                      None);
+    check_path("",                               None);
 }
 
 #[track_caller]
-fn check_prefix(path: &str, expected: Option<&str>) {
+fn check_path(path: &str, expected: Option<&str>) {
     let scene = Scene::new().with("wal");
     let db = Connection::open(scene.db()).unwrap();
     db.execute("UPDATE a SET text = ?1 WHERE n = 7", [path]).unwrap();
     // A trigger from a hostile archive, and a value that is no text.
     db.execute_batch(
         "CREATE TRIGGER evil AFTER UPDATE ON a BEGIN DELETE FROM b; END;
-         INSERT INTO a VALUES (1000, CAST('/home/a/blob' AS BLOB))",
+         INSERT INTO a VALUES (1000, CAST('/home/a/sessions/blob' AS BLOB))",
     )
     .unwrap();
     db.close().unwrap();
 
-    let rewritten = replace_prefix(&scene.db(), "a", "text", "/home/a/", "/new/b").unwrap();
+    let markers = ["/sessions/".to_owned()];
+    let rewritten = rebase(&scene.db(), "a", "text", &markers, Path::new("/new/b")).unwrap();
     assert_eq!(rewritten, Rewrite::Rewritten { rows: u64::from(expected.is_some()) });
     assert_eq!(listing(&scene.dir.path().join("source")), ["db"]);
     assert_eq!(check(&scene.db()).unwrap(), Vec::<String>::new());
@@ -442,7 +443,8 @@ fn a_schema_we_do_not_know_is_left_alone() {
     db.close().unwrap();
     let before = fs::read(scene.db()).unwrap();
     for (table, column) in [("a", "path"), ("c", "text"), ("v", "text"), ("a\" --", "text")] {
-        let rewritten = replace_prefix(&scene.db(), table, column, "/a", "/b").unwrap();
+        let markers = ["row".to_owned()];
+        let rewritten = rebase(&scene.db(), table, column, &markers, Path::new("/b")).unwrap();
         assert_eq!(rewritten, Rewrite::UnknownSchema, "{table}.{column}");
     }
     assert_eq!(fs::read(scene.db()).unwrap(), before);
