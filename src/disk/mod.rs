@@ -10,6 +10,7 @@ pub mod error;
 pub mod lock;
 pub mod read;
 pub mod replace;
+pub mod since;
 pub mod space;
 pub mod swap;
 mod sys;

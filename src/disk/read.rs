@@ -54,6 +54,17 @@ pub fn optional(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
     absent_is_none(bounded(path, cap))
 }
 
+/// What a file holds from byte `from` on; nothing if it is not that long.
+///
+/// # Errors
+///
+/// As [`bounded`]: `cap` holds for what is read here.
+pub fn bounded_from(path: &Path, from: u64, cap: usize) -> Result<Vec<u8>> {
+    let mut file = open_regular(path)?;
+    file.seek(SeekFrom::Start(from)).at("read", path)?;
+    read_up_to(&file, path, u64::try_from(cap).unwrap_or(u64::MAX))
+}
+
 /// Opens a regular file for reading; a link, pipe, socket or device is an error.
 ///
 /// # Errors

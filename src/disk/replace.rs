@@ -76,6 +76,28 @@ impl NewFile {
         sys::preallocate(&self.file, len).at("reserve room for", &self.path)
     }
 
+    /// Checks the length and syncs it under the reserved name, which it keeps: for a journal that
+    /// tells what becomes of it. Without one the next sweep removes it. Answers the name.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses; the file is gone then.
+    pub fn keep(mut self) -> Result<PathBuf> {
+        self.settle().at("write", &self.path)?;
+        sync_dir(parent(&self.path))?;
+        self.named = true;
+        Ok(self.path.clone())
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        let size = self.file.metadata()?.len();
+        if size != self.end {
+            let what = format!("{} bytes were written and {size} are there", self.end);
+            return Err(io::Error::other(what));
+        }
+        sync(&self.file)
+    }
+
     /// Checks the length, syncs, gives it the name `to` (on the same file system) and syncs the
     /// folder. On return it would survive a power cut.
     ///
@@ -84,12 +106,7 @@ impl NewFile {
     /// Nothing has the new name and the file is gone, unless only the last step, syncing the
     /// folder, failed: then the name is there, and a power cut may take it back.
     pub fn commit(mut self, to: &Path, overwrite: Overwrite) -> Result<()> {
-        let size = self.file.metadata().at("write", to)?.len();
-        if size != self.end {
-            let what = format!("{} bytes were written and {size} are there", self.end);
-            return Err(DiskError::new("write", to, io::Error::other(what)));
-        }
-        sync(&self.file).at("write", to)?;
+        self.settle().at("write", to)?;
         match overwrite {
             Overwrite::Replace => std::fs::rename(&self.path, to).at("write", to)?,
             Overwrite::Never => rename_without_replacing(&self.path, to).at("write", to)?,
@@ -156,33 +173,53 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, bytes, Overwrite::Never)
 }
 
-/// Appends `line` and a newline in one write and syncs; creates the file (0600) if need be.
-///
-/// Give the line without its newline. The caller holds the lock: two appenders would not mix
-/// their lines, but a failed append is taken back by cutting the file to its former length.
+/// Appends `line`, which is given without its newline; else as [`append_lines`].
 ///
 /// # Errors
 ///
-/// When `line` holds a newline, when the file ends in an unfinished line (ask
-/// [`truncate_torn_tail`] first), or when it cannot be written.
+/// When `line` holds a newline; else as [`append_lines`].
 pub fn append(path: &Path, line: &[u8]) -> Result<()> {
     if line.contains(&b'\n') {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "a line must not hold a newline");
         return Err(DiskError::new("append to", path, source));
     }
+    append_lines(path, &[line, b"\n"].concat())
+}
+
+/// Appends whole lines, each with its newline, in one write and syncs; creates the file (0600) if
+/// need be.
+///
+/// The caller holds the lock: two appenders would not mix
+/// their lines, but a failed append is taken back by cutting the file to its former length.
+///
+/// # Errors
+///
+/// When the file ends in an unfinished line (ask [`truncate_torn_tail`] first), or when it cannot
+/// be written.
+pub fn append_lines(path: &Path, lines: &[u8]) -> Result<()> {
     let (mut file, created) = open_for_appending(path)?;
     let before = file.metadata().at("append to", path)?.len();
     if read::after_last_newline(&mut file, before).at("append to", path)? != before {
         let source = io::Error::new(io::ErrorKind::InvalidData, "its last line is unfinished");
         return Err(DiskError::new("append to", path, source));
     }
-    let whole = [line, b"\n"].concat();
-    if let Err(error) = file.write_all(&whole).and_then(|()| sync(&file)) {
+    if let Err(error) = file.write_all(lines).and_then(|()| sync(&file)) {
         // Half a line would spoil the next one; if this fails too, the reader cuts it off.
         let _torn = file.set_len(before);
         return Err(DiskError::new("append to", path, error));
     }
     if created { sync_dir(parent(path)) } else { Ok(()) }
+}
+
+/// Cuts a file to its first `len` bytes and syncs.
+///
+/// # Errors
+///
+/// When it is no regular file, or the disk refuses.
+pub fn cut(path: &Path, len: u64) -> Result<()> {
+    let file = read::regular(sys::open_write(path)).at("cut", path)?;
+    file.set_len(len).at("cut", path)?;
+    sync(&file).at("cut", path)
 }
 
 /// Cuts off the end of a file behind its last newline, answering how many bytes went.

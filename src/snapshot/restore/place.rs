@@ -113,7 +113,7 @@ impl Staged {
 
 /// Where the home that was live is while two homes change places: under the name of the staged
 /// one, or beside its place under the name of one that waits.
-pub(super) fn find_old(
+pub(crate) fn find_old(
     staged: &Path,
     place: &Path,
     old: Identity,
@@ -138,7 +138,7 @@ pub(super) fn remove_empty(folder: &Path) -> Option<String> {
 }
 
 /// Moves something from the old home into the new one, unless the snapshot brought its own.
-pub(super) fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
+pub(crate) fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
     let target = new.join(path);
     if let Some(parent) = target.parent() {
         replace::private_dir(parent)?;
@@ -146,19 +146,26 @@ pub(super) fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError>
     replace::rename_new(&old.join(path), &target)
 }
 
+/// Name of the replaced home in `undo/OPERATION/`.
+pub(crate) const KEPT: &str = "codex-home";
+
+/// Where a replaced home may be put: in the folder of the operation, or beside its place.
+pub(crate) fn resting(place: &Path, undo: &Path, operation: &str) -> [PathBuf; 2] {
+    let leaf = place.file_name().unwrap_or_default().to_string_lossy();
+    [undo.join(KEPT), place.with_file_name(format!("{leaf}.replaced-{operation}"))]
+}
+
 /// Puts the replaced home where `undo` finds it: into the manager home if that is on the same
 /// file system, else beside its place under a name that tells what it is. Where even that
 /// fails it stays where it is, with a warning. Answers where it lies now.
-pub(super) fn keep(
+pub(crate) fn keep(
     old: &Path,
     place: &Path,
     undo: &Path,
     operation: &str,
     warnings: &mut Vec<String>,
 ) -> PathBuf {
-    let kept = undo.join("codex-home");
-    let leaf = place.file_name().unwrap_or_default().to_string_lossy();
-    let beside = place.with_file_name(format!("{leaf}.replaced-{operation}"));
+    let [kept, beside] = resting(place, undo, operation);
     let mut wanted = &kept;
     let mut moved = replace::private_dir(undo).and_then(|_| replace::rename_new(old, &kept));
     if moved.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::CrossesDevices) {
