@@ -236,7 +236,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::disk::{flags, tree};
+    use crate::disk::{faults, tree};
 
     /// A home, the one that shall replace it, and the journal of the exchange.
     struct Lab {
@@ -316,7 +316,7 @@ mod tests {
         ];
         for (renames, failed, live) in stops {
             let lab = Lab::new();
-            let done = flags::stopped_after(renames, || swap::exchange(&lab.staged, &lab.place));
+            let done = faults::stopped_after(renames, || swap::exchange(&lab.staged, &lab.place));
             assert_eq!(done.is_ok(), renames == 3);
             if failed {
                 // A run that was not killed there removed what it had built.
