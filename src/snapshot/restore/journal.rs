@@ -346,11 +346,10 @@ impl Journal {
 #[cfg(unix)]
 mod tests {
     use std::fs;
-
     use std::time::Duration;
 
     use super::*;
-    use crate::disk::{flags, read, tree};
+    use crate::disk::{faults, read, tree};
     use crate::snapshot::operations::{Record, log};
     use crate::time::Zone;
 
@@ -465,7 +464,7 @@ mod tests {
         ];
         for (renames, failed, live) in stops {
             let lab = Lab::new();
-            let done = flags::stopped_after(renames, || swap::exchange(&lab.staged, &lab.place));
+            let done = faults::stopped_after(renames, || swap::exchange(&lab.staged, &lab.place));
             assert_eq!(done.is_ok(), renames == 3);
             if failed {
                 // A run that was not killed there removed what it had built.
@@ -565,7 +564,7 @@ mod tests {
             let carried = ["worktrees".to_owned()];
             Journal::begin_return(&lab.store, notes, "op", Some(&kept), place, &carried, None)
                 .unwrap();
-            let done = flags::stopped_after(renames, || swap::exchange(&kept, &lab.place));
+            let done = faults::stopped_after(renames, || swap::exchange(&kept, &lab.place));
             assert_eq!(done.is_ok(), renames == 3);
             lab.finish();
             let (live, rests) = match renames {

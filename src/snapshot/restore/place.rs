@@ -189,7 +189,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::disk::{flags, tree};
+    use crate::disk::{faults, tree};
 
     /// A live home and a folder beside it that holds the new one.
     fn homes() -> (tempfile::TempDir, PathBuf, Staged) {
@@ -282,7 +282,7 @@ mod tests {
     fn where_renaming_knows_no_flags_a_home_is_exchanged_and_put_away_too() {
         let (dir, place, mut staged) = homes();
         let mut warnings = Vec::new();
-        let kept = flags::without(|| {
+        let kept = faults::without_flags(|| {
             assert_eq!(staged.exchange(&place, &mut warnings).unwrap(), How::TwoRenames);
             keep(staged.path(), &place, &dir.path().join("undo/x"), "x", &mut warnings)
         });
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!((kept, warnings), (dir.path().join("undo/x/codex-home"), Vec::new()));
         let name = tree::staging_name(&dir.path().join("copy")).unwrap();
         let mut copy = Staged::at(name).unwrap();
-        flags::without(|| copy.settle(&dir.path().join("copy"), &mut Vec::new())).unwrap();
+        faults::without_flags(|| copy.settle(&dir.path().join("copy"), &mut Vec::new())).unwrap();
     }
 
     #[test]
@@ -298,7 +298,7 @@ mod tests {
     fn an_exchange_without_its_last_rename_keeps_the_old_home_and_knows_where() {
         let (dir, place, mut staged) = homes();
         let mut warnings = Vec::new();
-        flags::stopped_after(2, || staged.exchange(&place, &mut warnings)).unwrap();
+        faults::stopped_after(2, || staged.exchange(&place, &mut warnings)).unwrap();
         assert_eq!((login(&place), login(staged.path())), ("new".to_owned(), "old".to_owned()));
         assert!(warnings[0].contains(staged.path().to_str().unwrap()), "{warnings:?}");
         let kept = keep(staged.path(), &place, &dir.path().join("undo/x"), "x", &mut warnings);
