@@ -357,6 +357,21 @@ impl TestHome {
         output
     }
 
+    /// Like [`Self::heard`], under a mask that takes these modes (octal) away from new files.
+    #[cfg(unix)]
+    #[track_caller]
+    pub(crate) fn masked(&self, mask: &str, words: &[&str]) -> Output {
+        let program = self.program(words);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("umask {mask}; exec \"$0\" \"$@\"")]);
+        shell.arg(program.get_program()).args(program.get_args());
+        shell.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = shell.current_dir(&self.root).stdin(Stdio::null()).output().unwrap();
+        assert_silent(&output.stdout);
+        assert_silent(&output.stderr);
+        output
+    }
+
     /// Where a command line says that a Codex home is or shall be, tokens may be.
     fn expect_tokens(&self, words: &[OsString]) {
         let places = words.windows(2).filter(|pair| pair[0] == "--to" || pair[0] == "--codex-home");

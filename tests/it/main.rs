@@ -26,6 +26,7 @@ mod process;
 mod promises;
 mod restore;
 mod rooms;
+mod secrets;
 mod status;
 mod switch;
 mod traps;
