@@ -19,6 +19,7 @@ mod home;
 mod backup;
 mod config;
 mod cooldown;
+mod doctor;
 mod legacy;
 mod list;
 mod normalize;
