@@ -15,7 +15,7 @@ fn a_snapshot_is_an_archive_and_a_sidecar_named_after_the_week() {
     assert_snapshot!(home.run("backup"), @"
     $ codex-manager backup
     stored   2026-11-19-100200-ada@example.com-codex
-    content  5 files, 15 KiB packed into #.# KiB
+    content  7 files, 15 KiB packed into #.# KiB
     quota    60% left, week resets Thu 26 Nov 10:02 (rollout)
     archive  ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ");
@@ -54,8 +54,8 @@ fn a_dry_run_says_what_would_be_stored_and_writes_nothing() {
     would store 2026-11-19-100200-ada@example.com-codex
 
     CLASS      FILES  SIZE
-    login      1      1.0 KiB
-    config     1      16 B
+    login      1      1.1 KiB
+    config     3      147 B
     sessions   1      763 B
     databases  1      12 KiB
 
@@ -81,6 +81,8 @@ fn each_kind_holds_its_part() {
       auth.json
       .codex-manager/
       .codex-manager/metadata.json
+      .credentials.json
+      .env
       config.toml
       sessions/
       sessions/2026/
@@ -101,6 +103,8 @@ fn each_kind_holds_its_part() {
     backup --no-login: state
       .codex-manager/
       .codex-manager/metadata.json
+      .credentials.json
+      .env
       config.toml
       sessions/
       sessions/2026/
@@ -142,13 +146,14 @@ fn lean_and_exclude_leave_out_what_they_name_and_the_sidecar_says_so() {
     "#);
     let exclude = home.json("backup --exclude skills/big --exclude '*.json'");
     assert_snapshot!(exclude["data"]["metadata"]["excluded"], @r#"
-    ["models_cache.json","skills/big/"]
+    [".credentials.json","models_cache.json","skills/big/"]
     "#);
     let name = exclude["data"]["snapshot"].as_str().unwrap();
     assert_snapshot!(members(&home, name), @"
     auth.json
     .codex-manager/
     .codex-manager/metadata.json
+    .env
     config.toml
     logs_2.sqlite
     sessions/
@@ -172,7 +177,7 @@ fn a_second_snapshot_of_the_same_week_gets_a_number() {
     assert_snapshot!(home.run("backup --label 'before the update'"), @"
     $ codex-manager backup --label 'before the update'
     stored   2026-11-19-100200-ada@example.com~2-codex
-    content  5 files, 15 KiB packed into #.# KiB
+    content  7 files, 15 KiB packed into #.# KiB
     quota    60% left, week resets Thu 26 Nov 10:02 (rollout)
     archive  ~/.codex-manager/backups/2026-11-19-100200-ada@example.com~2-codex.tar.gz
     ");
@@ -193,7 +198,7 @@ fn force_replaces_the_snapshot_of_the_week_and_the_old_one_goes_to_the_trash() {
     assert_snapshot!(home.run("backup --force"), @"
     $ codex-manager backup --force
     stored   2026-11-19-100200-ada@example.com-codex
-    content  6 files, 15 KiB packed into #.# KiB
+    content  8 files, 15 KiB packed into #.# KiB
     quota    60% left, week resets Thu 26 Nov 10:02 (rollout)
     archive  ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ");
@@ -235,7 +240,7 @@ fn the_quota_may_come_from_a_text_or_be_left_unasked() {
     $ codex-manager backup
     warning: no session tells the quota yet, so the snapshot is named after this moment; --status-file FILE reads what /status shows
     stored   2026-11-21-110000-ada@example.com-codex
-    content  2 files, 2.1 KiB packed into #.# KiB
+    content  4 files, 2.3 KiB packed into #.# KiB
     quota    unknown
     archive  ~/.codex-manager/backups/2026-11-21-110000-ada@example.com-codex.tar.gz
     ");
@@ -244,14 +249,14 @@ fn the_quota_may_come_from_a_text_or_be_left_unasked() {
     assert_snapshot!(home.run("backup --status-file -"), @"
     $ codex-manager backup --status-file -
     stored   2026-11-19-100200-ada@example.com-codex
-    content  2 files, 2.5 KiB packed into #.# KiB
+    content  4 files, 2.7 KiB packed into #.# KiB
     quota    61% left, week resets Thu 26 Nov 10:02 (status-text)
     archive  ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ");
     assert_snapshot!(home.run("backup --without-status-check"), @"
     $ codex-manager backup --without-status-check
     stored   2026-11-21-110000-ada@example.com~2-codex
-    content  2 files, 2.4 KiB packed into #.# KiB
+    content  4 files, 2.7 KiB packed into #.# KiB
     quota    week resets Sat 28 Nov 11:00 (estimate)
     archive  ~/.codex-manager/backups/2026-11-21-110000-ada@example.com~2-codex.tar.gz
     ");
@@ -347,6 +352,8 @@ fn the_sidecar_tells_all_that_is_known() {
       "source_codex_home": "~/.codex",
       "codex_version": "0.169.0",
       "captured_files": [
+        ".credentials.json",
+        ".env",
         "auth.json",
         "config.toml",
         "sessions/",
@@ -357,7 +364,7 @@ fn the_sidecar_tells_all_that_is_known() {
         "name": "2026-11-19-100200-ada@example.com-codex.tar.gz",
         "bytes": "…",
         "toc_digest": "…",
-        "files": 5,
+        "files": 7,
         "content_bytes": "…"
       },
       "label": "weekly",
@@ -550,7 +557,7 @@ fn the_login_that_a_status_command_refreshed_is_the_one_that_is_stored() {
     let (user, workspace) = ids("ada@example.com");
     let newer = login("ada@example.com", &user, &workspace, "rt_2", "2026-11-21T09:59:59Z");
     let panel = "Account: ada@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n";
-    let home = home.file("newer.json", &newer).file("panel.txt", panel);
+    let home = home.file("newer.json", &newer).tokens_in("newer.json").file("panel.txt", panel);
     let path = |name: &str| home.path(name).display().to_string();
     let line = format!(
         "backup --status-command 'cp {} {}; cat {}'",
@@ -580,6 +587,8 @@ fn only_what_belongs_to_a_database_is_left_to_its_copy() {
         tops,
         [
             "auth.json",
+            ".credentials.json",
+            ".env",
             "config.toml",
             "diary-wal",
             "empty.sqlite",

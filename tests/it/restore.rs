@@ -51,13 +51,15 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     assert_snapshot!(home.run("restore --yes"), @"
     $ codex-manager restore --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        the live one stays
     kept         worktrees
     restored to  ~/.codex
     before       kept in ~/.codex-manager/undo/2026-11-22-110000-restore/codex-home
     ");
     assert_snapshot!(home.codex_files(), @"
+    .credentials.json
+    .env
     auth.json
     config.toml
     installation_id
@@ -73,6 +75,8 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     lock
     tmp/
     trash/
+    undo/2026-11-22-110000-restore/codex-home/.credentials.json
+    undo/2026-11-22-110000-restore/codex-home/.env
     undo/2026-11-22-110000-restore/codex-home/auth.json
     undo/2026-11-22-110000-restore/codex-home/auth.lock
     undo/2026-11-22-110000-restore/codex-home/config.toml
@@ -112,6 +116,7 @@ fn a_home_that_cannot_be_put_away_stays_beside_the_new_one() {
     let kept = answer["data"]["undo"].as_str().unwrap().strip_prefix("~/").unwrap().to_owned();
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains(&kept), "{warnings}");
+    let home = home.tokens_in(&kept);
     let kept = home.tree(&kept);
     for (name, node) in &before {
         let moved = name.is_empty() || name.starts_with("worktrees");
@@ -141,7 +146,7 @@ fn a_dry_run_tells_the_plan_and_changes_nothing() {
     assert_snapshot!(home.run("restore --dry-run"), @"
     $ codex-manager restore --dry-run
     snapshot       2026-11-19-100200-ada@example.com-codex
-    content        7 files, 15 KiB
+    content        9 files, 15 KiB
     login          the live one stays
     kept           worktrees
     would replace  ~/.codex
@@ -182,7 +187,7 @@ fn a_home_that_is_gone_comes_back() {
     assert_snapshot!(home.run("restore"), @"
     $ codex-manager restore
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        from the snapshot
     restored to  ~/.codex
     ");
@@ -196,7 +201,7 @@ fn elsewhere_the_index_of_threads_names_the_new_place() {
     assert_snapshot!(home.run("restore --to elsewhere/copy"), @"
     $ codex-manager restore --to elsewhere/copy
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        from the snapshot
     restored to  ~/elsewhere/copy
     ");
@@ -278,7 +283,7 @@ fn an_older_login_is_refused_unless_that_is_accepted() {
     assert_snapshot!(home.run("restore --login snapshot --accept-stale-login --yes"), @"
     $ codex-manager restore --login snapshot --accept-stale-login --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        from the snapshot
     kept         worktrees
     stored       the login that was live, as 2026-11-22-110000-ada@example.com-codex
@@ -298,7 +303,7 @@ fn the_login_of_another_account_may_stay() {
     assert_snapshot!(home.run("restore good --login keep --yes"), @"
     $ codex-manager restore good --login keep --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        the live one stays
     kept         worktrees
     stored       the login that was live, as 2026-11-22-110000-bob@example.com-codex
@@ -315,7 +320,7 @@ fn the_login_that_is_replaced_is_banked_first() {
     assert_snapshot!(home.run("restore good --yes"), @"
     $ codex-manager restore good --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        from the snapshot
     kept         worktrees
     stored       the login that was live, as 2026-11-22-110000-bob@example.com-codex
@@ -341,7 +346,7 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     $ codex-manager restore --to copy
     warning: prompts was left out: it points outside
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      8 files, 15 KiB
+    content      10 files, 15 KiB
     login        from the snapshot
     restored to  ~/copy
     ");
@@ -354,7 +359,7 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     assert_snapshot!(home.run("restore --yes"), @"
     $ codex-manager restore --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      8 files, 15 KiB
+    content      10 files, 15 KiB
     login        the live one stays
     restored to  ~/.codex
     before       kept in ~/.codex-manager/undo/2026-11-21-110000-restore/codex-home
@@ -415,7 +420,7 @@ fn an_auth_snapshot_is_no_home() {
     assert_snapshot!(home.run(&format!("restore {NAME} --to copy")), @"
     $ codex-manager restore 2026-11-19-100200-ada@example.com-codex --to copy
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      2 files, 2.5 KiB
+    content      2 files, 2.6 KiB
     login        from the snapshot
     restored to  ~/copy
     ");
@@ -439,7 +444,7 @@ fn the_document_tells_what_happened() {
       "databases": null,
       "destination": "~/.codex",
       "dry_run": false,
-      "files": 7,
+      "files": 9,
       "login": "kept-live",
       "login_from": null,
       "rewritten_paths": 0,
@@ -607,7 +612,7 @@ fn a_copy_elsewhere_never_gets_an_older_login_than_is_known() {
     assert_snapshot!(home.run("restore good --to freshest"), @"
     $ codex-manager restore good --to freshest
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        the same as the live one
     restored to  ~/freshest
     ");
@@ -615,7 +620,7 @@ fn a_copy_elsewhere_never_gets_an_older_login_than_is_known() {
     assert_snapshot!(home.run("restore good --to keep --login keep"), @"
     $ codex-manager restore good --to keep --login keep
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        none
     restored to  ~/keep
     ");
@@ -670,7 +675,7 @@ fn a_linked_login_stays_linked_while_it_stays_and_is_never_exchanged() {
     let home = changed();
     std::fs::rename(home.codex("auth.json"), home.path("elsewhere.json")).unwrap();
     let ada = home.read("elsewhere.json");
-    let home = home.link(".codex/auth.json", "../elsewhere.json");
+    let home = home.tokens_in("elsewhere.json").link(".codex/auth.json", "../elsewhere.json");
     assert_eq!(home.play("restore good --yes").exit, 0);
     let link = std::fs::read_link(home.codex("auth.json")).unwrap();
     assert_eq!(link.to_str(), Some("../elsewhere.json"));

@@ -158,7 +158,7 @@ fn an_orphan_is_kept_once_and_is_nobodys_newest_snapshot() {
 fn a_link_stays_a_link_and_its_target_is_replaced() {
     let home = two_accounts();
     std::fs::rename(home.codex("auth.json"), home.path("elsewhere.json")).unwrap();
-    let home = home.link(".codex/auth.json", "../elsewhere.json");
+    let home = home.tokens_in("elsewhere.json").link(".codex/auth.json", "../elsewhere.json");
     assert_eq!(home.play("use ada").exit, 0);
     assert!(home.codex("auth.json").is_symlink());
     let text = String::from_utf8(home.read("elsewhere.json")).unwrap();
@@ -168,7 +168,7 @@ fn a_link_stays_a_link_and_its_target_is_replaced() {
 #[cfg(unix)]
 #[test]
 fn a_hard_linked_login_gets_a_file_of_its_own() {
-    let home = two_accounts();
+    let home = two_accounts().tokens_in("other-home-auth.json");
     std::fs::hard_link(home.codex("auth.json"), home.path("other-home-auth.json")).unwrap();
     let bob = home.read("other-home-auth.json");
     assert_eq!(home.play("use ada").exit, 0);

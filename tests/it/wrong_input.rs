@@ -674,7 +674,8 @@ fn a_broken_configuration_is_named_by_its_line_and_stops_everything_but_its_repa
 
     #[track_caller]
     fn check(text: &str, says: &str) {
-        let home = both().file(".codex-manager/config.toml", text);
+        let config = ".codex-manager/config.toml";
+        let home = both().file(config, text).tokens_in(config);
         for line in ["list", "backup", "use ada", "cooldown", "config list", "config get lean"] {
             refused(&home, line, 4, says);
         }
