@@ -73,6 +73,7 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ledger.jsonl
     lock
+    operations.jsonl
     tmp/
     trash/
     undo/2026-11-22-110000-restore/codex-home/.credentials.json
@@ -362,7 +363,7 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     content      10 files, 15 KiB
     login        the live one stays
     restored to  ~/.codex
-    before       kept in ~/.codex-manager/undo/2026-11-21-110000-restore/codex-home
+    before       kept in ~/.codex-manager/undo/2026-11-21-110000-restore-2/codex-home
     ");
     assert_eq!(
         std::fs::read_link(home.codex("prompts")).unwrap(),
@@ -906,8 +907,8 @@ fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command(
         serde_json::json!({"device": facts.dev(), "inode": facts.ino()})
     };
     let journal = serde_json::json!({
-        "schema_version": 1, "operation": "killed",
-        "staged": home.path(staged), "place": home.path(".codex"),
+        "schema_version": 1, "kind": "home", "operation": null, "folder": "killed",
+        "phase": "exchanging", "staged": home.path(staged), "place": home.path(".codex"),
         "new": identity(".codex"), "old": identity(staged), "carried": ["worktrees"],
     });
     std::fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
@@ -937,7 +938,8 @@ fn what_a_killed_restore_built_goes_with_the_next_command() {
         .file(".codex-manager/undo/x/sqlite_home/state_5.sqlite", "a copy");
     let facts = std::fs::metadata(home.path(staged)).unwrap();
     let journal = serde_json::json!({
-        "schema_version": 1, "operation": "killed", "phase": "building",
+        "schema_version": 1, "kind": "home", "operation": null, "folder": "killed",
+        "phase": "building",
         "staged": home.path(staged), "place": home.path(".codex"),
         "new": {"device": facts.dev(), "inode": facts.ino()}, "old": null, "carried": [],
         "databases": null,
