@@ -18,7 +18,7 @@ use crate::home::TestHome;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program in a test's home, with nothing else of this process's environment.
-fn program(home: &TestHome, words: &[&str]) -> Command {
+pub(crate) fn program(home: &TestHome, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
     command
         .args(words)
@@ -47,7 +47,7 @@ fn unheard(home: &TestHome, words: &[&str], also_errors: bool) -> i32 {
     command.status().unwrap().code().unwrap()
 }
 
-fn output(home: &TestHome, words: &[&str]) -> Output {
+pub(crate) fn output(home: &TestHome, words: &[&str]) -> Output {
     program(home, words).output().unwrap()
 }
 
