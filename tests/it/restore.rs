@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use codex_manager::account::AccountKey;
 use codex_manager::codex::home::{CodexHome, Surroundings};
 use codex_manager::codex::process::{Holder, Role};
 use codex_manager::snapshot::logins::{self, Live, Shelf};
+use codex_manager::snapshot::operations::Record;
 use codex_manager::snapshot::restore::{self, Destination, Policy, RestoreError, Run};
 use codex_manager::snapshot::store::Store;
 use codex_manager::time::Zone;
@@ -152,7 +154,7 @@ fn nobody_waits_for_a_person_who_is_asked() {
     use codex_manager::disk::lock::{Lock, Mode};
     let home = TestHome::of_ada();
     assert_eq!(home.play("backup").exit, 0);
-    let wait = std::time::Duration::ZERO;
+    let wait = Duration::ZERO;
     let lock = Lock::acquire(&home.manager("lock"), Mode::Exclusive, wait, "a test").unwrap();
     assert_eq!(home.play("restore --lock-timeout 0").exit, 4, "the question comes before the lock");
     assert_eq!(home.play("restore --lock-timeout 0 --yes").exit, 8);
@@ -489,7 +491,11 @@ fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> Restore
     )
     .unwrap();
     let stop = AtomicBool::new(false);
-    let mut run = Run { operation: "test", advance: &mut |_| {}, stop: &stop, holders };
+    let lock = store.open(Duration::ZERO, "test").unwrap().lock;
+    let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
+    let record = Record::new("test".to_owned(), at, "restore", "restored it".to_owned());
+    let (ledger, advance) = (&[], &mut |_| {});
+    let mut run = Run { record, ledger, lock: &lock, advance, stop: &stop, holders };
     let error = restore::apply(&plan, &store, &mut run).unwrap_err();
     assert!(!store.journal().exists(), "nothing is left to finish");
     error
