@@ -17,6 +17,7 @@ mod home;
 mod backup;
 mod config;
 mod cooldown;
+mod fuzz;
 mod hostile;
 mod legacy;
 mod list;
