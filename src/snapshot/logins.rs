@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use crate::account::{AccountKey, Email, Login, Order};
 use crate::codex::auth::{self, AuthFile, MAX_BYTES};
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits};
+use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits};
 use crate::disk::read;
 use crate::snapshot::metadata::{self, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR};
-use crate::snapshot::store::{Odd, OddKind, Stored};
+use crate::snapshot::store::{Odd, OddKind, Origin, Stored};
 use crate::time::Stamp;
 
 pub use live::{HoldError, Live, LiveError, is_stored};
@@ -498,8 +498,12 @@ pub(crate) fn open(stored: &Stored) -> Result<Archive, ArchiveError> {
     Archive::open(&stored.archive, &Limits::default())
 }
 
-/// Whether an archive is another one than its sidecar describes.
+/// Whether an archive is another one than its sidecar describes. The older tool never made one of
+/// our layout.
 pub(crate) fn is_another(archive: &Archive, stored: &Stored) -> bool {
+    if stored.origin == Origin::Python && archive.layout() == Layout::Seekable {
+        return true;
+    }
     stored.metadata.archive.as_ref().is_some_and(|facts| {
         archive.toc_digest() != Some(facts.toc_digest.as_str()) || archive.bytes() != facts.bytes
     })
