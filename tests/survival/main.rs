@@ -24,8 +24,13 @@
 
 mod commands;
 mod ground;
+mod model;
 mod oracle;
 mod people;
 mod state;
-mod sweep;
+mod syscalls;
 mod trace;
+mod work;
+
+mod power;
+mod sweep;

@@ -75,15 +75,13 @@ impl Expected {
         Self { known, logins, old, new, old_and_next, new_and_next }
     }
 
-    /// What is wrong on the disk after a disturbed run that said `said`; `must_be_new` if it was
-    /// disturbed only after it had told of its success.
+    /// What is wrong on the disk after a disturbed run that said `said`.
     pub(crate) fn judge(
         &self,
         ground: &Ground,
         case: &Case,
         end: End,
         said: &str,
-        must_be_new: bool,
     ) -> Result<(), String> {
         is_clean(said)?;
         self.is_whole(&State::read(ground, &self.known).codex, case)?;
@@ -105,8 +103,7 @@ impl Expected {
                 difference(&self.new_and_next.manager, &then.manager),
             ));
         }
-        let must_be_new = must_be_new || end == End::Exit(0);
-        if must_be_new && !is_new {
+        if end == End::Exit(0) && !is_new {
             return Err(format!("it told of success and nothing has happened\n{told}"));
         }
         faults(ground, &self.logins)

@@ -203,7 +203,7 @@ pub(crate) fn strace_is_there() {
 impl Trace {
     /// Reads what `strace --follow-forks -o` writes: a call a line, or two where another thread
     /// came between.
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut calls: Vec<Call> = Vec::new();
         for line in text.lines() {
             let (thread, rest) = line.split_once(' ').expect("every line begins with a thread");
@@ -284,7 +284,7 @@ impl Call {
     }
 
     /// Whether it may change something below `place`.
-    fn changes(&self, place: &Path) -> bool {
+    pub(crate) fn changes(&self, place: &Path) -> bool {
         if !CHANGING.contains(&self.name.as_str()) {
             return false;
         }
@@ -304,7 +304,7 @@ impl Call {
         quoted.chain(annotated.map(|(path, _)| path)).map(PathBuf::from).collect()
     }
 
-    fn for_people(&self) -> String {
+    pub(crate) fn for_people(&self) -> String {
         let paths: Vec<String> = self
             .paths()
             .iter()
