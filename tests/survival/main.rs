@@ -33,4 +33,5 @@ mod trace;
 mod work;
 
 mod power;
+mod quiet;
 mod sweep;

@@ -309,11 +309,9 @@ impl Disk {
 
     fn make(&self, id: Id, path: &Path, cut: Cut, made: &mut HashMap<Id, PathBuf>) {
         let inode = &self.inodes[id];
-        if let Some(first) = made.get(&id) {
-            if !matches!(inode.kind, Kind::Folder { .. }) {
-                fs::hard_link(first, path).expect("a file can have two names");
-                return;
-            }
+        if let (Some(first), false) = (made.get(&id), matches!(inode.kind, Kind::Folder { .. })) {
+            fs::hard_link(first, path).expect("a file can have two names");
+            return;
         }
         made.insert(id, path.to_owned());
         match &inode.kind {

@@ -67,7 +67,7 @@ fn cuts(ground: &Ground, number: usize, case: &Case) -> Cuts {
                 Some(result) if !is_last => result,
                 _ => {
                     different += 1;
-                    if !is_last && !is_full() && different % ONE_OF != 0 {
+                    if !is_last && !is_full() && !different.is_multiple_of(ONE_OF) {
                         continue;
                     }
                     disk.lay_out(cut);

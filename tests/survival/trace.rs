@@ -297,10 +297,14 @@ impl Call {
         self.paths().iter().any(|path| path.starts_with(place))
     }
 
-    /// Every path in its arguments, of descriptors and of names.
+    /// Every path in its arguments, of descriptors and of names. What is written is none.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        let quoted = self.arguments.split('"').skip(1).step_by(2);
-        let annotated = self.arguments.split('<').skip(1).filter_map(|rest| rest.split_once('>'));
+        let arguments = match self.name.contains("write") {
+            true => self.arguments.split(", ").next().unwrap_or_default(),
+            false => &self.arguments,
+        };
+        let quoted = arguments.split('"').skip(1).step_by(2);
+        let annotated = arguments.split('<').skip(1).filter_map(|rest| rest.split_once('>'));
         quoted.chain(annotated.map(|(path, _)| path)).map(PathBuf::from).collect()
     }
 
