@@ -76,7 +76,7 @@ fn a_store_of_1_0_0_is_listed_and_shown() {
         it was written without digests; its checksums are right
     unverifiable  2026-11-19-100200-user@example.com-codex
         it was written without digests; its checksums are right
-    3 snapshots checked, 1 corrupt
+    3 snapshots: 0 ok, 1 corrupt, 2 unverifiable, 44 KiB read
     (exit 5)
     ");
     assert_snapshot!(home.run("cooldown"), @"
@@ -109,7 +109,7 @@ fn a_store_of_23_0_0_is_listed_and_shown() {
         it was written without digests; its checksums are right
     unverifiable  sessions/user@example.com/backup-2026-11-19-100200-codex
         it was written without digests; its checksums are right
-    3 snapshots checked, nothing is wrong
+    3 snapshots: 0 ok, 3 unverifiable, 48 KiB read
     ");
     assert_snapshot!(home.run("cooldown"), @"
     $ codex-manager cooldown
