@@ -178,12 +178,16 @@ pub fn plan(
 ) -> Result<Plan, RestoreError> {
     let title = stored.title.clone();
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
+    if let Some((path, what)) = store::damaged_sidecar(stored) {
+        return Err(RestoreError::Sidecar { title, path, what });
+    }
     let in_place = matches!(destination, Destination::InPlace(_));
     if in_place && stored.metadata.kind == Kind::Auth {
         return Err(RestoreError::OnlyALogin { title });
     }
     let archive = logins::open(stored).map_err(failed)?;
-    if logins::is_another(&archive, stored) {
+    if logins::is_another(&archive, stored) || store::miscount(&stored.metadata, &archive).is_some()
+    {
         return Err(RestoreError::OtherArchive { title });
     }
     let replaces = check_place(&destination)?;
@@ -204,7 +208,7 @@ pub fn plan(
         Err(error) => return Err(error.into()),
     };
     check_owner(stored, archived.as_ref())?;
-    if store::contradicts(stored) {
+    if !store::contradictions(stored).is_empty() {
         return Err(RestoreError::OtherArchive { title });
     }
     let mut warnings = Vec::new();

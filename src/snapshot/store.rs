@@ -19,7 +19,9 @@ use crate::snapshot::{restore, switch};
 use crate::time::Zone;
 use told::read_sidecar;
 
-pub use told::{contradicts, differs, inside, look_into, remains, stored_at};
+pub use told::{
+    contradictions, damaged_sidecar, differences, inside, look_into, miscount, remains, stored_at,
+};
 
 /// Largest ledger, inventory or configuration that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;

@@ -13,7 +13,7 @@ use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Place, Prob
 use crate::disk::read;
 use crate::snapshot::legacy;
 use crate::snapshot::logins;
-use crate::snapshot::metadata::{MAX_BYTES, Metadata};
+use crate::snapshot::metadata::MAX_BYTES;
 use crate::snapshot::name::{ARCHIVE, SIDECAR};
 use crate::snapshot::store::{self, Origin, Stored};
 use crate::time::Zone;
@@ -166,16 +166,17 @@ fn check(stored: &Stored, zone: &Zone, advance: &mut dyn FnMut(u64), stop: &Atom
 /// What is wrong with the sidecar as such; nothing if there is none, for an archive alone is
 /// complete.
 fn bad_sidecar(stored: &Stored, zone: &Zone) -> Option<String> {
-    let path = sidecar_of(stored)?;
-    let parsed = |bytes: Vec<u8>| match stored.origin {
-        Origin::Ours => Metadata::parse(&bytes),
-        Origin::Python => legacy::metadata(&bytes, zone),
+    let what = match stored.origin {
+        Origin::Ours => store::damaged_sidecar(stored)?.1,
+        Origin::Python => {
+            let bytes = read::absent_is_none(read::bounded(&sidecar_of(stored)?, MAX_BYTES));
+            match bytes {
+                Ok(bytes) => legacy::metadata(&bytes?, zone).err()?.to_string(),
+                Err(error) => error.to_string(),
+            }
+        }
     };
-    let what = match read::absent_is_none(read::bounded(&path, MAX_BYTES)) {
-        Ok(bytes) => parsed(bytes?).err()?.to_string(),
-        Err(error) => error.source.to_string(),
-    };
-    Some(format!("its sidecar {}: {what}", path.file_name()?.display()))
+    Some(format!("its sidecar {what}"))
 }
 
 /// The damaged files, and a line for each of them and for each place that is in none. Of a file
@@ -211,13 +212,18 @@ fn told(found: &[Problem]) -> (Vec<Damaged>, Vec<String>) {
 /// What the sidecar says of the content that is not so.
 fn contradiction(stored: &Stored, archive: &Archive) -> Option<String> {
     let metadata = &stored.metadata;
+    if let Some(what) = store::miscount(metadata, archive) {
+        return Some(what);
+    }
     if archive.layout() == Layout::Seekable && stored.sidecar.is_some() {
         let inner = match store::inside(&stored.archive) {
             Ok(inner) => inner,
             Err(what) => return Some(what),
         };
-        if store::differs(metadata, &inner) {
-            return Some("its sidecar contradicts the copy inside the archive".to_owned());
+        let fields = store::differences(metadata, &inner);
+        if !fields.is_empty() {
+            let fields = fields.join(", ");
+            return Some(format!("its sidecar contradicts the copy inside the archive: {fields}"));
         }
     }
     let name: EntryName = CodexHome::AUTH.parse().ok()?;
@@ -241,7 +247,7 @@ fn contradiction(stored: &Stored, archive: &Archive) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::metadata::Kind;
+    use crate::snapshot::metadata::{Kind, Metadata};
 
     fn problem(name: &str, chunk: Option<(u64, u64)>) -> Problem {
         let place = |(number, of)| Place { number, of, first: (number - 1) << 20, bytes: 7 };

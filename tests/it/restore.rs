@@ -13,7 +13,7 @@ use codex_manager::time::Zone;
 use insta::assert_snapshot;
 use rusqlite::Connection;
 
-use crate::home::{Node, TestHome, ids, login, rotten_member};
+use crate::home::{Node, TestHome, ids, login, rotten_member, without_checksum};
 
 const NAME: &str = "2026-11-19-100200-ada@example.com-codex";
 
@@ -452,7 +452,8 @@ fn a_login_made_up_for_another_account_is_no_match_for_its_sidecar() {
     let home = TestHome::of_ada();
     home.run("backup");
     let sidecar = format!(".codex-manager/backups/{NAME}.metadata.json");
-    let told = text(&home, &sidecar).replace("user-ada-example-com", "user-eve-example-com");
+    let told = without_checksum(&home.read(&sidecar));
+    let told = told.replace("user-ada-example-com", "user-eve-example-com");
     let (user, workspace) = ids("ada@example.com");
     let home = home.file(&sidecar, told).file(
         ".codex/auth.json",

@@ -22,6 +22,16 @@ pub enum RestoreError {
         /// What is wrong.
         source: ArchiveError,
     },
+    /// The sidecar is damaged, whatever the archive is.
+    #[error("{title}: its sidecar {what}")]
+    Sidecar {
+        /// The snapshot.
+        title: String,
+        /// The sidecar.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The archive is another one than the sidecar describes.
     #[error("{title}: the archive is not the one its sidecar describes")]
     OtherArchive {
@@ -140,6 +150,10 @@ impl RestoreError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Archive { source, .. } => return source.hint(),
+            Self::Sidecar { path, .. } => format!(
+                "the archive holds a copy of it, which speaks for it once {} is moved away",
+                path.display()
+            ),
             Self::OtherArchive { title } | Self::OtherAccount { title, .. } => {
                 format!("see `codex-manager verify {title}`, and use another snapshot")
             }
@@ -194,7 +208,8 @@ impl RestoreError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Archive { source, .. } => source.is_hostile() || source.is_corrupt(),
-            Self::OtherArchive { .. }
+            Self::Sidecar { .. }
+            | Self::OtherArchive { .. }
             | Self::OtherAccount { .. }
             | Self::StaleLogin { .. }
             | Self::LoginElsewhere { .. }
