@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
 use crate::cli::{
-    backup, completions, config, cooldown, demo, doctor, list, normalize, recommend, restore, show,
-    status, switch, verify,
+    backup, completions, config, cooldown, demo, doctor, drill, list, normalize, recommend,
+    restore, show, status, switch, verify,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Show(show::Args),
     /// Check snapshots against their digests
     Verify(verify::Args),
+    /// Restore each account's newest snapshot into a scratch folder, and check what comes out
+    Drill(drill::Args),
     /// Read the quota of the current account
     Status(status::Args),
     /// Show when each account may work again
@@ -111,6 +113,7 @@ impl Command {
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
+            Self::Drill(_) => "drill",
             Self::Status(_) => "status",
             Self::Cooldown(_) => "cooldown",
             Self::Recommend(_) => "recommend",

@@ -18,7 +18,7 @@ use crate::account::{AccountKey, Secret};
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{self, CodexHome, LeftOut, Surroundings};
 use crate::codex::process::Holder;
-use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout};
+use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout, Node};
 use crate::disk::swap::{self, How};
 use crate::disk::{read, replace, space, tree};
 use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
@@ -125,6 +125,13 @@ pub struct Terms {
 }
 
 impl Plan {
+    /// Whether the snapshot has a regular file of that name.
+    pub(crate) fn is_file(&self, name: &str) -> bool {
+        let entries = self.archive.entries().unwrap_or_default();
+        let is_it = |entry: &&Entry| entry.name.as_str() == name;
+        entries.iter().find(is_it).is_some_and(|entry| matches!(entry.node, Node::File { .. }))
+    }
+
     /// What it would do, to be compared with a later plan of the same question.
     #[must_use]
     pub fn terms(&self) -> Terms {
@@ -427,6 +434,27 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
             Err(error)
         }
     }
+}
+
+/// Builds the home that a plan for a copy describes right where it would be, an empty folder of the
+/// caller's, and leaves it there: nothing changes names, and no journal is kept.
+///
+/// # Errors
+///
+/// [`RestoreError`]; what was built by then stays, for the caller to remove.
+pub(crate) fn rehearse(
+    plan: &Plan,
+    store: &Store,
+    run: &mut Run<'_>,
+) -> Result<Restored, RestoreError> {
+    let place = plan.destination.path();
+    replace::private_dir(place)?;
+    Ok(build(plan, place, store, run)?.0)
+}
+
+/// Whether what was left out is no loss, for Codex makes it anew from what is there.
+pub(crate) fn is_no_loss(reason: &str) -> bool {
+    reason == databases::REBUILT
 }
 
 fn build(

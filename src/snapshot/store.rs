@@ -15,7 +15,7 @@ use crate::quota::{Entry, Ledger, ledger};
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
-use crate::snapshot::{restore, switch};
+use crate::snapshot::{drill, restore, switch};
 use crate::time::Zone;
 use told::read_sidecar;
 
@@ -463,6 +463,10 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
         if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+            // A drill holds no lock but its own, and may be at work in there.
+            if drill::is_in_use(&path) {
+                continue;
+            }
             // A restore that was killed right after its exchange leaves the replaced home so.
             if !home::may_be_one(&path) {
                 replace::remove_tree(&path)?;

@@ -17,6 +17,7 @@ mod home;
 mod backup;
 mod config;
 mod cooldown;
+mod drill;
 mod legacy;
 mod list;
 mod normalize;

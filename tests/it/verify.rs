@@ -4,8 +4,9 @@ use insta::assert_snapshot;
 
 use crate::home::{TestHome, without_checksum};
 
-const ARCHIVE: &str = ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
-const ROLLOUT: &str =
+pub(crate) const ARCHIVE: &str =
+    ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
+pub(crate) const ROLLOUT: &str =
     "sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl";
 const SIDECAR: &str =
     ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json";
@@ -170,8 +171,8 @@ fn an_archive_alone_is_complete() {
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
     warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has no sidecar; the copy inside it is used
-    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
-    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  –
+    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL  PROVEN
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  –      –
     ");
     assert_eq!(home.play("restore --yes").exit, 0);
 }
