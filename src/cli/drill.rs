@@ -16,6 +16,7 @@ use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
 use crate::overview::Overview;
 use crate::snapshot::drill::{self, Choice, Drilled, Proof, Scratch, Verdict};
+use crate::snapshot::operations::{self, Change, Record};
 use crate::snapshot::store::{self, Stored};
 
 /// Restore each account's newest snapshot into a scratch folder, and check all that comes out
@@ -68,7 +69,12 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let drills = if args.dry_run {
         choices.iter().map(Row::announced).collect()
     } else {
-        hold(&choices, &places, session)?
+        let (drills, drilled) = hold(&choices, &places, session)?;
+        remember(&drilled, &places, session);
+        if session.world.interrupted.load(Ordering::Relaxed) {
+            return Err(Failure::new(Exit::Interrupted, "the drill was stopped"));
+        }
+        drills
     };
     let summary = Summary::of(&drills);
     let exit = match (summary.failed, summary.undone) {
@@ -106,8 +112,12 @@ fn choose(args: &Args, places: &Places, session: &mut Session) -> Result<Vec<Cho
     Ok(choices)
 }
 
-/// Drills one after the other, so that there has to be room for one only.
-fn hold(choices: &[Choice], places: &Places, session: &mut Session) -> Result<Vec<Row>, Failure> {
+/// Drills one after the other, so that there has to be room for one only, until it is stopped.
+fn hold(
+    choices: &[Choice],
+    places: &Places,
+    session: &Session,
+) -> Result<(Vec<Row>, Vec<Drilled>), Failure> {
     if !choices.is_empty() {
         places.store.refuse_foreign()?;
     }
@@ -115,7 +125,7 @@ fn hold(choices: &[Choice], places: &Places, session: &mut Session) -> Result<Ve
     let total = total.map(|archive| archive.content_bytes).sum();
     let mut progress = Progress::bytes("drilling", total, session);
     let stop = Arc::clone(&session.world.interrupted);
-    let mut rows = Vec::new();
+    let (mut rows, mut held) = (Vec::new(), Vec::new());
     for choice in choices {
         let mut advance = |count: u64| progress.advance(count);
         let (verdict, proof) = match &choice.spoiled {
@@ -123,7 +133,7 @@ fn hold(choices: &[Choice], places: &Places, session: &mut Session) -> Result<Ve
             None => one(choice, places, &mut advance, &stop),
         };
         if stop.load(Ordering::Relaxed) {
-            return Err(Failure::new(Exit::Interrupted, "the drill was stopped"));
+            break;
         }
         let archive = choice.stored.metadata.archive.as_ref();
         let drilled = Drilled {
@@ -131,11 +141,32 @@ fn hold(choices: &[Choice], places: &Places, session: &mut Session) -> Result<Ve
             toc_digest: archive.map(|archive| archive.toc_digest.clone()),
             verdict,
         };
-        // The call site for the record of operations: `drilled` goes in here, under the store's lock,
-        // so that what was proven stays proven if the next one is stopped.
-        rows.push(Row::held(choice, drilled, proof));
+        rows.push(Row::held(choice, &drilled, proof));
+        held.push(drilled);
     }
-    Ok(rows)
+    Ok((rows, held))
+}
+
+/// Notes down what was proven and what was not. The lock is taken for this alone: a drill takes
+/// minutes and changes nothing that others use.
+fn remember(drilled: &[Drilled], places: &Places, session: &mut Session) {
+    let changes: Vec<Change> = drilled.iter().filter_map(Drilled::change).collect();
+    if changes.is_empty() {
+        return;
+    }
+    if let Err(failure) = note(changes, places, session) {
+        let why = failure.message;
+        session.warn(format!("what the drill found could not be noted down: {why}"));
+    }
+}
+
+fn note(changes: Vec<Change>, places: &Places, session: &mut Session) -> Result<(), Failure> {
+    let opened = session.open(places, "drill")?;
+    let sound = changes.iter().filter(|it| matches!(it, Change::Proven { sound: true, .. }));
+    let what = format!("proved {} of {}", sound.count(), count(changes.len(), "snapshot"));
+    let record = session.record(&places.store, &places.zone, "drill", what)?;
+    operations::log::append(&places.store, &Record { changes, ..record }, &opened.lock)?;
+    Ok(())
 }
 
 fn one(
@@ -163,14 +194,11 @@ fn one(
 }
 
 impl Row {
-    fn held(choice: &Choice, drilled: Drilled, proof: Proof) -> Self {
-        let Drilled { title, toc_digest, verdict } = drilled;
+    fn held(choice: &Choice, drilled: &Drilled, proof: Proof) -> Self {
         // Every snapshot has a file, so none means that nothing came back.
         let known = (proof.files > 0).then_some(());
         Self {
-            snapshot: title,
-            toc_digest,
-            verdict: Some(verdict),
+            verdict: Some(drilled.verdict),
             problems: proof.problems,
             files: known.map(|()| proof.files),
             content_bytes: known.map(|()| proof.content_bytes),

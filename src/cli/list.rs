@@ -10,7 +10,8 @@ use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{Table, bytes, or_dash};
 use crate::cli::session::Session;
-use crate::snapshot::store::{Origin, Stored};
+use crate::snapshot::store::{Origin, Store, Stored};
+use crate::snapshot::{drill, operations};
 use crate::time::{Stamp, span};
 
 /// List the snapshots, newest first
@@ -30,19 +31,32 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         .iter()
         .filter(|stored| account.is_none_or(|account| stored.is_of(&account.account)))
         .collect();
-    let proven = Proven::default();
+    let proven = Proven::read(&places.store, session);
     let rows: Vec<Value> = shown.iter().map(|stored| row(stored, &proven)).collect();
     Ok(Report::new(&json!({ "snapshots": rows }), draw(&shown, &proven, session)))
 }
 
-/// When a drill last brought which content back whole, by the digest of its table of contents.
+/// When a drill last brought which content back whole.
 #[derive(Debug, Default)]
-pub(crate) struct Proven(pub(crate) BTreeMap<String, Stamp>);
+pub(crate) struct Proven(BTreeMap<String, Stamp>);
 
 impl Proven {
+    /// What the record of operations says; if it cannot be read, nothing and a warning.
+    pub(crate) fn read(store: &Store, session: &mut Session) -> Self {
+        match operations::log::read(store) {
+            Ok(log) => Self(drill::proven(&log)),
+            Err(error) => {
+                session.warn(error.to_string());
+                Self::default()
+            }
+        }
+    }
+
     /// When that was for a snapshot; none if never.
     fn at(&self, stored: &Stored) -> Option<Stamp> {
-        self.0.get(&stored.metadata.archive.as_ref()?.toc_digest).copied()
+        let archive = stored.metadata.archive.as_ref();
+        let which = archive.map_or(&stored.title, |archive| &archive.toc_digest);
+        self.0.get(which).copied()
     }
 }
 

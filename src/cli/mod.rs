@@ -15,6 +15,7 @@ mod drill;
 mod evidence;
 mod exit;
 mod list;
+mod log;
 mod normalize;
 mod picture;
 mod progress;
@@ -25,6 +26,7 @@ mod session;
 mod show;
 mod status;
 mod switch;
+mod undo;
 mod verify;
 
 use std::ffi::OsString;
@@ -88,6 +90,8 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Backup(args) => backup::run(&args, session),
         Command::Restore(args) => restore::run(&args, session),
         Command::Use(args) => switch::run(&args, session),
+        Command::Undo(args) => undo::run(&args, session),
+        Command::Log(args) => log::run(&args, session),
         Command::List(args) => list::run(&args, session),
         Command::Show(args) => show::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
             stored
         }
     };
-    let mut data = row(&stored, &Proven::default());
+    let mut data = row(&stored, &Proven::read(&places.store, session));
     let mut text = draw(&stored, session);
     if args.files {
         let failed = |source| logins::LoginError::Archive { title: stored.title.clone(), source };

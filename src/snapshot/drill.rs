@@ -4,7 +4,7 @@
 //! the steps of a real restore, and looks at all that came out. The home, the login and the
 //! snapshot itself are left alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::slice;
@@ -21,10 +21,11 @@ use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::tree::{self, Kind as NodeKind, Visit};
 use crate::disk::{DiskError, database, read, replace};
 use crate::snapshot::logins::{self, Live, LoginError, Shelf};
-use crate::snapshot::restore::{self, Destination, Plan, Policy, RestoreError, Run};
+use crate::snapshot::operations::{Change, Log};
+use crate::snapshot::restore::{self, Destination, Plan, Policy, RestoreError};
 use crate::snapshot::store::{Origin, Store, Stored};
 use crate::snapshot::verify::{self, MOST_NAMED};
-use crate::time::Zone;
+use crate::time::{Stamp, Zone};
 
 /// The longest line of a session file that is looked at, in bytes.
 const LONGEST_LINE: u64 = 256 << 20;
@@ -53,6 +54,38 @@ pub struct Drilled {
     pub toc_digest: Option<String>,
     /// What came of it.
     pub verdict: Verdict,
+}
+
+impl Drilled {
+    /// What the record of operations says of it; nothing if it was not tried.
+    #[must_use]
+    pub fn change(&self) -> Option<Change> {
+        let sound = match self.verdict {
+            Verdict::Proven => true,
+            Verdict::Failed => false,
+            Verdict::Undone => return None,
+        };
+        let (title, toc_digest) = (self.title.clone(), self.toc_digest.clone());
+        Some(Change::Proven { title, toc_digest, sound })
+    }
+}
+
+/// When which content was last proven, by the digest of its table of contents; one that has none,
+/// by its title. What failed later is proven no more.
+#[must_use]
+pub fn proven(log: &Log) -> BTreeMap<String, Stamp> {
+    let mut proven = BTreeMap::new();
+    for record in &log.records {
+        for change in &record.changes {
+            let Change::Proven { title, toc_digest, sound } = change else { continue };
+            let which = toc_digest.as_ref().unwrap_or(title);
+            match sound {
+                true => proven.insert(which.clone(), record.at),
+                false => proven.remove(which),
+            };
+        }
+    }
+    proven
 }
 
 /// A snapshot that is worth a drill.
@@ -191,10 +224,8 @@ pub fn drill(
     advance: &mut dyn FnMut(u64),
     stop: &AtomicBool,
 ) -> Result<Proof, RestoreError> {
-    let done = plan(stored, store, &scratch.home()).and_then(|plan| {
-        let mut run = Run { operation: "drill", advance, stop, holders: &Vec::new };
-        Ok((restore::rehearse(&plan, store, &mut run)?, plan))
-    });
+    let done = plan(stored, store, &scratch.home())
+        .and_then(|plan| Ok((restore::rehearse(&plan, store, advance, stop)?, plan)));
     let (restored, plan) = match done {
         Ok(done) => done,
         // The first fault ends a restore; a check names all of them.
@@ -325,6 +356,7 @@ mod tests {
 
     use super::*;
     use crate::snapshot::metadata::{Kind, Metadata};
+    use crate::snapshot::operations::{Record, log};
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -348,6 +380,28 @@ mod tests {
         assert!(scratch.home().join("auth.json").exists(), "somebody works here");
         scratch.remove().unwrap();
         assert_eq!(fs::read_dir(store.tmp()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_was_proven_counts_until_it_fails() {
+        let (_dir, store) = store();
+        let opened = store.open(Duration::ZERO, "test").unwrap();
+        let told = |hour: u32, verdict, toc_digest: Option<&str>| {
+            let at = format!("2026-11-21T{hour:02}:00:00Z").parse().unwrap();
+            let toc_digest = toc_digest.map(str::to_owned);
+            let drilled = Drilled { title: "older".to_owned(), toc_digest, verdict };
+            let record = Record::new(format!("drill-{hour}"), at, "drill", String::new());
+            let record = Record { changes: drilled.change().into_iter().collect(), ..record };
+            log::append(&store, &record, &opened.lock).unwrap();
+            let found = proven(&log::read(&store).unwrap());
+            let lines = found.iter().map(|(which, at)| format!("{which} {at}"));
+            lines.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(told(10, Verdict::Proven, Some("digest")), "digest 2026-11-21T10:00:00+00:00");
+        assert_eq!(told(11, Verdict::Undone, Some("digest")), "digest 2026-11-21T10:00:00+00:00");
+        assert_eq!(told(12, Verdict::Proven, Some("digest")), "digest 2026-11-21T12:00:00+00:00");
+        assert_eq!(told(13, Verdict::Failed, Some("digest")), "");
+        assert_eq!(told(14, Verdict::Proven, None), "older 2026-11-21T14:00:00+00:00");
     }
 
     #[test]

@@ -9,22 +9,27 @@ mod error;
 mod journal;
 mod login;
 mod place;
+pub(crate) mod undo;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::account::{AccountKey, Secret};
-use crate::codex::auth::AuthFile;
+use crate::account::{AccountKey, Email, Secret};
+use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::{self, CodexHome, LeftOut, Surroundings};
 use crate::codex::process::Holder;
 use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout, Node};
+use crate::disk::lock::Lock;
 use crate::disk::swap::{self, How};
 use crate::disk::{read, replace, space, tree};
+use crate::quota::Entry as Note;
 use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{self, Live, LoginError, Shelf};
 use crate::snapshot::metadata::Kind;
+use crate::snapshot::operations::transaction::Notes;
+use crate::snapshot::operations::{OperationError, Record};
 use crate::snapshot::store::{self, Origin, Store, Stored};
 use crate::snapshot::switch;
 use databases::Incoming;
@@ -98,6 +103,8 @@ pub struct Plan {
     /// What was live when this was decided.
     live: Option<Secret>,
     around: Surroundings,
+    /// Whose login it is, with the label, if it names somebody.
+    pub account: Option<(AccountKey, Option<Email>)>,
     /// Length of the content.
     pub content_bytes: u64,
     /// Regular files.
@@ -163,6 +170,8 @@ pub struct Restored {
     pub databases: Option<PathBuf>,
     /// What went on besides.
     pub warnings: Vec<String>,
+    /// Whether nobody else wrote a login meanwhile.
+    stood_still: bool,
 }
 
 /// Decides how `stored` is restored to `destination`.
@@ -238,8 +247,12 @@ pub fn plan(
         Destination::InPlace(root) if replaces => carried(root, stored),
         _ => Vec::new(),
     };
+    let account = choice.bytes.as_ref().and_then(|bytes| auth::parse(bytes.bytes().to_vec()).ok());
+    let account = account.filter(|file| file.mixed.is_none());
+    let account = account.and_then(|file| Some((file.key?, file.email)));
     Ok(Plan {
         archive,
+        account,
         stored: stored.clone(),
         destination,
         fate: choice.fate,
@@ -365,8 +378,13 @@ fn carried(root: &Path, stored: &Stored) -> Vec<String> {
 
 /// What one restore is run with.
 pub struct Run<'a> {
-    /// Name of the folder in `undo/`.
-    pub operation: &'a str,
+    /// What `operations.jsonl` says of it, but for the exchange; its name is that of the folder in
+    /// `undo/`.
+    pub record: Record,
+    /// What the ledger learns of it.
+    pub ledger: &'a [Note],
+    /// Held since everything was read.
+    pub lock: &'a Lock,
     /// Hears of every byte of content.
     pub advance: &'a mut dyn FnMut(u64),
     /// Set when it should stop.
@@ -381,18 +399,17 @@ pub struct Run<'a> {
 ///
 /// [`RestoreError`]; the place is as it was, but for [`RestoreError::LoginOverwritten`].
 pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, RestoreError> {
-    let path = store.journal();
-    // What it tells of may be the only trace of somebody's home.
-    if matches!(plan.destination, Destination::InPlace(_)) && path.symlink_metadata().is_ok() {
-        return Err(RestoreError::Unfinished { path });
-    }
     let place = plan.destination.path();
     let name = tree::staging_name(place)?;
+    let folder = run.record.id.clone();
+    let notes = Notes::new(store, Some(run.record.clone()), run.ledger)?;
     let databases = plan.databases.as_deref();
-    let mut journal = match Journal::begin(&path, run.operation, &name, place, databases) {
+    let in_place = matches!(plan.destination, Destination::InPlace(_));
+    let begun = Journal::begin(store, notes.clone(), &folder, &name, place, databases);
+    let mut journal = match begun {
         // A copy elsewhere replaces nothing and can do without.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
-        begun => begun?,
+        Err(OperationError::Unfinished { .. }) if !in_place => None,
+        begun => Some(begun?),
     };
     let made = Staged::at(name).and_then(|staged| match &mut journal {
         Some(journal) => Ok((staged, journal.made()?)),
@@ -409,30 +426,29 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     if let Some(untold) = journal.take_if(|_| !is_known) {
         untold.close()?;
     }
-    let done = build(plan, staged.path(), store, run).and_then(|(built, incoming)| {
+    let built = build(plan, staged.path(), store, &mut *run.advance, run.stop);
+    let done = built.and_then(|(built, incoming)| {
         put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)
     });
-    let Some(journal) = journal else {
-        if done.is_err() {
-            staged.discard();
-        }
-        return done;
-    };
-    match done {
-        Ok(mut restored) => {
-            restored.warnings.extend(
-                journal.close().err().map(|error| {
-                    format!("the next command will look at this restore again: {error}")
-                }),
-            );
-            Ok(restored)
-        }
+    let mut restored = match done {
+        Ok(restored) => restored,
         Err(error) => {
             staged.discard();
             // What cannot be struck out, the next command finishes.
-            let _stays = journal.close_if_over();
-            Err(error)
+            let _stays = journal.map(|journal| journal.close_if_over());
+            return Err(error);
         }
+    };
+    let noted = match &mut journal {
+        Some(journal) => journal.conclude(restored.kept.as_deref(), store, run.lock),
+        None => notes.write_down(store, run.lock),
+    };
+    restored.warnings.extend(
+        noted.err().map(|error| format!("it is done, and the next command notes it down: {error}")),
+    );
+    match (restored.stood_still, restored.kept) {
+        (false, Some(kept)) => Err(RestoreError::LoginOverwritten { kept }),
+        (_, kept) => Ok(Restored { kept, ..restored }),
     }
 }
 
@@ -445,11 +461,12 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
 pub(crate) fn rehearse(
     plan: &Plan,
     store: &Store,
-    run: &mut Run<'_>,
+    advance: &mut dyn FnMut(u64),
+    stop: &AtomicBool,
 ) -> Result<Restored, RestoreError> {
     let place = plan.destination.path();
     replace::private_dir(place)?;
-    Ok(build(plan, place, store, run)?.0)
+    Ok(build(plan, place, store, advance, stop)?.0)
 }
 
 /// Whether what was left out is no loss, for Codex makes it anew from what is there.
@@ -461,7 +478,8 @@ fn build(
     plan: &Plan,
     staging: &Path,
     store: &Store,
-    run: &mut Run<'_>,
+    advance: &mut dyn FnMut(u64),
+    stop: &AtomicBool,
 ) -> Result<(Restored, Option<Incoming>), RestoreError> {
     let title = &plan.stored.title;
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
@@ -479,8 +497,8 @@ fn build(
                     here.and_then(|path| std::fs::read_link(path).ok())
                         .is_some_and(|found| found.as_os_str() == target)
                 },
-                progress: &mut *run.advance,
-                stop: run.stop,
+                progress: advance,
+                stop,
             },
         )
         .map_err(failed)?;
@@ -495,6 +513,7 @@ fn build(
         rewritten: 0,
         databases: None,
         warnings: Vec::new(),
+        stood_still: true,
     };
     if is_plain {
         databases::settle(staging, &mut restored.left_out)?;
@@ -561,7 +580,7 @@ fn put_in_place(
 ) -> Result<Restored, RestoreError> {
     let mut restored = built;
     let place = plan.destination.path();
-    let undo = store.undo().join(run.operation);
+    let undo = store.undo().join(&run.record.id);
     if !logins::is_still(&CodexHome::at(staged.path().to_owned()), plan.login.as_ref())? {
         return Err(RestoreError::LoginNotBuilt);
     }
@@ -599,7 +618,7 @@ fn put_in_place(
     // From here on the new home is live, and what has the staged name is the old one. A Codex
     // that knows no lock may have written into either.
     let old = CodexHome::at(staged.path().to_owned());
-    let stood_still = matches!(logins::is_still(&old, plan.live.as_ref()), Ok(true))
+    restored.stood_still = matches!(logins::is_still(&old, plan.live.as_ref()), Ok(true))
         && matches!(logins::is_still(&home, plan.login.as_ref()), Ok(true));
     for path in &plan.carried {
         if let Err(error) = place::carry(staged.path(), place, path) {
@@ -607,10 +626,7 @@ fn put_in_place(
         }
     }
     install(incoming, &undo, &mut restored);
-    let kept = place::keep(staged.path(), place, &undo, run.operation, &mut restored.warnings);
-    if !stood_still {
-        return Err(RestoreError::LoginOverwritten { kept });
-    }
+    let kept = place::keep(staged.path(), place, &undo, &run.record.id, &mut restored.warnings);
     restored.kept = Some(kept);
     Ok(restored)
 }

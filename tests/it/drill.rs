@@ -1,7 +1,6 @@
 //! `drill`: does it come back, and is that really tried?
 
 use insta::assert_snapshot;
-use serde_json::Value;
 
 use crate::home::TestHome;
 use crate::verify::{ARCHIVE, ROLLOUT, noise, rotten_chunk};
@@ -24,26 +23,44 @@ fn each_account_s_newest_state_is_tried_and_nothing_stays_behind() {
     let files = home.files();
     assert_snapshot!(home.run("drill --dry-run"), @"
     $ codex-manager drill --dry-run
-    would drill  2026-11-19-100200-ada@example.com~2-codex  5 files, 15 KiB
+    would drill  2026-11-19-100200-ada@example.com~2-codex  7 files, 15 KiB
     would drill  2026-11-21-130000-bob@example.com-codex  2 files, 2.1 KiB
     2 snapshots, 17 KiB to restore and check
     ");
     assert_snapshot!(home.run("drill"), @"
     $ codex-manager drill
-    proven  2026-11-19-100200-ada@example.com~2-codex  5 files, 15 KiB, 1 database
+    proven  2026-11-19-100200-ada@example.com~2-codex  7 files, 15 KiB, 1 database
     proven  2026-11-21-130000-bob@example.com-codex  2 files, 2.1 KiB, 0 databases
     2 snapshots: 2 proven, 17 KiB restored and checked
     ");
     let mut data = home.json("drill --account ada")["data"].clone();
     let digest = data["drills"][0]["toc_digest"].take();
     let listed = home.json("list --account ada")["data"]["snapshots"][0].clone();
-    assert_eq!((&digest, &listed["proven_at"]), (&listed["archive"]["toc_digest"], &Value::Null));
+    assert_eq!(digest, listed["archive"]["toc_digest"]);
+    assert_eq!(listed["proven_at"], "2026-11-21T13:00:00+01:00");
     assert_snapshot!(data, @r#"
-    {"drills":[{"account":"chatgpt:user-ada-example-com/acct-ada-example-com","email":"ada@example.com","snapshot":"2026-11-19-100200-ada@example.com~2-codex","toc_digest":null,"verdict":"proven","problems":[],"files":5,"content_bytes":15766,"databases":1}],"summary":{"drills":1,"proven":1,"failed":0,"undone":0,"bytes":15766},"dry_run":false}
+    {"drills":[{"account":"chatgpt:user-ada-example-com/acct-ada-example-com","email":"ada@example.com","snapshot":"2026-11-19-100200-ada@example.com~2-codex","toc_digest":null,"verdict":"proven","problems":[],"files":7,"content_bytes":16009,"databases":1}],"summary":{"drills":1,"proven":1,"failed":0,"undone":0,"bytes":16009},"dry_run":false}
     "#);
     home.assert_same(".codex", &codex);
     home.assert_same(".codex-manager/backups", &manager);
     assert_eq!(home.files(), files, "the scratch folder is gone");
+    let home = home.later("+3h");
+    assert_snapshot!(home.run("list"), @"
+    $ codex-manager list
+    NAME                                       KIND  SIZE     CREATED           AVAILABLE         LABEL  PROVEN
+    2026-11-21-130000-bob@example.com-codex    auth  #.# KiB  2026-11-21 13:00  –                 –      3h
+    2026-11-19-100200-ada@example.com~2-codex  full  #.# KiB  2026-11-21 12:00  2026-11-26 10:02  –      3h
+    2026-11-19-100200-ada@example.com-codex    auth  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  –      –
+    ");
+    assert_snapshot!(home.run("log"), @"
+    $ codex-manager log
+    OPERATION                  WHAT                                              UNDO
+    2026-11-21-130000-drill-2  proved 1 of 1 snapshot                            no
+    2026-11-21-130000-drill    proved 2 of 2 snapshots                           no
+    2026-11-21-130000-backup   stored 2026-11-21-130000-bob@example.com-codex    yes
+    2026-11-21-120000-backup   stored 2026-11-19-100200-ada@example.com~2-codex  yes
+    2026-11-21-110000-backup   stored 2026-11-19-100200-ada@example.com-codex    yes
+    ");
     assert_snapshot!(home.run("drill --quiet"), @"$ codex-manager drill --quiet");
     assert_eq!(home.play("drill --account carol").exit, 4);
 }
@@ -113,7 +130,7 @@ fn a_session_line_that_is_no_json_and_a_row_without_its_file_are_found() {
     home.run("backup");
     assert_snapshot!(home.run("drill"), @"
     $ codex-manager drill
-    failed  2026-11-19-100200-ada@example.com-codex  5 files, 15 KiB, 1 database
+    failed  2026-11-19-100200-ada@example.com-codex  7 files, 15 KiB, 1 database
         sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl, line 2 is no JSON
     1 snapshot: 0 proven, 1 failed, 15 KiB restored and checked
     (exit 5)
@@ -124,7 +141,7 @@ fn a_session_line_that_is_no_json_and_a_row_without_its_file_are_found() {
     home.run("backup");
     assert_snapshot!(home.run("drill"), @"
     $ codex-manager drill
-    failed  2026-11-21-110000-ada@example.com-codex  4 files, 14 KiB, 1 database
+    failed  2026-11-21-110000-ada@example.com-codex  6 files, 14 KiB, 1 database
         state_5.sqlite names sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl, which is not there
     1 snapshot: 0 proven, 1 failed, 14 KiB restored and checked
     (exit 5)

@@ -19,16 +19,16 @@ fn sound_snapshots_are_said_to_be_so() {
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
     ok  2026-11-19-100200-ada@example.com~2-codex
-    1 snapshot: 1 ok, 2.5 KiB read
+    1 snapshot: 1 ok, 2.6 KiB read
     ");
     assert_snapshot!(home.run("verify --all"), @"
     $ codex-manager verify --all
     ok  2026-11-19-100200-ada@example.com~2-codex
     ok  2026-11-19-100200-ada@example.com-codex
-    2 snapshots: 2 ok, 17 KiB read
+    2 snapshots: 2 ok, 18 KiB read
     ");
     assert_snapshot!(home.json("verify --all"), @r#"
-    {"schema":"codex-manager.verify/1","ok":true,"data":{"snapshots":[{"name":"2026-11-19-100200-ada@example.com~2-codex","verdict":"ok","problems":[],"damaged":[],"damaged_files":0},{"name":"2026-11-19-100200-ada@example.com-codex","verdict":"ok","problems":[],"damaged":[],"damaged_files":0}],"summary":{"snapshots":2,"ok":2,"corrupt":0,"unverifiable":0,"gone":0,"bytes":18407}},"warnings":[],"error":null}
+    {"schema":"codex-manager.verify/1","ok":true,"data":{"snapshots":[{"name":"2026-11-19-100200-ada@example.com~2-codex","verdict":"ok","problems":[],"damaged":[],"damaged_files":0},{"name":"2026-11-19-100200-ada@example.com-codex","verdict":"ok","problems":[],"damaged":[],"damaged_files":0}],"summary":{"snapshots":2,"ok":2,"corrupt":0,"unverifiable":0,"gone":0,"bytes":18725}},"warnings":[],"error":null}
     "#);
 }
 
@@ -262,7 +262,7 @@ fn every_damaged_file_is_named_with_its_chunk_and_the_sound_ones_are_not() {
     "#);
     assert_eq!(data["snapshots"][0]["problems"].as_array().unwrap().len(), 2);
     assert_snapshot!(data["summary"], @r#"
-    {"snapshots":1,"ok":0,"corrupt":1,"unverifiable":0,"gone":0,"bytes":1064378}
+    {"snapshots":1,"ok":0,"corrupt":1,"unverifiable":0,"gone":0,"bytes":1064621}
     "#);
     home.assert_same("", &before);
 }

@@ -22,6 +22,7 @@ use super::{
     ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Place, Problem,
 };
 use crate::disk::replace;
+use crate::disk::sys::Errand;
 
 /// Most bytes a frame unpacks to: what gathers, and the headers of one more entry.
 const FRAME_CAP: u64 = 2 * (1 << 20);
@@ -292,11 +293,12 @@ impl Seekable {
             }
         };
         let (said, heard) = channel();
+        let errand = Errand::of_this_thread();
         thread::scope(|scope| {
             for _ in 0..threads {
-                let said = said.clone();
+                let (said, errand) = (said.clone(), errand.clone());
                 let take = &take;
-                scope.spawn(move || take(&said));
+                scope.spawn(move || errand.run(|| take(&said)));
             }
             drop(said);
             let mut result = Ok(());

@@ -8,6 +8,7 @@ use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
 use crate::disk::space::human;
 use crate::snapshot::logins::{HoldError, LoginError};
+use crate::snapshot::operations::OperationError;
 
 /// Why a restore did not happen. The home is as it was, but for
 /// [`RestoreError::LoginOverwritten`]; where even taking an exchange back failed, the error names
@@ -88,15 +89,9 @@ pub enum RestoreError {
         /// What is needed.
         needed: u64,
     },
-    /// A restore before this one was interrupted and could not be finished.
-    #[error(
-        "{} tells of an interrupted restore that could not be finished: nothing is replaced while it is there",
-        path.display()
-    )]
-    Unfinished {
-        /// Its journal.
-        path: PathBuf,
-    },
+    /// An operation before this one was interrupted and could not be finished.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
     /// A stored login cannot be read.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -170,10 +165,7 @@ impl RestoreError {
                 "restore with --to DIR inside that file system, or unmount it".to_owned()
             }
             Self::NoRoom { .. } => "free some space and try again".to_owned(),
-            Self::Unfinished { .. } => "see beside the Codex home whether a folder \
-                 .codex-manager-… holds the one that was replaced; when nothing is missing, move \
-                 that file aside"
-                .to_owned(),
+            Self::Operation(error) => return error.hint(),
             Self::Login(LoginError::Lost { .. } | LoginError::Damaged { .. }) => {
                 "`--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` \
                  takes the one in this snapshot"
