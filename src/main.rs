@@ -26,10 +26,17 @@ fn main() -> ExitCode {
 fn guard() {
     #[cfg(unix)]
     {
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-        let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+        use rustix::process::{Resource, Rlimit, setrlimit, umask};
+        umask(rustix::fs::Mode::from_raw_mode(0o077));
+        // Linux asks no limit before it pipes the memory into a program that collects core files,
+        // unless the limit is exactly one byte; no file is written for so little either.
+        let limits: &[u64] = if cfg!(target_os = "linux") { &[1, 0] } else { &[0] };
+        let set = |limit: &u64| {
+            let limit = Rlimit { current: Some(*limit), maximum: Some(*limit) };
+            setrlimit(Resource::Core, limit).is_ok()
+        };
         // A system that refuses this still has the modes above.
-        let _refused = rustix::process::setrlimit(rustix::process::Resource::Core, none).is_err();
+        let _accepted = limits.iter().any(set);
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |at| format!(" at {at}"));
@@ -39,4 +46,40 @@ fn guard() {
         );
         drop(told);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::guard;
+
+    #[test]
+    fn a_mistake_is_told_by_its_place_and_never_by_what_it_was_about() {
+        const CHILD: &str = "CODEX_MANAGER_TEST_MISTAKE";
+        let name = "tests::a_mistake_is_told_by_its_place_and_never_by_what_it_was_about";
+        if let Some(secret) = std::env::var_os(CHILD) {
+            guard();
+            // In a thread of its own as in the program's own: both are told in the same way.
+            let ended = std::thread::spawn(|| std::panic::panic_any(secret)).join();
+            let secret = ended.unwrap_err().downcast::<std::ffi::OsString>().unwrap();
+            panic!("{}", secret.display());
+        }
+        let seen = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "made-up-secret")
+            .env("RUST_BACKTRACE", "full")
+            .output()
+            .unwrap();
+        assert!(!seen.status.success());
+        let said = String::from_utf8(seen.stderr).unwrap();
+        let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines.len(), 4, "{said}");
+        for pair in lines.chunks(2) {
+            assert!(pair[0].starts_with("error: a mistake in codex-manager at src"), "{said}");
+            assert!(pair[1].starts_with("hint: nothing was left half-written"), "{said}");
+        }
+        let all = said + &String::from_utf8(seen.stdout).unwrap();
+        assert!(!all.contains("made-up-secret"), "{all}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `doctor`: look for what is wrong.
+//! `doctor`: look for what is wrong, and mend what can be mended without asking.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::cli::exit::Failure;
 use crate::cli::picture::{BAD, CARE, FAINT, GOOD, STRONG, count, plain, styled};
-use crate::cli::session::Session;
+use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
+use crate::doctor::mend::{self, Fault, Mend, Mended};
 use crate::doctor::{self, Facts, Finding, Level, Program};
 use crate::world::World;
 
@@ -28,16 +29,28 @@ const NAMES: &[&str] = if cfg!(windows) { &["codex.exe", "codex.cmd"] } else { &
 
 /// Look for what is wrong
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Mend what nobody would miss: rights of others, missing sidecars, what interrupted runs left
+    #[arg(long)]
+    fix: bool,
+    /// With --fix, say what would happen, and stop
+    #[arg(long, requires = "fix")]
+    dry_run: bool,
+}
 
 #[derive(Serialize)]
 struct Found {
     findings: Vec<Finding>,
     worst: Level,
+    fixed: Vec<Mend>,
+    left: Vec<Mend>,
+    dry_run: bool,
 }
 
-pub(crate) fn run(_args: &Args, session: &mut Session) -> Result<Report, Failure> {
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let (places, faults) = session.places_despite_faults()?;
+    let Mended { fixed, left } =
+        if args.fix { fix(&places, args.dry_run, session)? } else { Mended::default() };
     let faults: Vec<_> = faults.into_iter().map(|fault| (fault.message, fault.hint)).collect();
     let findings = doctor::examine(&Facts {
         store: &places.store,
@@ -50,10 +63,45 @@ pub(crate) fn run(_args: &Args, session: &mut Session) -> Result<Report, Failure
         zone: &places.zone,
         show: &|path| session.show(path),
     });
-    let text = draw(&findings);
+    let text = draw_mended(args, &fixed, &left, session) + &draw(&findings);
     let worst = doctor::worst(&findings);
     let exit = if worst == Level::Error { Exit::Failed } else { Exit::Done };
-    Ok(Report::new(&Found { findings, worst }, text).exit(exit))
+    let found = Found { findings, worst, fixed, left, dry_run: args.dry_run };
+    Ok(Report::new(&found, text).exit(exit))
+}
+
+/// Mends what can be mended, under the lock; where there is nothing to do, or it is only to be
+/// told, nothing is written.
+fn fix(places: &Places, dry_run: bool, session: &mut Session) -> Result<Mended, Failure> {
+    session.home_beside(&places.store, &places.settings)?;
+    places.store.refuse_foreign()?;
+    let survey = || mend::survey(&places.store, &places.home, &places.zone);
+    let before = survey();
+    if dry_run || before.is_empty() {
+        let fixed = before.iter().map(Fault::announced).collect();
+        return Ok(Mended { fixed, left: Vec::new() });
+    }
+    // Opening finishes and sweeps; what is still there afterwards is ours to mend.
+    let _opened = session.open(places, "doctor --fix")?;
+    Ok(mend::apply(&before, &survey(), &session.world.interrupted))
+}
+
+fn draw_mended(args: &Args, fixed: &[Mend], left: &[Mend], session: &Session) -> String {
+    if !args.fix {
+        return String::new();
+    }
+    let mut text = format!("{}\n", styled("Mending", STRONG));
+    let done = if args.dry_run { "would  " } else { "done   " };
+    for (mark, style, mends) in [(done, GOOD, fixed), ("left   ", CARE, left)] {
+        for mend in mends {
+            let line = format!("{} {}", session.show(&mend.path), mend.what);
+            text.push_str(&format!("  {}  {}\n", styled(mark, style), plain(&line)));
+        }
+    }
+    if fixed.is_empty() && left.is_empty() {
+        text.push_str("  there is nothing to mend\n");
+    }
+    text
 }
 
 fn draw(findings: &[Finding]) -> String {

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::modes::open_to_others;
-use super::{Check, Facts, Finding, Level, Program, count, word};
+use super::modes::{SECRET_FILES, open_to_others};
+use super::{Check, FIX, Facts, Finding, Level, Program, count, word};
 use crate::codex::auth::{AuthError, AuthFile, Problem, Store as LoginStore};
 use crate::codex::{home, process};
 use crate::disk::{database, read, replace, swap};
@@ -38,6 +38,7 @@ pub(super) fn check(facts: &Facts<'_>, live: &LiveFile) -> Vec<Finding> {
         let text = config_text(facts, &mut findings);
         let store = login_store(facts, &text, &mut findings);
         findings.extend(login(facts, live, store));
+        findings.extend(secrets(facts));
         findings.extend(running(facts));
         findings.extend(databases(facts, &text));
     }
@@ -131,15 +132,25 @@ fn login(facts: &Facts<'_>, live: &LiveFile, store: LoginStore) -> Vec<Finding> 
             return vec![found(Level::Error, error.to_string()).remedied(error.hint())];
         }
     };
-    let mut findings = vec![whose(file)];
-    let mode = std::fs::metadata(&path).ok().and_then(|metadata| open_to_others(&metadata));
-    if let Some(mode) = mode {
-        findings.push(
-            found(Level::Warning, format!("{shown} is open to others (mode {mode:04o})"))
-                .remedy(format!("chmod 600 {}", word(facts, &path))),
-        );
-    }
-    findings
+    vec![whose(file)]
+}
+
+/// What others may read that lets them in somewhere.
+fn secrets(facts: &Facts<'_>) -> Vec<Finding> {
+    let of = |name: &str| {
+        let path = facts.home.root().join(name);
+        let mode = open_to_others(&std::fs::metadata(&path).ok()?)?;
+        let what = format!("{} is open to others (mode {mode:04o})", (facts.show)(&path));
+        let found = Finding::new(Check::Login, Level::Warning, what);
+        // What a link leads to is not ours to change.
+        let is_link = path.is_symlink();
+        Some(found.remedy(if is_link {
+            format!("chmod 600 {}", word(facts, &path))
+        } else {
+            FIX.to_owned()
+        }))
+    };
+    SECRET_FILES.iter().filter_map(|name| of(name)).collect()
 }
 
 fn whose(file: &AuthFile) -> Finding {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::modes::{is_wide, open_to_others};
-use super::{Check, Facts, Finding, Level, count, word};
-use crate::disk::tree::{self, Kind, Visit};
-use crate::disk::{read, replace};
+use super::mend;
+use super::modes::{self, is_wide, open_to_others};
+use super::{Check, FIX, Facts, Finding, Level, count};
+use crate::disk::read;
+use crate::disk::tree::{self, Kind};
 use crate::snapshot::inventory;
 
 /// So many are named one by one; the rest is counted.
@@ -62,7 +63,7 @@ fn folder(facts: &Facts<'_>) -> Folder {
                 (_, Err(error)) => found(Level::Error, error.to_string()).remedied(error.hint()),
                 (Some(mode), Ok(_)) => {
                     found(Level::Warning, format!("{shown} is open to others (mode {mode:04o})"))
-                        .remedy(format!("chmod 700 {}", word(facts, root)))
+                        .remedy(FIX)
                 }
                 (None, Ok(_)) => found(Level::Ok, format!("{shown} is there")),
             });
@@ -85,17 +86,11 @@ fn folder(facts: &Facts<'_>) -> Folder {
     Folder { is_there, findings }
 }
 
-/// What lies in the manager home belongs to its owner alone. Homes kept for `undo` have the
-/// modes that Codex gave them, so only the folder that holds each is looked at.
+/// What lies in the manager home belongs to its owner alone.
 fn modes(facts: &Facts<'_>) -> Vec<Finding> {
     let found = |level, what: String| Finding::new(Check::Modes, level, what);
     let root = facts.store.root();
-    let undo = facts.store.undo();
-    let kept = undo.strip_prefix(root).unwrap_or(&undo);
-    let walk = tree::walk(root, &mut |node| {
-        let below = node.path.strip_prefix(kept).map_or(0, |rest| rest.components().count());
-        if below <= 1 { Visit::Take } else { Visit::Skip }
-    });
+    let walk = tree::walk(root, &mut |node| modes::visit(facts.store, node));
     // A folder that cannot be listed has been told of already.
     let Ok(walk) = walk else { return Vec::new() };
     let mut findings: Vec<Finding> = walk
@@ -114,8 +109,7 @@ fn modes(facts: &Facts<'_>) -> Vec<Finding> {
         .collect();
     if !wide.is_empty() {
         let what = format!("open to others: {}", first_few(&wide));
-        let remedy = format!("chmod -R go= {}", word(facts, root));
-        findings.push(found(Level::Warning, what).remedy(remedy));
+        findings.push(found(Level::Warning, what).remedy(FIX));
     }
     findings
 }
@@ -145,8 +139,9 @@ fn ledger(facts: &Facts<'_>) -> Vec<Finding> {
     }
     if 0 < torn {
         findings.push(
-            found(Level::Note, format!("{shown} ends in half a line"))
-                .remedy("the next command that changes something moves it aside"),
+            found(Level::Note, format!("{shown} ends in half a line")).remedy(format!(
+                "the next command that changes something moves it aside, or: {FIX}"
+            )),
         );
     }
     if !ledger.newer.is_empty() {
@@ -197,17 +192,17 @@ fn records(facts: &Facts<'_>) -> Vec<Finding> {
 
 fn leftovers(facts: &Facts<'_>) -> Vec<Finding> {
     let store = facts.store;
-    let folders = [store.root().to_owned(), store.backups(), store.tmp(), store.trash()];
-    let left: Vec<String> = folders
-        .iter()
-        .flat_map(|folder| replace::litter(folder).unwrap_or_default())
+    let journal = Some(store.journal()).filter(|path| path.symlink_metadata().is_ok());
+    let left: Vec<String> = journal
+        .into_iter()
+        .chain(mend::leftovers(store))
         .map(|path| (facts.show)(path.strip_prefix(store.root()).unwrap_or(Path::new(&path))))
         .collect();
     if left.is_empty() {
         return Vec::new();
     }
     let what = format!("left by an interrupted run, or in use: {}", first_few(&left));
-    let remedy = "the next command that changes something removes what nobody uses";
+    let remedy = format!("the next command that changes something tidies up, or: {FIX}");
     vec![Finding::new(Check::Leftovers, Level::Note, what).remedy(remedy)]
 }
 

@@ -4,10 +4,12 @@
 //! the manager home (`manager_home`), what is stored in it (`snapshots`), and the room that both
 //! have (`room`). Looking is all that is done: nothing is created,
 //! locked, mended or asked of a network. What the environment says comes in as [`Facts`].
+//! What can be mended without asking anybody, [`mend`] does.
 
 mod codex_home;
 mod finding;
 mod manager_home;
+pub mod mend;
 mod modes;
 mod room;
 mod snapshots;
@@ -21,6 +23,9 @@ use crate::snapshot::store::{Scan, Store};
 use crate::time::Zone;
 
 pub use self::finding::{Check, Finding, Level, worst};
+
+/// The command that mends.
+const FIX: &str = "codex-manager doctor --fix";
 
 /// What the checks need to know and cannot find out on the disk.
 pub struct Facts<'a> {

@@ -1,10 +1,10 @@
 //! Are the snapshots whole as far as a glance tells, and is the live login among them?
 
 use super::codex_home::LiveFile;
-use super::{Check, Facts, Finding, Level, count, word};
+use super::{Check, FIX, Facts, Finding, Level, count, word};
 use crate::snapshot::logins;
 use crate::snapshot::name::SIDECAR;
-use crate::snapshot::store::{Odd, OddKind, Scan, StoreError, Stored};
+use crate::snapshot::store::{Odd, OddKind, Origin, Scan, StoreError, Stored};
 
 /// What the store holds. Contents are `verify`'s work.
 pub(super) fn check(
@@ -54,7 +54,14 @@ fn of_odd(facts: &Facts<'_>, odd: &Odd, snapshots: &[Stored]) -> Finding {
         OddKind::NoArchive => found(Level::Warning)
             .remedy(format!("bring its archive back, or: rm {}", word(facts, &odd.path))),
         OddKind::NoSidecar => {
-            found(Level::Warning).remedy("nothing is lost: the archive alone can be restored")
+            let nothing = "nothing is lost: the archive alone can be restored";
+            let is_ours =
+                snapshots.iter().any(|it| it.archive == odd.path && it.origin == Origin::Ours);
+            found(Level::Warning).remedy(if is_ours {
+                format!("{nothing}; to write it again: {FIX}")
+            } else {
+                nothing.to_owned()
+            })
         }
         OddKind::BadSidecar if is_usable(odd, snapshots) => {
             found(Level::Warning).remedy("nothing is lost: what the archive says of itself is used")

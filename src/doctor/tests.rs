@@ -69,7 +69,8 @@ impl Lab {
         let plan = live.to_bank(&[], &self.store, &Zone::UTC, now).unwrap();
         let opened = self.store.open(Duration::ZERO, "test").unwrap();
         let name = plan.name.to_string();
-        backup::apply(plan, &self.store, &mut |_| (), &AtomicBool::new(false)).unwrap();
+        let (said, stop) = ((None, Vec::new()), AtomicBool::new(false));
+        backup::apply(plan, &self.store, &opened.lock, said, &mut |_| (), &stop).unwrap();
         drop(opened);
         name
     }
@@ -207,9 +208,9 @@ fn what_others_may_read_is_counted_and_the_first_are_named() {
     }
     check(&lab, &[
         "note: ~/codex is open to others (mode 0755) [chmod 700 ~/codex]",
-        "warning: ~/codex/auth.json is open to others (mode 0644) [chmod 600 ~/codex/auth.json]",
-        "warning: ~/manager is open to others (mode 0750) [chmod 700 ~/manager]",
-        "warning: open to others: backups/a (0640), config.toml (0640), ledger.jsonl (0640) and 1 more [chmod -R go= ~/manager]",
+        "warning: ~/codex/auth.json is open to others (mode 0644) [codex-manager doctor --fix]",
+        "warning: ~/manager is open to others (mode 0750) [codex-manager doctor --fix]",
+        "warning: open to others: backups/a (0640), config.toml (0640), ledger.jsonl (0640) and 1 more [codex-manager doctor --fix]",
     ]);
 }
 
@@ -224,7 +225,7 @@ fn archives_and_sidecars_that_do_not_belong_together_are_named() {
     let told = fs::read(lab.root.join(&sidecar)).unwrap();
 
     let lab = lab.without(&sidecar);
-    check(&lab, &[&format!("warning: ~/{archive}: has no sidecar; the copy inside it is used [nothing is lost: the archive alone can be restored]")]);
+    check(&lab, &[&format!("warning: ~/{archive}: has no sidecar; the copy inside it is used [nothing is lost: the archive alone can be restored; to write it again: codex-manager doctor --fix]")]);
 
     let lab = lab.file(&sidecar, &told[..20]);
     let found = lab.complaints();
@@ -246,7 +247,7 @@ fn records_that_cannot_be_read_are_told_by_their_place() {
         .file("manager/inventory.json", "{\"records\": [{\"email\": 7}, 3]}");
     check(&lab, &[
         "warning: ~/manager/ledger.jsonl: line 1: not JSON at column 1, line 2: not an object [every other line counts; delete such a line with an editor]",
-        "note: ~/manager/ledger.jsonl ends in half a line [the next command that changes something moves it aside]",
+        "note: ~/manager/ledger.jsonl ends in half a line [the next command that changes something moves it aside, or: codex-manager doctor --fix]",
         "note: ~/manager/ledger.jsonl has 1 line of a newer codex-manager [update codex-manager]",
         "warning: ~/manager/inventory.json: record 1 cannot be read: `email` has a value that does not fit, record 2 cannot be read: it is not an object [every other record counts; `codex-manager normalize DIR` reads the files again]",
     ]);
@@ -282,7 +283,7 @@ fn leftovers_are_named_and_a_waiting_home_is_an_error() {
     check(&lab, &[
         &format!("error: ~/{aside} waits since an exchange was interrupted; it may be your Codex home [compare it with ~/codex before you delete either]"),
         &format!("warning: ~/{staging} was left by an interrupted run [if no codex-manager is running: rm -r ~/{staging}]"),
-        &format!("note: left by an interrupted run, or in use: {temp} [the next command that changes something removes what nobody uses]"),
+        &format!("note: left by an interrupted run, or in use: {temp} [the next command that changes something tidies up, or: codex-manager doctor --fix]"),
     ]);
     let lab = lab.file(&format!("{staging}/auth.json"), "{}");
     assert!(lab.complaints().contains(&format!("error: ~/{staging} was left by an interrupted restore; it may be your Codex home as it was before [compare it with ~/codex before you delete it]")));

@@ -15,7 +15,7 @@ fn a_snapshot_is_an_archive_and_a_sidecar_named_after_the_week() {
     assert_snapshot!(home.run("backup"), @"
     $ codex-manager backup
     stored   2026-11-19-100200-ada@example.com-codex
-    content  5 files, 15 KiB packed into #.# KiB
+    content  7 files, 15 KiB packed into #.# KiB
     quota    60% left, week resets Thu 26 Nov 10:02 (rollout)
     archive  ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ");
@@ -24,6 +24,7 @@ fn a_snapshot_is_an_archive_and_a_sidecar_named_after_the_week() {
     backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ledger.jsonl
     lock
+    operations.jsonl
     tmp/
     trash/
     undo/
@@ -54,8 +55,8 @@ fn a_dry_run_says_what_would_be_stored_and_writes_nothing() {
     would store 2026-11-19-100200-ada@example.com-codex
 
     CLASS      FILES  SIZE
-    login      1      1.0 KiB
-    config     1      16 B
+    login      1      1.1 KiB
+    config     3      147 B
     sessions   1      763 B
     databases  1      12 KiB
 
@@ -81,6 +82,8 @@ fn each_kind_holds_its_part() {
       auth.json
       .codex-manager/
       .codex-manager/metadata.json
+      .credentials.json
+      .env
       config.toml
       sessions/
       sessions/2026/
@@ -101,6 +104,8 @@ fn each_kind_holds_its_part() {
     backup --no-login: state
       .codex-manager/
       .codex-manager/metadata.json
+      .credentials.json
+      .env
       config.toml
       sessions/
       sessions/2026/
@@ -142,13 +147,14 @@ fn lean_and_exclude_leave_out_what_they_name_and_the_sidecar_says_so() {
     "#);
     let exclude = home.json("backup --exclude skills/big --exclude '*.json'");
     assert_snapshot!(exclude["data"]["metadata"]["excluded"], @r#"
-    ["models_cache.json","skills/big/"]
+    [".credentials.json","models_cache.json","skills/big/"]
     "#);
     let name = exclude["data"]["snapshot"].as_str().unwrap();
     assert_snapshot!(members(&home, name), @"
     auth.json
     .codex-manager/
     .codex-manager/metadata.json
+    .env
     config.toml
     logs_2.sqlite
     sessions/
@@ -172,7 +178,7 @@ fn a_second_snapshot_of_the_same_week_gets_a_number() {
     assert_snapshot!(home.run("backup --label 'before the update'"), @"
     $ codex-manager backup --label 'before the update'
     stored   2026-11-19-100200-ada@example.com~2-codex
-    content  5 files, 15 KiB packed into #.# KiB
+    content  7 files, 15 KiB packed into #.# KiB
     quota    60% left, week resets Thu 26 Nov 10:02 (rollout)
     archive  ~/.codex-manager/backups/2026-11-19-100200-ada@example.com~2-codex.tar.gz
     ");
@@ -193,7 +199,7 @@ fn force_replaces_the_snapshot_of_the_week_and_the_old_one_goes_to_the_trash() {
     assert_snapshot!(home.run("backup --force"), @"
     $ codex-manager backup --force
     stored   2026-11-19-100200-ada@example.com-codex
-    content  6 files, 15 KiB packed into #.# KiB
+    content  8 files, 15 KiB packed into #.# KiB
     quota    60% left, week resets Thu 26 Nov 10:02 (rollout)
     archive  ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ");
@@ -202,6 +208,7 @@ fn force_replaces_the_snapshot_of_the_week_and_the_old_one_goes_to_the_trash() {
     backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ledger.jsonl
     lock
+    operations.jsonl
     tmp/
     trash/2026-11-19-100200-ada@example.com-codex.metadata.json
     trash/2026-11-19-100200-ada@example.com-codex.tar.gz
@@ -235,7 +242,7 @@ fn the_quota_may_come_from_a_text_or_be_left_unasked() {
     $ codex-manager backup
     warning: no session tells the quota yet, so the snapshot is named after this moment; --status-file FILE reads what /status shows
     stored   2026-11-21-110000-ada@example.com-codex
-    content  2 files, 2.1 KiB packed into #.# KiB
+    content  4 files, 2.3 KiB packed into #.# KiB
     quota    unknown
     archive  ~/.codex-manager/backups/2026-11-21-110000-ada@example.com-codex.tar.gz
     ");
@@ -244,14 +251,14 @@ fn the_quota_may_come_from_a_text_or_be_left_unasked() {
     assert_snapshot!(home.run("backup --status-file -"), @"
     $ codex-manager backup --status-file -
     stored   2026-11-19-100200-ada@example.com-codex
-    content  2 files, 2.5 KiB packed into #.# KiB
+    content  4 files, 2.7 KiB packed into #.# KiB
     quota    61% left, week resets Thu 26 Nov 10:02 (status-text)
     archive  ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ");
     assert_snapshot!(home.run("backup --without-status-check"), @"
     $ codex-manager backup --without-status-check
     stored   2026-11-21-110000-ada@example.com~2-codex
-    content  2 files, 2.4 KiB packed into #.# KiB
+    content  4 files, 2.7 KiB packed into #.# KiB
     quota    week resets Sat 28 Nov 11:00 (estimate)
     archive  ~/.codex-manager/backups/2026-11-21-110000-ada@example.com~2-codex.tar.gz
     ");
@@ -283,7 +290,8 @@ fn the_sidecar_tells_all_that_is_known() {
     let mut sidecar = answer["data"]["metadata"].clone();
     let text =
         home.read(".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json");
-    assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), sidecar);
+    let written = crate::home::without_checksum(&text);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), sidecar);
     // These depend on this folder's random name, on the salt, or on the machine.
     for pointer in [
         "/archive/bytes",
@@ -346,6 +354,8 @@ fn the_sidecar_tells_all_that_is_known() {
       "source_codex_home": "~/.codex",
       "codex_version": "0.169.0",
       "captured_files": [
+        ".credentials.json",
+        ".env",
         "auth.json",
         "config.toml",
         "sessions/",
@@ -356,7 +366,7 @@ fn the_sidecar_tells_all_that_is_known() {
         "name": "2026-11-19-100200-ada@example.com-codex.tar.gz",
         "bytes": "…",
         "toc_digest": "…",
-        "files": 5,
+        "files": 7,
         "content_bytes": "…"
       },
       "label": "weekly",
@@ -549,7 +559,7 @@ fn the_login_that_a_status_command_refreshed_is_the_one_that_is_stored() {
     let (user, workspace) = ids("ada@example.com");
     let newer = login("ada@example.com", &user, &workspace, "rt_2", "2026-11-21T09:59:59Z");
     let panel = "Account: ada@example.com\nWeekly limit: 61% left (resets 10:02 on 26 Nov)\n";
-    let home = home.file("newer.json", &newer).file("panel.txt", panel);
+    let home = home.file("newer.json", &newer).tokens_in("newer.json").file("panel.txt", panel);
     let path = |name: &str| home.path(name).display().to_string();
     let line = format!(
         "backup --status-command 'cp {} {}; cat {}'",
@@ -579,6 +589,8 @@ fn only_what_belongs_to_a_database_is_left_to_its_copy() {
         tops,
         [
             "auth.json",
+            ".credentials.json",
+            ".env",
             "config.toml",
             "diary-wal",
             "empty.sqlite",
@@ -736,13 +748,21 @@ fn what_an_interrupted_backup_left_is_tidied_and_is_no_damage() {
     home.run("backup");
     // Stopped before its last step, the archive still has the name it was written under.
     let archive = home.manager(&format!("backups/{NAME}.tar.gz"));
-    fs::rename(archive, home.manager("backups/.codex-manager-0123456789abcdef.tmp")).unwrap();
+    let temporary = "backups/.codex-manager-0123456789abcdef.tmp";
+    fs::rename(&archive, home.manager(temporary)).unwrap();
+    let steps = serde_json::json!([
+        {"step": "move", "from": "backups/.codex-manager-0123456789abcde0.tmp",
+            "to": format!("backups/{NAME}.metadata.json")},
+        {"step": "move", "from": temporary, "to": format!("backups/{NAME}.tar.gz")},
+    ]);
+    let journal = serde_json::json!({"schema_version": 1, "kind": "steps", "operation": null, "steps": steps});
+    fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
     assert_eq!(home.play("verify --all").exit, 0);
-    let text = home.read(&format!(".codex-manager/backups/{NAME}.metadata.json"));
     let stored = home.json("backup --auth-only");
-    assert_eq!(stored["data"]["snapshot"], NAME, "the name is free again");
-    assert_eq!(sidecar(&home, NAME)["kind"], "auth");
-    assert_eq!(home.read(&format!(".codex-manager/trash/{NAME}.metadata.json")), text);
+    assert_eq!(stored["data"]["snapshot"], "2026-11-19-100200-ada@example.com~2-codex");
+    assert!(archive.exists() && !home.manager(temporary).exists());
+    assert_eq!(home.play(&format!("verify {NAME}")).exit, 0);
+    assert!(!home.manager("journal.json").exists());
 }
 
 #[test]

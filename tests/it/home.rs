@@ -5,11 +5,13 @@
 //! [`TestHome::run`] plays a command line and answers with what a person would have seen.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -24,10 +26,12 @@ use rusqlite::config::DbConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What every made-up token holds, so that none can slip into an output unseen.
-const MADE_UP: &str = "made-up-secret";
+use crate::canaries::{self, token_in};
 
 /// A user's folder of the test's own.
+///
+/// When the test is over, no made-up token is anywhere but in Codex homes, archives, what was
+/// replaced and is kept for `undo`, and where the test itself put one.
 pub(crate) struct TestHome {
     /// Removes the folder when the test is over.
     _folder: TempDir,
@@ -37,6 +41,8 @@ pub(crate) struct TestHome {
     input: RefCell<Vec<u8>>,
     width: Cell<Option<usize>>,
     sessions: Cell<u32>,
+    /// Where tokens may be, below `root`.
+    token_places: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// What one command line left behind.
@@ -63,7 +69,9 @@ impl TestHome {
             input: RefCell::default(),
             width: Cell::new(None),
             sessions: Cell::new(0),
+            token_places: RefCell::default(),
         };
+        let home = home.tokens_in(".codex").tokens_in(".codex-manager/undo");
         home.variable("TZ", "Europe/Berlin")
     }
 
@@ -132,7 +140,19 @@ impl TestHome {
         last_refresh: &str,
     ) -> Self {
         let bytes = login(email, user, workspace, refresh_token, last_refresh);
-        self.file(".codex/auth.json", bytes)
+        let home = self.file(".codex/auth.json", bytes);
+        if home.codex(".env").exists() {
+            return home;
+        }
+        home.file(".codex/.env", canaries::variables())
+            .file(".codex/.credentials.json", canaries::credentials())
+    }
+
+    /// Tokens may be in this file or folder below the user's: the test puts them there, or lets a
+    /// command do so. Where `--to` and `--codex-home` lead they may be without this word.
+    pub(crate) fn tokens_in(self, path: &str) -> Self {
+        self.token_places.borrow_mut().insert(Path::new(path).components().collect());
+        self
     }
 
     /// A session of that account, which ended just now: how much of each window it had used by
@@ -237,7 +257,7 @@ impl TestHome {
             None => "{}".to_owned(),
         };
         let path = format!("legacy/{name}");
-        let home = self.file(&path, bytes);
+        let home = self.file(&path, bytes).tokens_in(&path);
         set_mtime(&home.path(&path), instant(mtime));
         home
     }
@@ -285,6 +305,7 @@ impl TestHome {
     pub(crate) fn play(&self, line: &str) -> Seen {
         let mut words = vec![OsString::from("codex-manager")];
         words.extend(split(line).into_iter().map(OsString::from));
+        self.expect_tokens(&words);
         let screen = Screen::default();
         let stream = |is_result| Box::new(Stream { screen: screen.clone(), is_result });
         let world = World {
@@ -303,11 +324,66 @@ impl TestHome {
         };
         let exit = cli::run(&words, world).code();
         let said = screen.0.lock().unwrap();
+        assert_silent(&said.iter().flat_map(|(_, bytes)| bytes.clone()).collect::<Vec<u8>>());
         let all = self.tilde(said.iter().map(|(_, bytes)| bytes.as_slice()));
         let out = self.tilde(said.iter().filter(|(out, _)| *out).map(|(_, b)| b.as_slice()));
-        assert!(!all.contains(MADE_UP), "a token was printed:\n{all}");
         assert!(!all.contains("\u{1b}"), "colour without a terminal:\n{all}");
         Seen { out, screen: all, exit }
+    }
+
+    /// The program as a process of its own, with nothing of this process's environment. What it
+    /// prints is for [`Self::heard`] to search.
+    #[cfg(unix)]
+    pub(crate) fn program(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
+        self.expect_tokens(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        command
+            .args(words)
+            .env_clear()
+            .env("HOME", self.path(""))
+            .env("TZ", "Europe/Berlin")
+            .current_dir(self.path(""))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program as a process of its own to its end; no token is in what it printed.
+    #[cfg(unix)]
+    #[track_caller]
+    pub(crate) fn heard(&self, words: &[&str]) -> Output {
+        let output = self.program(words).output().unwrap();
+        assert_silent(&output.stdout);
+        assert_silent(&output.stderr);
+        output
+    }
+
+    /// Like [`Self::heard`], under a mask that takes these modes (octal) away from new files.
+    #[cfg(unix)]
+    #[track_caller]
+    pub(crate) fn masked(&self, mask: &str, words: &[&str]) -> Output {
+        let program = self.program(words);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("umask {mask}; exec \"$0\" \"$@\"")]);
+        shell.arg(program.get_program()).args(program.get_args());
+        shell.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = shell.current_dir(&self.root).stdin(Stdio::null()).output().unwrap();
+        assert_silent(&output.stdout);
+        assert_silent(&output.stderr);
+        output
+    }
+
+    /// Where a command line says that a Codex home is or shall be, tokens may be.
+    fn expect_tokens(&self, words: &[OsString]) {
+        let places = words.windows(2).filter(|pair| pair[0] == "--to" || pair[0] == "--codex-home");
+        for pair in places {
+            let place = match Path::new(&pair[1]).strip_prefix("~") {
+                Ok(rest) => rest.to_owned(),
+                Err(_) => PathBuf::from(&pair[1]),
+            };
+            let place = place.strip_prefix(&self.root).unwrap_or(&place);
+            let place: PathBuf = place.strip_prefix(".").unwrap_or(place).components().collect();
+            self.token_places.borrow_mut().insert(place);
+        }
     }
 
     fn tilde<'a>(&self, said: impl Iterator<Item = &'a [u8]>) -> String {
@@ -383,11 +459,11 @@ impl TestHome {
     #[cfg(target_os = "linux")]
     pub(crate) fn running_codex(&self) -> RunningCodex {
         use std::os::unix::process::CommandExt as _;
-        let child = std::process::Command::new("sh")
+        let child = Command::new("sh")
             .arg0("codex")
             .args(["-c", "read line"])
             .env("CODEX_HOME", self.codex(""))
-            .stdin(std::process::Stdio::piped())
+            .stdin(Stdio::piped())
             .spawn()
             .unwrap();
         RunningCodex(child)
@@ -405,6 +481,23 @@ impl TestHome {
         };
         self.now.get() + TimeDelta::seconds(seconds * number.parse::<i64>().unwrap())
     }
+}
+
+impl Drop for TestHome {
+    fn drop(&mut self) {
+        // A test that failed has said enough; a second panic would end all of them.
+        if !std::thread::panicking() {
+            let leaks = canaries::leaks(&self.root, &self.token_places.borrow());
+            assert!(leaks.is_empty(), "tokens got out:\n{}", leaks.join("\n"));
+        }
+    }
+}
+
+/// No token is in what was printed.
+#[track_caller]
+fn assert_silent(printed: &[u8]) {
+    let token = token_in(printed);
+    assert!(token.is_none(), "{token:?} was printed:\n{}", String::from_utf8_lossy(printed));
 }
 
 /// Something that looks like Codex; it ends with the test at the latest.
@@ -451,6 +544,7 @@ pub(crate) fn login(
     });
     let id = json!({
         "iss": "https://auth.example.com", "email": email, "iat": issued, "exp": issued + 3_600,
+        "sid": canaries::CLAIM,
         "https://api.openai.com/auth": auth,
     });
     let access = json!({
@@ -459,11 +553,11 @@ pub(crate) fn login(
     });
     let file = json!({
         "auth_mode": "chatgpt",
-        "OPENAI_API_KEY": null,
+        "OPENAI_API_KEY": canaries::API_KEY,
         "tokens": {
-            "id_token": jwt(&id),
-            "access_token": jwt(&access),
-            "refresh_token": format!("{refresh_token}.{MADE_UP}"),
+            "id_token": jwt(&id, canaries::ID),
+            "access_token": jwt(&access, canaries::ACCESS),
+            "refresh_token": format!("{refresh_token}.{}", canaries::REFRESH),
             "account_id": workspace,
         },
         "last_refresh": last_refresh,
@@ -494,9 +588,16 @@ pub(crate) fn rotten_member(archive: &[u8], name: &str) -> Vec<u8> {
     rotten
 }
 
-fn jwt(claims: &Value) -> String {
+/// A sidecar without its last key, as a person leaves it who edits the rest.
+pub(crate) fn without_checksum(sidecar: &[u8]) -> String {
+    let text = str::from_utf8(sidecar).unwrap();
+    let (head, _) = text.rsplit_once(",\n  \"checksum\": ").expect("a checksum ends it");
+    format!("{head}\n}}\n")
+}
+
+fn jwt(claims: &Value, signature: &str) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.{MADE_UP}", part(&json!({"alg": "none", "typ": "JWT"})), part(claims))
+    format!("{}.{}.{signature}", part(&json!({"alg": "none", "typ": "JWT"})), part(claims))
 }
 
 /// The user and the workspace that belong to an address in these tests.

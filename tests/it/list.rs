@@ -92,14 +92,16 @@ fn show_tells_everything_about_one() {
     login       refreshed 2026-11-21T10:00:00Z
     codex       0.169.0
     taken from  ~/.codex
-    holds       auth.json config.toml sessions/ state_5.sqlite
-    content     5 files, 15 KiB
+    holds       .credentials.json .env auth.json config.toml sessions/ state_5.sqlite
+    content     7 files, 15 KiB
     label       monday
     archive     ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz (#.# KiB)
 
-    auth.json  1.0 KiB
+    auth.json  1.1 KiB
     .codex-manager/
     .codex-manager/metadata.json  1.6 KiB
+    .credentials.json  93 B
+    .env  38 B
     config.toml  16 B
     sessions/
     sessions/2026/
@@ -123,8 +125,8 @@ fn show_tells_everything_about_one() {
     login       refreshed 2026-11-21T10:00:00Z
     codex       0.169.0
     taken from  ~/.codex
-    holds       auth.json config.toml sessions/ state_5.sqlite
-    content     5 files, 15 KiB
+    holds       .credentials.json .env auth.json config.toml sessions/ state_5.sqlite
+    content     7 files, 15 KiB
     label       monday
     archive     ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz (#.# KiB)
     ");

@@ -1,7 +1,8 @@
 //! Evenings at the keyboard: whole command lines, played in process in a home of the test's own.
 //!
 //! One file per command; [`traps`] holds what the older tool stumbled over, [`rooms`] the floors
-//! of the crate. [`home::TestHome`] is the home they all play in.
+//! of the crate. [`home::TestHome`] is the home they all play in, [`canaries`] the made-up tokens that
+//! it is full of and that must never get out.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,11 +13,13 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod canaries;
 mod home;
 
 mod backup;
 mod config;
 mod cooldown;
+mod doctor;
 mod legacy;
 mod list;
 mod normalize;
@@ -24,6 +27,7 @@ mod process;
 mod promises;
 mod restore;
 mod rooms;
+mod secrets;
 mod status;
 mod switch;
 mod traps;

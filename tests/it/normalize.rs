@@ -51,6 +51,7 @@ fn the_records_and_what_was_skipped_are_told() {
     backups/
     inventory.json
     lock
+    operations.jsonl
     tmp/
     trash/
     undo/
@@ -188,6 +189,7 @@ fn files_of_one_address_and_second_get_a_name_each_as_the_dry_run_announced() {
             "legacy/22apr_ada@example.com_auth.json",
             login("ada@example.com", &user, &workspace, "rt_another", at),
         )
+        .tokens_in("legacy")
         .now("2026-04-20T10:00:00Z");
     let announced = home.json("normalize legacy --adopt --dry-run");
     let name = |number: &str| format!("2026-04-14-155500-ada@example.com{number}-codex");
@@ -241,9 +243,10 @@ fn the_very_same_login_is_adopted_once_whatever_its_session_lasted_and_its_file_
     assert_eq!(home.files().matches(".tar.gz").count(), 1, "{}", home.files());
     // The same bytes under another name, in an earlier run and in one.
     let bytes = home.read(&format!("legacy/{april}"));
-    let home = home.file(&format!("legacy/{may}"), &bytes);
+    let home = home.file(&format!("legacy/{may}"), &bytes).tokens_in("legacy");
     assert_eq!(adopted(&home, ""), [first[0].clone(), first[0].clone()]);
     let new = TestHome::at("2026-11-21T10:00:00Z")
+        .tokens_in("legacy")
         .file(&format!("legacy/{april}"), &bytes)
         .file(&format!("legacy/{may}"), &bytes);
     let names = adopted(&new, "");

@@ -7,7 +7,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -17,19 +17,6 @@ use crate::home::TestHome;
 /// A signal or a pipe that takes longer than this is lost.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The program in a test's home, with nothing else of this process's environment.
-fn program(home: &TestHome, words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
-    command
-        .args(words)
-        .env_clear()
-        .env("HOME", home.path(""))
-        .env("TZ", "Europe/Berlin")
-        .current_dir(home.path(""))
-        .stdin(Stdio::null());
-    command
-}
-
 /// Runs with nobody at the other end of the streams that are named.
 fn unheard(home: &TestHome, words: &[&str], also_errors: bool) -> i32 {
     let gone = || {
@@ -37,7 +24,7 @@ fn unheard(home: &TestHome, words: &[&str], also_errors: bool) -> i32 {
         drop(reader);
         writer
     };
-    let mut command = program(home, words);
+    let mut command = home.program(words);
     command.stdout(gone());
     if also_errors {
         command.stderr(gone());
@@ -45,10 +32,6 @@ fn unheard(home: &TestHome, words: &[&str], also_errors: bool) -> i32 {
         command.stderr(Stdio::null());
     }
     command.status().unwrap().code().unwrap()
-}
-
-fn output(home: &TestHome, words: &[&str]) -> Output {
-    program(home, words).output().unwrap()
 }
 
 /// Ada's home with one snapshot, whose content is damaged if so wished.
@@ -88,7 +71,7 @@ fn a_reader_that_goes_away_changes_no_exit_code() {
 #[test]
 fn a_reader_of_one_line_gets_it() {
     let home = stored(false);
-    let mut child = program(&home, &["list"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = home.program(&["list"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("NAME"), "{line:?}");
@@ -109,7 +92,7 @@ fn a_document_in_a_pipe_is_exactly_one() {
         (&sound, &["no-such-command"], 4),
         (&damaged, &["verify"], 5),
     ] {
-        let seen = output(home, &[words, &["--json"]].concat());
+        let seen = home.heard(&[words, &["--json"]].concat());
         assert_eq!(seen.status.code(), Some(exit), "{words:?}");
         let text = String::from_utf8(seen.stdout).unwrap();
         let document: Value = serde_json::from_str(&text).unwrap();
@@ -125,7 +108,7 @@ fn colour_is_decided_by_flag_then_variable_then_configuration() {
     // In a pipe, so that nothing but a preference can ask for colour.
     let home = stored(false);
     let colorful = |words: &[&str], variable: &str| {
-        let mut command = program(&home, words);
+        let mut command = home.program(words);
         command.env("NO_COLOR", "1").env("CODEX_MANAGER_COLOR", variable);
         let seen = command.output().unwrap();
         [seen.stdout, seen.stderr].concat().contains(&0x1b)
@@ -162,7 +145,7 @@ fn a_full_disk_behind_standard_output_is_an_error() {
         (&sound, &["list", "--no-such-flag", "--json"], 4),
     ] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let seen = program(home, words).stdout(full).output().unwrap();
+        let seen = home.program(words).stdout(full).output().unwrap();
         assert_eq!(seen.status.code(), Some(exit), "{words:?}");
         let text = String::from_utf8(seen.stderr).unwrap();
         assert!(text.contains("error: cannot write the result: "), "{words:?}: {text}");
@@ -178,7 +161,7 @@ fn standard_error_that_is_full_or_gone_costs_only_what_it_would_have_said() {
     .unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let seen = program(&home, &["list"]).stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
+    let seen = home.program(&["list"]).stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
     let seen = seen.wait_with_output().unwrap();
     assert_eq!(seen.status.code(), Some(0));
     assert!(String::from_utf8(seen.stdout).unwrap().contains("ada@example.com"));
@@ -197,7 +180,7 @@ fn ctrl_c_during_a_backup_ends_it_with_nothing_left_behind() {
     let before = home.tree(".codex");
     let backups = home.manager("backups");
     let mut child =
-        program(&home, &["backup"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        home.program(&["backup"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
     while entries(&backups) == 0 {
         assert!(began.elapsed() < PATIENCE && child.try_wait().unwrap().is_none(), "too late");

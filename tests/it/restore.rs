@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use codex_manager::account::AccountKey;
 use codex_manager::codex::home::{CodexHome, Surroundings};
 use codex_manager::codex::process::{Holder, Role};
 use codex_manager::snapshot::logins::{self, Live, Shelf};
+use codex_manager::snapshot::operations::Record;
 use codex_manager::snapshot::restore::{self, Destination, Policy, RestoreError, Run};
 use codex_manager::snapshot::store::Store;
 use codex_manager::time::Zone;
 use insta::assert_snapshot;
 use rusqlite::Connection;
 
-use crate::home::{Node, TestHome, ids, login, rotten_member};
+use crate::home::{Node, TestHome, ids, login, rotten_member, without_checksum};
 
 const NAME: &str = "2026-11-19-100200-ada@example.com-codex";
 
@@ -49,13 +51,15 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     assert_snapshot!(home.run("restore --yes"), @"
     $ codex-manager restore --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        the live one stays
     kept         worktrees
     restored to  ~/.codex
     before       kept in ~/.codex-manager/undo/2026-11-22-110000-restore/codex-home
     ");
     assert_snapshot!(home.codex_files(), @"
+    .credentials.json
+    .env
     auth.json
     config.toml
     installation_id
@@ -69,8 +73,11 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ledger.jsonl
     lock
+    operations.jsonl
     tmp/
     trash/
+    undo/2026-11-22-110000-restore/codex-home/.credentials.json
+    undo/2026-11-22-110000-restore/codex-home/.env
     undo/2026-11-22-110000-restore/codex-home/auth.json
     undo/2026-11-22-110000-restore/codex-home/auth.lock
     undo/2026-11-22-110000-restore/codex-home/config.toml
@@ -110,6 +117,7 @@ fn a_home_that_cannot_be_put_away_stays_beside_the_new_one() {
     let kept = answer["data"]["undo"].as_str().unwrap().strip_prefix("~/").unwrap().to_owned();
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains(&kept), "{warnings}");
+    let home = home.tokens_in(&kept);
     let kept = home.tree(&kept);
     for (name, node) in &before {
         let moved = name.is_empty() || name.starts_with("worktrees");
@@ -139,7 +147,7 @@ fn a_dry_run_tells_the_plan_and_changes_nothing() {
     assert_snapshot!(home.run("restore --dry-run"), @"
     $ codex-manager restore --dry-run
     snapshot       2026-11-19-100200-ada@example.com-codex
-    content        7 files, 15 KiB
+    content        9 files, 15 KiB
     login          the live one stays
     kept           worktrees
     would replace  ~/.codex
@@ -152,7 +160,7 @@ fn nobody_waits_for_a_person_who_is_asked() {
     use codex_manager::disk::lock::{Lock, Mode};
     let home = TestHome::of_ada();
     assert_eq!(home.play("backup").exit, 0);
-    let wait = std::time::Duration::ZERO;
+    let wait = Duration::ZERO;
     let lock = Lock::acquire(&home.manager("lock"), Mode::Exclusive, wait, "a test").unwrap();
     assert_eq!(home.play("restore --lock-timeout 0").exit, 4, "the question comes before the lock");
     assert_eq!(home.play("restore --lock-timeout 0 --yes").exit, 8);
@@ -180,7 +188,7 @@ fn a_home_that_is_gone_comes_back() {
     assert_snapshot!(home.run("restore"), @"
     $ codex-manager restore
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        from the snapshot
     restored to  ~/.codex
     ");
@@ -194,7 +202,7 @@ fn elsewhere_the_index_of_threads_names_the_new_place() {
     assert_snapshot!(home.run("restore --to elsewhere/copy"), @"
     $ codex-manager restore --to elsewhere/copy
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        from the snapshot
     restored to  ~/elsewhere/copy
     ");
@@ -276,7 +284,7 @@ fn an_older_login_is_refused_unless_that_is_accepted() {
     assert_snapshot!(home.run("restore --login snapshot --accept-stale-login --yes"), @"
     $ codex-manager restore --login snapshot --accept-stale-login --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        from the snapshot
     kept         worktrees
     stored       the login that was live, as 2026-11-22-110000-ada@example.com-codex
@@ -296,7 +304,7 @@ fn the_login_of_another_account_may_stay() {
     assert_snapshot!(home.run("restore good --login keep --yes"), @"
     $ codex-manager restore good --login keep --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        the live one stays
     kept         worktrees
     stored       the login that was live, as 2026-11-22-110000-bob@example.com-codex
@@ -313,7 +321,7 @@ fn the_login_that_is_replaced_is_banked_first() {
     assert_snapshot!(home.run("restore good --yes"), @"
     $ codex-manager restore good --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        from the snapshot
     kept         worktrees
     stored       the login that was live, as 2026-11-22-110000-bob@example.com-codex
@@ -339,7 +347,7 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     $ codex-manager restore --to copy
     warning: prompts was left out: it points outside
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      8 files, 15 KiB
+    content      10 files, 15 KiB
     login        from the snapshot
     restored to  ~/copy
     ");
@@ -352,10 +360,10 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     assert_snapshot!(home.run("restore --yes"), @"
     $ codex-manager restore --yes
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      8 files, 15 KiB
+    content      10 files, 15 KiB
     login        the live one stays
     restored to  ~/.codex
-    before       kept in ~/.codex-manager/undo/2026-11-21-110000-restore/codex-home
+    before       kept in ~/.codex-manager/undo/2026-11-21-110000-restore-2/codex-home
     ");
     assert_eq!(
         std::fs::read_link(home.codex("prompts")).unwrap(),
@@ -413,7 +421,7 @@ fn an_auth_snapshot_is_no_home() {
     assert_snapshot!(home.run(&format!("restore {NAME} --to copy")), @"
     $ codex-manager restore 2026-11-19-100200-ada@example.com-codex --to copy
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      2 files, 2.5 KiB
+    content      2 files, 2.6 KiB
     login        from the snapshot
     restored to  ~/copy
     ");
@@ -437,7 +445,7 @@ fn the_document_tells_what_happened() {
       "databases": null,
       "destination": "~/.codex",
       "dry_run": false,
-      "files": 7,
+      "files": 9,
       "login": "kept-live",
       "login_from": null,
       "rewritten_paths": 0,
@@ -452,7 +460,8 @@ fn a_login_made_up_for_another_account_is_no_match_for_its_sidecar() {
     let home = TestHome::of_ada();
     home.run("backup");
     let sidecar = format!(".codex-manager/backups/{NAME}.metadata.json");
-    let told = text(&home, &sidecar).replace("user-ada-example-com", "user-eve-example-com");
+    let told = without_checksum(&home.read(&sidecar));
+    let told = told.replace("user-ada-example-com", "user-eve-example-com");
     let (user, workspace) = ids("ada@example.com");
     let home = home.file(&sidecar, told).file(
         ".codex/auth.json",
@@ -488,7 +497,11 @@ fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> Restore
     )
     .unwrap();
     let stop = AtomicBool::new(false);
-    let mut run = Run { operation: "test", advance: &mut |_| {}, stop: &stop, holders };
+    let lock = store.open(Duration::ZERO, "test").unwrap().lock;
+    let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
+    let record = Record::new("test".to_owned(), at, "restore", "restored it".to_owned());
+    let (ledger, advance) = (&[], &mut |_| {});
+    let mut run = Run { record, ledger, lock: &lock, advance, stop: &stop, holders };
     let error = restore::apply(&plan, &store, &mut run).unwrap_err();
     assert!(!store.journal().exists(), "nothing is left to finish");
     error
@@ -600,7 +613,7 @@ fn a_copy_elsewhere_never_gets_an_older_login_than_is_known() {
     assert_snapshot!(home.run("restore good --to freshest"), @"
     $ codex-manager restore good --to freshest
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        the same as the live one
     restored to  ~/freshest
     ");
@@ -608,7 +621,7 @@ fn a_copy_elsewhere_never_gets_an_older_login_than_is_known() {
     assert_snapshot!(home.run("restore good --to keep --login keep"), @"
     $ codex-manager restore good --to keep --login keep
     snapshot     2026-11-19-100200-ada@example.com-codex
-    content      7 files, 15 KiB
+    content      9 files, 15 KiB
     login        none
     restored to  ~/keep
     ");
@@ -663,7 +676,7 @@ fn a_linked_login_stays_linked_while_it_stays_and_is_never_exchanged() {
     let home = changed();
     std::fs::rename(home.codex("auth.json"), home.path("elsewhere.json")).unwrap();
     let ada = home.read("elsewhere.json");
-    let home = home.link(".codex/auth.json", "../elsewhere.json");
+    let home = home.tokens_in("elsewhere.json").link(".codex/auth.json", "../elsewhere.json");
     assert_eq!(home.play("restore good --yes").exit, 0);
     let link = std::fs::read_link(home.codex("auth.json")).unwrap();
     assert_eq!(link.to_str(), Some("../elsewhere.json"));
@@ -894,8 +907,8 @@ fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command(
         serde_json::json!({"device": facts.dev(), "inode": facts.ino()})
     };
     let journal = serde_json::json!({
-        "schema_version": 1, "operation": "killed",
-        "staged": home.path(staged), "place": home.path(".codex"),
+        "schema_version": 1, "kind": "home", "operation": null, "folder": "killed",
+        "phase": "exchanging", "staged": home.path(staged), "place": home.path(".codex"),
         "new": identity(".codex"), "old": identity(staged), "carried": ["worktrees"],
     });
     std::fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
@@ -925,7 +938,8 @@ fn what_a_killed_restore_built_goes_with_the_next_command() {
         .file(".codex-manager/undo/x/sqlite_home/state_5.sqlite", "a copy");
     let facts = std::fs::metadata(home.path(staged)).unwrap();
     let journal = serde_json::json!({
-        "schema_version": 1, "operation": "killed", "phase": "building",
+        "schema_version": 1, "kind": "home", "operation": null, "folder": "killed",
+        "phase": "building",
         "staged": home.path(staged), "place": home.path(".codex"),
         "new": {"device": facts.dev(), "inode": facts.ino()}, "old": null, "carried": [],
         "databases": null,
