@@ -43,6 +43,28 @@ impl DatabaseError {
         Self::Sqlite { action, path: path.to_owned(), source }
     }
 
+    /// Whether it says something about the database, and not about a disk that could not do what
+    /// was asked: then another try may go well.
+    pub fn is_about_the_database(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Busy { .. } | Self::Disk(_) => false,
+            Self::Sqlite { source, .. } => !matches!(
+                source.sqlite_error_code(),
+                Some(
+                    ErrorCode::SystemIoFailure
+                        | ErrorCode::DiskFull
+                        | ErrorCode::CannotOpen
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::PermissionDenied
+                        | ErrorCode::OutOfMemory
+                        | ErrorCode::DatabaseBusy
+                        | ErrorCode::DatabaseLocked
+                )
+            ),
+        }
+    }
+
     /// What a person can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::codex::home::{self, CodexHome, Surroundings};
-use crate::disk::database::{self, DatabaseError, Rewrite};
+use crate::disk::database::{self, Rewrite};
 use crate::disk::replace::{self, NewFile, Overwrite};
 use crate::disk::tree::{self, Kind as NodeKind, Visit};
 use crate::disk::{DiskError, read};
@@ -199,10 +199,13 @@ impl Incoming {
 
     /// Puts them in place of those that are there, which go to `undo` first. One that cannot be
     /// exchanged is named in the warnings. Databases that the snapshot does not have stay.
-    pub(super) fn install(self, undo: &Path, warnings: &mut Vec<String>) {
+    /// Answers whether all are in their places.
+    pub(super) fn install(self, undo: &Path, warnings: &mut Vec<String>) -> bool {
+        let mut all = true;
         for (name, file) in self.files {
             let live = self.folder.join(&name);
             if let Err(error) = exchange(file, &live, undo) {
+                all = false;
                 warnings.push(format!(
                     "{} was not restored ({error}); what was there is in {}",
                     live.display(),
@@ -210,6 +213,7 @@ impl Incoming {
                 ));
             }
         }
+        all
     }
 }
 
@@ -300,7 +304,7 @@ pub(super) fn settle(
         }
         match database::settle(&path) {
             Ok(_) => {}
-            Err(DatabaseError::Disk(error)) => return Err(error.into()),
+            Err(error) if !error.is_about_the_database() => return Err(error.into()),
             Err(error) => {
                 for path in with_companions(&path) {
                     replace::remove_file(&path)?;
@@ -334,7 +338,7 @@ fn rebase(folder: &Path, place: &Path, restored: &mut Restored) -> Result<(), Re
                 replace::remove_file(&database)?;
                 restored.left_out.push((name.to_owned(), why.to_owned()));
             }
-            Err(DatabaseError::Disk(error)) => return Err(error.into()),
+            Err(error) if !error.is_about_the_database() => return Err(error.into()),
             Err(error) => {
                 replace::remove_file(&database)?;
                 restored.left_out.push((name.to_owned(), error.to_string()));
@@ -382,6 +386,7 @@ mod tests {
             left_out: Vec::new(),
             rewritten: 0,
             databases: None,
+            in_part: false,
             warnings: Vec::new(),
             stood_still: true,
         }
