@@ -139,7 +139,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     if changes_account {
         text.push_str("`codex resume ID` goes on with any session, `resume --last` with the newest of this account\n");
     }
-    Ok(Report::new(&document, text))
+    let exit = if restored.in_part { Exit::Failed } else { Exit::Done };
+    Ok(Report::new(&document, text).exit(exit))
 }
 
 /// What a restore is about to do, and what it was decided from.

@@ -161,6 +161,8 @@ pub struct Restored {
     pub rewritten: u64,
     /// Folder outside the home into which databases went, as `sqlite_home` wants it.
     pub databases: Option<PathBuf>,
+    /// Whether something of the new home is not in its place; the warnings tell what.
+    pub in_part: bool,
     /// What went on besides.
     pub warnings: Vec<String>,
     /// Whether nobody else wrote a login meanwhile.
@@ -481,6 +483,7 @@ fn build(
             .collect(),
         rewritten: 0,
         databases: None,
+        in_part: false,
         warnings: Vec::new(),
         stood_still: true,
     };
@@ -591,6 +594,7 @@ fn put_in_place(
         && matches!(logins::is_still(&home, plan.login.as_ref()), Ok(true));
     for path in &plan.carried {
         if let Err(error) = place::carry(staged.path(), place, path) {
+            restored.in_part = true;
             restored.warnings.push(format!("{path} stays in the replaced home: {error}"));
         }
     }
@@ -604,6 +608,7 @@ fn put_in_place(
 fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
     if let Some(incoming) = incoming {
         restored.databases = Some(incoming.folder.clone());
-        incoming.install(&undo.join(databases::KEPT), &mut restored.warnings);
+        let all = incoming.install(&undo.join(databases::KEPT), &mut restored.warnings);
+        restored.in_part |= !all;
     }
 }
