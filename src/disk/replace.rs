@@ -49,25 +49,31 @@ impl NewFile {
     /// When `dir` does not exist or cannot be written.
     pub fn create_in(dir: &Path) -> Result<Self> {
         loop {
-            match Self::create_as(temporary_name(dir)?) {
+            match Self::create_as(Self::name_in(dir)?) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => return other,
             }
         }
     }
 
-    /// Creates it under a [`temporary_name`] that was written down before, so that whoever finds
-    /// that note after a kill can remove it.
+    /// A reserved name in `dir` for [`NewFile::create_as`]: so that a journal can tell of a file
+    /// before it is there.
     ///
     /// # Errors
     ///
-    /// As [`NewFile::create_in`]; of the kind `AlreadyExists` if something has the name.
+    /// When the system has no random numbers.
+    pub fn name_in(dir: &Path) -> Result<PathBuf> {
+        Ok(dir.join(reserved_name(TEMP_SUFFIX).at("write", dir)?))
+    }
+
+    /// Creates an empty file, 0600, under a name of [`NewFile::name_in`].
+    ///
+    /// # Errors
+    ///
+    /// When its folder does not exist or cannot be written.
     pub fn create_as(path: PathBuf) -> Result<Self> {
-        match sys::create_new(&path) {
-            Ok(file) => Ok(Self { file, path, at: 0, end: 0, named: false }),
-            // The folder is named, for the reserved name tells nobody anything.
-            Err(error) => Err(DiskError::new("create a file in", parent(&path), error)),
-        }
+        let file = sys::create_new(&path).at("create a file in", parent(&path))?;
+        Ok(Self { file, path, at: 0, end: 0, named: false })
     }
 
     /// The reserved name it has for now.
@@ -169,15 +175,6 @@ impl Drop for NewFile {
             let _left_behind = sys::remove_file(&self.path);
         }
     }
-}
-
-/// A reserved name in `dir` that nobody has, for a file that is created later.
-///
-/// # Errors
-///
-/// When the system has no random numbers.
-pub fn temporary_name(dir: &Path) -> Result<PathBuf> {
-    Ok(dir.join(reserved_name(TEMP_SUFFIX).at("create a file in", dir)?))
 }
 
 /// Replaces the content of `path`, or creates it, atomically and durably; the mode is 0600.

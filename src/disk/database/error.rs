@@ -43,9 +43,10 @@ impl DatabaseError {
         Self::Sqlite { action, path: path.to_owned(), source }
     }
 
-    /// Whether it says something about the database, and not about a disk that could not do what
-    /// was asked: then another try may go well.
-    pub fn is_about_the_database(&self) -> bool {
+    /// Whether the file itself is what is wrong: it is damaged, or none that SQLite can work with.
+    /// Otherwise the disk, or somebody else, stood in the way, and another time it may go well.
+    #[must_use]
+    pub fn is_about_the_file(&self) -> bool {
         match self {
             Self::Damaged { .. } => true,
             Self::Busy { .. } | Self::Disk(_) => false,
@@ -55,11 +56,14 @@ impl DatabaseError {
                     ErrorCode::SystemIoFailure
                         | ErrorCode::DiskFull
                         | ErrorCode::CannotOpen
-                        | ErrorCode::ReadOnly
                         | ErrorCode::PermissionDenied
+                        | ErrorCode::ReadOnly
                         | ErrorCode::OutOfMemory
+                        | ErrorCode::OperationInterrupted
                         | ErrorCode::DatabaseBusy
                         | ErrorCode::DatabaseLocked
+                        | ErrorCode::NoLargeFileSupport
+                        | ErrorCode::FileLockingProtocolFailed
                 )
             ),
         }
