@@ -652,13 +652,14 @@ fn put_in_place(
     for path in &plan.carried {
         if let Err(error) = place::carry(staged.path(), place, path) {
             is_whole = false;
-            restored.warnings.push(format!("{path} stays in the replaced home: {error}"));
+            let later = if is_written_down { "; the next command moves it" } else { "" };
+            let told = format!("{path} stays in the replaced home{later}: {error}");
+            restored.warnings.push(told);
         }
     }
     install(incoming, &undo, &mut restored);
     if !is_whole && is_written_down {
         restored.is_over = false;
-        restored.warnings.push("the next command tries again".to_owned());
         restored.kept = Some(staged.path().to_owned());
         return Ok(restored);
     }
