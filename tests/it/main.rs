@@ -22,6 +22,7 @@ mod cooldown;
 mod doctor;
 mod legacy;
 mod list;
+mod load;
 mod normalize;
 mod process;
 mod promises;
