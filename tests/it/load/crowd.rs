@@ -46,9 +46,9 @@ impl Player {
 
     fn step(&mut self, round: usize) {
         let mark = format!("n{}r{round}", self.number);
-        let percent = 1.0 + (self.number + CROWD * round) as f64 / 100.0;
-        // Every minute is somebody's own.
+        // Every minute, and every hundredth, is somebody's own.
         let minute = self.number + CROWD * round;
+        let percent = 1.0 + f64::from(u32::try_from(minute).unwrap()) / 100.0;
         let until = format!("2099-01-01T{:02}:{:02}:00+00:00", minute / 60 % 24, minute % 60);
         // In every round every command is played at once with every other.
         match (self.number + round * 3) % 11 {
@@ -60,7 +60,8 @@ impl Player {
                 self.expect(&[&words[..], &["--label", &mark]].concat(), &[0, 2]);
             }
             2 => {
-                let code = self.expect(&["use", if round % 2 == 0 { "bob" } else { "ada" }], &[0]);
+                let code = self
+                    .expect(&["use", if round.is_multiple_of(2) { "bob" } else { "ada" }], &[0]);
                 assert_eq!(code, 0);
             }
             3 => {
@@ -118,14 +119,6 @@ impl Player {
     }
 }
 
-/// Plays all of them at once; what each was told that it did.
-fn at_once<T: Send + 'static>(
-    players: impl Iterator<Item = Box<dyn FnOnce() -> T + Send>>,
-) -> Vec<T> {
-    let threads: Vec<_> = players.map(thread::spawn).collect();
-    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-}
-
 #[test]
 fn of_all_that_many_at_once_were_told_was_done_nothing_is_lost() {
     let home = TestHome::of_ada()
@@ -137,11 +130,12 @@ fn of_all_that_many_at_once_were_told_was_done_nothing_is_lost() {
 
     let user = home.path("").canonicalize().unwrap();
     let rounds = rounds(3);
-    let players = (0..CROWD).map(|number| {
-        let player = Player { user: user.clone(), number, rounds, claims: Vec::new() };
-        Box::new(move || player.play()) as Box<dyn FnOnce() -> Vec<Claim> + Send>
-    });
-    let claims: Vec<Claim> = at_once(players).into_iter().flatten().collect();
+    let player = |number| Player { user: user.clone(), number, rounds, claims: Vec::new() };
+    let players: Vec<_> = (0..CROWD).map(player).collect();
+    let threads: Vec<_> =
+        players.into_iter().map(|player| thread::spawn(|| player.play())).collect();
+    let claims: Vec<Claim> =
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     assert!(2 * rounds < claims.len(), "{claims:?}");
 
     assert_kept(&home, &claims);

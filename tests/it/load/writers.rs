@@ -207,7 +207,7 @@ fn converse(home: &Path, truth: &Truth, round: u32) {
     truth.append(home, &rollout(number), &words.to_string());
     truth.append(home, &rollout(0), &words.to_string());
     truth.append(home, "history.jsonl", &words.to_string());
-    if round % 8 == 0 {
+    if round.is_multiple_of(8) {
         let path = home.join(rollout(number)).display().to_string();
         let row = (format!("busy-{number}"), path);
         open(&home.join(BANKS[0]))
