@@ -28,6 +28,9 @@ const ACCOUNTS: i64 = 50;
 /// After so many transfers a bank closes, so that its log comes and goes.
 const OFFICE_HOURS: u32 = 40;
 
+/// So many rounds a session has.
+const SESSION: u32 = 2;
+
 /// All that was ever written where lines, logins and sessions are.
 #[derive(Clone, Default)]
 pub(super) struct Truth(Arc<Mutex<Written>>);
@@ -65,12 +68,13 @@ impl Truth {
         let mut file = File::options().append(true).create(true).open(place).unwrap();
         let line = format!("{line}\n");
         let (first, second) = line.as_bytes().split_at(line.len() / 2);
-        for part in [first, second] {
+        for (part, rest) in [(first, 1_000), (second, 0)] {
             let mut written = self.0.lock().unwrap();
             written.lines.entry(path.to_owned()).or_default().0.extend_from_slice(part);
             drop(written);
             file.write_all(part).unwrap();
-            std::thread::yield_now();
+            // Whenever somebody looks, some line is half.
+            std::thread::sleep(Duration::from_micros(rest));
         }
         let mut written = self.0.lock().unwrap();
         let (text, whole) = written.lines.get_mut(path).unwrap();
@@ -148,9 +152,15 @@ impl Drop for Writers {
 }
 
 fn open(path: &Path) -> Connection {
-    let db = Connection::open(path).unwrap();
-    db.busy_timeout(super::WATCHDOG).unwrap();
+    let mut db = Connection::open(path).unwrap();
+    // SQLite's own pauses grow until they miss every gap that a steady writer leaves.
+    db.busy_handler(Some(rested)).unwrap();
     db
+}
+
+fn rested(_times: i32) -> bool {
+    std::thread::sleep(Duration::from_micros(200));
+    true
 }
 
 /// Makes a bank, in a database that may have other tables.
@@ -178,6 +188,7 @@ fn trade(home: &Path, bank: &str, round: u32) {
     for number in 0..OFFICE_HOURS {
         let step = i64::from(round) * i64::from(OFFICE_HOURS) + i64::from(number);
         transfer(&db.transaction().unwrap(), step);
+        std::thread::sleep(Duration::from_micros(200));
     }
 }
 
@@ -202,18 +213,17 @@ fn converse(home: &Path, truth: &Truth, round: u32) {
             "sessions/2026/11/21/rollout-2026-11-21T10-00-{number:02}-019aa000-0000-7000-9000-{number:012}.jsonl"
         )
     };
-    let number = round / 8;
+    let number = round / SESSION;
     let words = json!({"type": "event_msg", "payload": {"round": round, "words": "what is left to do? ".repeat(20)}});
     truth.append(home, &rollout(number), &words.to_string());
     truth.append(home, &rollout(0), &words.to_string());
     truth.append(home, "history.jsonl", &words.to_string());
-    if round.is_multiple_of(8) {
+    if round.is_multiple_of(SESSION) {
         let path = home.join(rollout(number)).display().to_string();
         let row = (format!("busy-{number}"), path);
         open(&home.join(BANKS[0]))
             .execute("INSERT INTO threads VALUES (?1, ?2, 'busy')", row)
             .unwrap();
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
