@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
 use crate::cli::{
-    backup, completions, config, cooldown, demo, doctor, list, normalize, recommend, restore, show,
-    status, switch, verify,
+    backup, completions, config, cooldown, demo, doctor, list, log, normalize, recommend, restore,
+    show, status, switch, undo, verify,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -75,6 +75,10 @@ pub(crate) enum Command {
     Restore(restore::Args),
     /// Sign another account in: swap the login and nothing else
     Use(switch::Args),
+    /// Take an operation back
+    Undo(undo::Args),
+    /// Show what was done, newest first
+    Log(log::Args),
     /// List the snapshots, newest first
     #[command(visible_alias = "ls", alias = "list-backups")]
     List(list::Args),
@@ -108,6 +112,8 @@ impl Command {
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
             Self::Use(_) => "use",
+            Self::Undo(_) => "undo",
+            Self::Log(_) => "log",
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use glob::Pattern;
 use serde::Serialize;
 use serde_json::json;
@@ -17,11 +18,11 @@ use crate::codex::auth::{AuthFile, Mode};
 use crate::codex::home::{Class, CodexHome};
 use crate::codex::rollout;
 use crate::config;
-use crate::disk::lock::Lock;
 use crate::overview::Overview;
 use crate::quota::{Entry, Reading};
 use crate::snapshot::backup::{self, Circumstances, Made, Plan, Request, Size};
 use crate::snapshot::metadata::{Kind, Metadata};
+use crate::time::Zone;
 use crate::window::Window;
 
 /// Store the current account as a snapshot
@@ -112,9 +113,14 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let (sizes, left_out) = (plan.sizes.clone(), plan.left_out.clone());
     let mut progress = Progress::bytes("backing up", plan.content_bytes(), session);
     let stop = std::sync::Arc::clone(&session.world.interrupted);
-    let made = backup::apply(plan, &places.store, &mut |count| progress.advance(count), &stop)?;
+    let verb = if plan.replaces.is_some() { "replaced" } else { "stored" };
+    let what = format!("{verb} {}", plan.name);
+    let record = session.record(&places.store, &places.zone, "backup", what)?;
+    let entries = learned(reading, login.as_ref(), &known, &places.zone, now);
+    let said = (Some(record), entries);
+    let advance = &mut |count| progress.advance(count);
+    let made = backup::apply(plan, &places.store, &opened.lock, said, advance, &stop)?;
     drop(progress);
-    record(reading, login.as_ref(), &known, &places, &opened.lock, session);
     for warning in &made.warnings {
         session.warn(warning.clone());
     }
@@ -258,32 +264,21 @@ fn newest_version(places: &Places) -> Option<String> {
     starts.sessions.into_iter().rev().find_map(|start| start.cli_version)
 }
 
-/// Writes into the ledger what was learned: the reading, and who is signed in. The snapshot is
-/// there by then: if that cannot be written, a warning says so.
-fn record(
+/// What the ledger learns: the reading, and who is signed in.
+fn learned(
     reading: Option<Reading>,
     login: Option<&AuthFile>,
     known: &Overview,
-    places: &Places,
-    lock: &Lock,
-    session: &mut Session,
-) {
-    let at = places.zone.stamp(session.world.now);
-    let (mut entries, mut what) = (Vec::new(), Vec::new());
-    if let Some(reading) = reading {
-        entries.push(Entry::Reading { at, reading });
-        what.push("what the quota says");
-    }
-    if let Some((account, login)) = login.and_then(|login| Some((login.key.clone()?, login)))
-        && known.ledger.active_at(session.world.now).as_ref() != Some(&account)
-    {
-        entries.push(Entry::Activation { at, account, email: login.email.clone() });
-        what.push("who is signed in");
-    }
-    if let Err(error) = places.store.record(&entries, lock) {
-        let what = what.join(" and ");
-        session.warn(format!("the snapshot is stored, but {what} was not recorded: {error}"));
-    }
+    zone: &Zone,
+    now: DateTime<Utc>,
+) -> Vec<Entry> {
+    let at = zone.stamp(now);
+    let reading = reading.map(|reading| Entry::Reading { at, reading });
+    let account = login.and_then(|login| Some((login.key.clone()?, login.email.clone())));
+    let activation = account
+        .filter(|(account, _)| known.ledger.active_at(now).as_ref() != Some(account))
+        .map(|(account, email)| Entry::Activation { at, account, email });
+    reading.into_iter().chain(activation).collect()
 }
 
 fn pairs(list: &[(String, String)]) -> Vec<serde_json::Value> {
@@ -355,41 +350,5 @@ fn quota(metadata: &Metadata) -> String {
         (None, Some(reset)) => format!("week resets {reset} ({})", quota.source),
         (Some(left), None) => format!("{} left", crate::cli::picture::percent(Some(left))),
         (None, None) => "a limit is reached".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ledger_that_cannot_be_written_after_the_backup_is_a_warning() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::of_test(&dir.path().canonicalize().unwrap());
-        let places = session.places().unwrap();
-        std::fs::create_dir(places.home.root()).unwrap();
-        let key = r#"{"auth_mode": "apikey", "OPENAI_API_KEY": "sk-made-up"}"#;
-        std::fs::write(places.home.auth(), key).unwrap();
-        let opened = session.open(&places, "backup").unwrap();
-        let known = look(&places, session.world.now, &mut session).unwrap();
-        let login = backup::login(&places.home, Kind::Auth).unwrap().unwrap();
-        let at = session.world.now.into();
-        let reading = Reading::estimate(login.key.clone().unwrap(), at);
-        // Something came in the way since it was read.
-        std::fs::create_dir(places.store.ledger()).unwrap();
-        let write = |session: &mut Session| {
-            let reading = Some(reading.clone());
-            record(reading, Some(&login), &known, &places, &opened.lock, session);
-        };
-        write(&mut session);
-        let told = session.warnings().join("\n");
-        assert!(
-            told.contains("stored, but what the quota says and who is signed in was not recorded"),
-            "{told}"
-        );
-        std::fs::remove_dir(places.store.ledger()).unwrap();
-        write(&mut session);
-        assert_eq!(session.warnings().len(), 1);
-        assert_eq!(places.store.read_ledger().unwrap().entries.len(), 2);
     }
 }

@@ -8,8 +8,11 @@ use crate::cli::exit::Failure;
 use crate::cli::picture::{Table, or_dash, plain};
 use crate::cli::session::Session;
 use crate::config::{self, Config, Key, Setting, Settings};
-use crate::disk::{read, replace};
-use crate::snapshot::store::MAX_RECORDS;
+use crate::disk::lock::Lock;
+use crate::disk::read;
+use crate::snapshot::operations::{self, Transaction};
+use crate::snapshot::store::{MAX_RECORDS, Store};
+use crate::time::Zone;
 
 /// Read and change the configuration
 #[derive(clap::Args, Debug)]
@@ -160,8 +163,8 @@ fn change(
     let opened = if dry_run { None } else { Some(store.open(wait, "config")?) };
     let (old, new) = edit(session)?;
     let changed = old != new;
-    if changed && opened.is_some() {
-        replace::write(&store.config(), new.as_bytes())?;
+    if let Some(opened) = opened.filter(|_| changed) {
+        write(key, value, &new, &store, &opened.lock, session)?;
     }
     let would = if dry_run { "would be " } else { "" };
     let text = match (value, changed) {
@@ -177,4 +180,29 @@ fn change(
         "dry_run": dry_run,
     });
     Ok(Report::new(&data, text))
+}
+
+fn write(
+    key: &Key,
+    value: Option<&str>,
+    new: &str,
+    store: &Store,
+    lock: &Lock,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    // The file may be what is wrong; the zone only dresses the operation.
+    let zone = session.places_despite_faults().map_or(Zone::UTC, |(places, _)| places.zone);
+    let (command, what) = match value {
+        Some(value) => ("config set", format!("set {key} = {value}")),
+        None => ("config unset", format!("unset {key}")),
+    };
+    let mut record = session.record(store, &zone, command, what)?;
+    let (step, change) = operations::rewrite(store, &record.id, "config.toml", new.as_bytes())?;
+    record.changes.push(change);
+    let transaction =
+        Transaction { record: Some(record), steps: vec![step], ..Transaction::default() };
+    for warning in transaction.run(store, lock)? {
+        session.warn(warning);
+    }
+    Ok(())
 }

@@ -11,7 +11,9 @@ use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, GOOD, Table, or_dash, percent};
 use crate::cli::session::{Places, Session};
 use crate::overview::{self, Overview};
-use crate::quota::{Entry, Source, State};
+use crate::quota::{Source, State};
+use crate::snapshot::operations::{self, Record, Transaction};
+use crate::snapshot::undo;
 use crate::time::{Stamp, Zone, parse_moment, span};
 
 /// Show when each account may work again
@@ -171,35 +173,47 @@ fn change(
     let known = look(places, now, session)?;
     let (account, email, label) = subject(asked, &known)?;
     let at = places.zone.stamp(now);
-    let (entries, done) = match until {
+    let (keys, until, done) = match until {
         Some(until) => {
-            let until = places.zone.stamp(until);
-            let wall = places.zone.wall(until.instant()).format("%a %d %b %Y %H:%M");
-            let entry =
-                Entry::Cooldown { at, account: account.clone(), email: email.clone(), until };
-            (vec![entry], format!("{label} rests until {wall}"))
+            let wall = places.zone.wall(until).format("%a %d %b %Y %H:%M");
+            let done = format!("{label} rests until {wall}");
+            (vec![account.clone()], Some(places.zone.stamp(until)), done)
         }
         None => {
-            let entries: Vec<Entry> = set_aside(&account, email.as_ref(), &known, now)
-                .into_iter()
-                .map(|account| Entry::CooldownCleared { at, account })
-                .collect();
-            let done = if entries.is_empty() {
-                format!("{label} was not set aside; nothing to clear")
-            } else {
-                format!("{label} counts by its quota again")
+            let keys = set_aside(&account, email.as_ref(), &known, now);
+            let done = match keys.is_empty() {
+                true => format!("{label} was not set aside; nothing to clear"),
+                false => format!("{label} counts by its quota again"),
             };
-            (entries, done)
+            (keys, None, done)
         }
     };
-    if let Some(opened) = &opened {
-        places.store.record(&entries, &opened.lock)?;
+    let changes: Vec<operations::Change> = keys
+        .into_iter()
+        .map(|account| operations::Change::Cooldown {
+            before: known.ledger.set_aside_until(&account),
+            after: until,
+            email: email.clone(),
+            account,
+        })
+        .collect();
+    if let Some(opened) = opened.as_ref().filter(|_| !changes.is_empty()) {
+        let command = if until.is_some() { "cooldown set" } else { "cooldown clear" };
+        let record = session.record(&places.store, &places.zone, command, done.clone())?;
+        let transaction = Transaction {
+            steps: vec![undo::cooldowns(&changes, at, &places.store)?],
+            record: Some(Record { changes: changes.clone(), ..record }),
+            ..Transaction::default()
+        };
+        for warning in transaction.run(&places.store, &opened.lock)? {
+            session.warn(warning);
+        }
     }
     let data = json!({
         "account": account,
         "email": email,
-        "until": until.map(|until| places.zone.stamp(until)),
-        "changed": !entries.is_empty() && !dry_run,
+        "until": until,
+        "changed": !changes.is_empty() && !dry_run,
         "dry_run": dry_run,
     });
     let text = if dry_run { format!("would: {done}\n") } else { format!("{done}\n") };

@@ -11,9 +11,12 @@ use crate::disk::lock::LockError;
 use crate::snapshot::backup::BackupError;
 use crate::snapshot::inventory::InventoryError;
 use crate::snapshot::logins::{LiveError, LoginError};
+use crate::snapshot::operations::OperationError;
 use crate::snapshot::restore::RestoreError;
+use crate::snapshot::restore::undo::UndoHomeError;
 use crate::snapshot::store::StoreError;
 use crate::snapshot::switch::SwitchError;
+use crate::snapshot::undo::UndoError;
 
 /// The documented exit codes (SPEC, "Exit codes").
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -127,6 +130,36 @@ fn of_login(error: &LoginError) -> Exit {
     }
 }
 
+fn of_operation(error: &OperationError) -> Exit {
+    match error {
+        OperationError::Unfinished { .. } => Exit::Conflict,
+        OperationError::Disk(_) => Exit::Failed,
+    }
+}
+
+fn of_switch(error: &SwitchError) -> Exit {
+    match error {
+        SwitchError::NoHome { .. } | SwitchError::NotStored { .. } => Exit::Usage,
+        SwitchError::LoginElsewhere { .. } => Exit::Refused,
+        SwitchError::Login(error) => of_login(error),
+        SwitchError::Operation(error) => of_operation(error),
+        SwitchError::Running { .. } => Exit::Running,
+        _ => Exit::Failed,
+    }
+}
+
+fn of_undo_home(error: &UndoHomeError) -> Exit {
+    match error {
+        UndoHomeError::OtherPlace { .. } => Exit::Usage,
+        UndoHomeError::Replaced { .. } | UndoHomeError::Used { .. } => Exit::Conflict,
+        UndoHomeError::LinkedLogin { .. } | UndoHomeError::LoginElsewhere { .. } => Exit::Refused,
+        UndoHomeError::Running { .. } => Exit::Running,
+        UndoHomeError::Login(error) => of_login(error),
+        UndoHomeError::Operation(error) => of_operation(error),
+        _ => Exit::Failed,
+    }
+}
+
 /// What the system refused is no fault of the file.
 fn of_auth(error: &AuthError) -> Exit {
     match error {
@@ -156,6 +189,7 @@ failure_from! {
         LiveError::Disk(_) => Exit::Failed,
     };
     LoginError => of_login;
+    OperationError => of_operation;
     StatusError => |_| Exit::Usage;
     BackupError => |error| match error {
         BackupError::NoHome { .. }
@@ -167,6 +201,7 @@ failure_from! {
         BackupError::LoginChanged { .. } => Exit::Conflict,
         BackupError::Mixed { .. } => Exit::Refused,
         BackupError::Interrupted => Exit::Interrupted,
+        BackupError::Operation(error) => of_operation(error),
         _ => Exit::Failed,
     };
     RestoreError => |error| match error {
@@ -175,16 +210,22 @@ failure_from! {
         | RestoreError::MountPoint { .. }
         | RestoreError::OnlyALogin { .. } => Exit::Usage,
         RestoreError::Running { .. } => Exit::Running,
-        RestoreError::Unfinished { .. } => Exit::Conflict,
+        RestoreError::Operation(error) => of_operation(error),
         _ if error.is_refusal() => Exit::Refused,
         _ => Exit::Failed,
     };
-    SwitchError => |error| match error {
-        SwitchError::NoHome { .. } | SwitchError::NotStored { .. } => Exit::Usage,
-        SwitchError::LoginElsewhere { .. } => Exit::Refused,
-        SwitchError::Login(error) => of_login(error),
-        SwitchError::Running { .. } => Exit::Running,
-        _ => Exit::Failed,
+    SwitchError => of_switch;
+    UndoHomeError => of_undo_home;
+    UndoError => |error| match error {
+        UndoError::NoneFits(_) | UndoError::Never { .. } => Exit::Usage,
+        UndoError::Ambiguous { .. } | UndoError::Done { .. } | UndoError::Changed { .. } => {
+            Exit::Conflict
+        }
+        UndoError::Gone { .. } | UndoError::Disk(_) => Exit::Failed,
+        UndoError::Needed { .. } => Exit::Refused,
+        UndoError::Switch(error) => of_switch(error),
+        UndoError::Home(error) => of_undo_home(error),
+        UndoError::Operation(error) => of_operation(error),
     };
 }
 

@@ -14,6 +14,7 @@ mod doctor;
 mod evidence;
 mod exit;
 mod list;
+mod log;
 mod normalize;
 mod picture;
 mod progress;
@@ -24,6 +25,7 @@ mod session;
 mod show;
 mod status;
 mod switch;
+mod undo;
 mod verify;
 
 use std::ffi::OsString;
@@ -87,6 +89,8 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Backup(args) => backup::run(&args, session),
         Command::Restore(args) => restore::run(&args, session),
         Command::Use(args) => switch::run(&args, session),
+        Command::Undo(args) => undo::run(&args, session),
+        Command::Log(args) => log::run(&args, session),
         Command::List(args) => list::run(&args, session),
         Command::Show(args) => show::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -9,19 +10,20 @@ use serde_json::json;
 
 use crate::account::{AccountKey, Email, Secret};
 use crate::cli::exit::Failure;
-use crate::cli::picture::{CARE, FAINT, GOOD, Table, plain, styled};
+use crate::cli::picture::{CARE, FAINT, GOOD, Table, count, plain, styled};
 use crate::cli::session::{Places, Session};
-use crate::cli::switch::bank;
 use crate::cli::{Exit, Report};
 use crate::codex::auth;
+use crate::disk::lock::Lock;
 use crate::disk::read;
 use crate::quota::{Reading, Validation};
-use crate::snapshot::backup;
+use crate::snapshot::backup::{self, Prepared};
 use crate::snapshot::inventory::{self, Inventory, InventoryError, Record};
 use crate::snapshot::logins;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{SnapshotName, Who};
 use crate::snapshot::normalize::{self, Plan, Rules, Skipped};
+use crate::snapshot::operations::{self, Transaction};
 use crate::snapshot::store::{Store, Stored};
 
 /// Take over the older tool's DDmon_EMAIL_auth.json files
@@ -75,10 +77,12 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let facts = normalize::observe(&folder)?;
     let known = known(&places, opened.is_some(), session)?;
     let plan = normalize::plan(&facts, &rules, known, session.world.now);
-    if opened.is_some() {
-        normalize::apply(&plan, &places.store.inventory())?;
-    }
+    let inventory = match plan.changed {
+        true => Some(inventory::to_write(&places.store.inventory(), &plan.inventory)?),
+        false => None,
+    };
     let mut adopted = Vec::new();
+    let mut prepared = Vec::new();
     let mut refused = false;
     if args.adopt {
         let mut shelf = Shelf {
@@ -88,11 +92,14 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         };
         for record in &plan.records {
             match adopt(record, &folder, &mut shelf, &places, session, args.dry_run) {
-                Ok((name, is_new)) => adopted.push(json!({
-                    "file": record.legacy_auth_filename,
-                    "snapshot": name,
-                    "new": is_new,
-                })),
+                Ok((name, new)) => {
+                    adopted.push(json!({
+                        "file": record.legacy_auth_filename,
+                        "snapshot": name,
+                        "new": new.is_some() || args.dry_run && shelf.is_new(&name),
+                    }));
+                    prepared.extend(new);
+                }
                 Err(failure) => {
                     refused = true;
                     let file = &record.legacy_auth_filename;
@@ -100,6 +107,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
                 }
             }
         }
+    }
+    if let Some(opened) = &opened {
+        write_down(inventory.as_deref(), prepared, &folder, &places, &opened.lock, session)?;
     }
     let text = draw(&plan, &adopted, args, session, &places);
     let data = Normalized {
@@ -112,6 +122,47 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     };
     let report = Report::new(&data, text);
     Ok(report.exit(if refused { Exit::Failed } else { Exit::Done }))
+}
+
+/// Writes the inventory and gives the adopted logins their names, as one operation.
+fn write_down(
+    inventory: Option<&[u8]>,
+    prepared: Vec<Prepared>,
+    folder: &Path,
+    places: &Places,
+    lock: &Lock,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    if inventory.is_none() && prepared.is_empty() {
+        return Ok(());
+    }
+    let store = &places.store;
+    let what = match prepared.len() {
+        0 => format!("took over records from {}", session.show(folder)),
+        logins => {
+            let logins = count(u64::try_from(logins).unwrap_or(u64::MAX), "login");
+            format!("took over records and {logins} from {}", session.show(folder))
+        }
+    };
+    let mut record = session.record(store, &places.zone, "normalize", what)?;
+    let mut steps = Vec::new();
+    if let Some(content) = inventory {
+        let (step, change) = operations::rewrite(store, &record.id, "inventory.json", content)?;
+        steps.push(step);
+        record.changes.push(change);
+    }
+    for Prepared { made, steps: more, changes } in prepared {
+        steps.extend(more);
+        record.changes.extend(changes);
+        for warning in made.warnings {
+            session.warn(warning);
+        }
+    }
+    let transaction = Transaction { record: Some(record), steps, ..Transaction::default() };
+    for warning in transaction.run(store, lock)? {
+        session.warn(warning);
+    }
+    Ok(())
 }
 
 /// The flag, else the setting.
@@ -174,6 +225,11 @@ impl Shelf {
         before.map(|stored| stored.title.clone())
     }
 
+    /// Whether a login of this run is in the snapshot of this name.
+    fn is_new(&self, name: &str) -> bool {
+        self.adopted.iter().any(|(_, _, adopted)| adopted == name)
+    }
+
     fn name(&mut self, wanted: SnapshotName, store: &Store) -> SnapshotName {
         let mut name = store.free_name(wanted);
         while self.taken.contains(&name) {
@@ -184,8 +240,8 @@ impl Shelf {
     }
 }
 
-/// Stores one legacy login as an `auth` snapshot; answers its name, and whether it is new: a login
-/// that was stored before is not stored again.
+/// Writes one legacy login as an `auth` snapshot, but for its name; answers that, and nothing
+/// more for a login that was stored before: it is not stored again.
 fn adopt(
     record: &Record,
     folder: &Path,
@@ -193,12 +249,12 @@ fn adopt(
     places: &Places,
     session: &mut Session,
     dry_run: bool,
-) -> Result<(String, bool), Failure> {
+) -> Result<(String, Option<Prepared>), Failure> {
     let path = folder.join(&record.legacy_auth_filename);
     let bytes = read::bounded(&path, auth::MAX_BYTES)?;
     let file = auth::parse(bytes).map_err(|error| Failure::usage(error.to_string()))?;
     if let Some(name) = shelf.holder(&record.email, &file) {
-        return Ok((name, false));
+        return Ok((name, None));
     }
     if let Some(mixed) = &file.mixed {
         return Err(Failure::new(
@@ -242,11 +298,15 @@ fn adopt(
     let modified = record.quota_end_detected_at.instant().timestamp();
     let plan = backup::plan_login(&file.bytes, modified, metadata, wanted, &places.store);
     let name = plan.name.to_string();
-    if !dry_run {
-        bank(plan, places, session)?;
-    }
+    let prepared = match dry_run {
+        true => None,
+        false => {
+            let stop = AtomicBool::new(false);
+            Some(backup::prepare(plan, &places.store, &mut |_| {}, &stop)?)
+        }
+    };
     shelf.adopted.push((record.email.clone(), file.bytes, name.clone()));
-    Ok((name, true))
+    Ok((name, prepared))
 }
 
 fn draw(

@@ -79,16 +79,22 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     } else {
         None
     };
-    let operation = places.zone.wall(session.world.now).format("%Y-%m-%d-%H%M%S-restore");
-    let operation = free_operation(&places, &operation.to_string());
     let Some(opened) = opened else {
         let text = preview(&plan, outgoing.is_some(), session);
         return Ok(Report::new(&data(&plan, true), text));
     };
     let banked = outgoing.as_ref().map(|outgoing| outgoing.name.to_string());
+    let title = &plan.stored.title;
+    let what = match in_place {
+        true => format!("restored {title}"),
+        false => format!("restored {title} to {}", session.show(plan.destination.path())),
+    };
+    let record = session.record(&places.store, &places.zone, "restore", what)?;
     if let Some(outgoing) = outgoing {
-        bank(outgoing, &places, session)?;
+        bank(outgoing, &places, &opened.lock, session)?;
     }
+    let signed_in = plan.account.clone().filter(|_| in_place);
+    let ledger = activation(signed_in, &places, &known, session.world.now);
     let described = describe(&plan);
     let mut document = data(&plan, false);
     let place = plan.destination.path().to_owned();
@@ -99,7 +105,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         false => process::holders(places.home.root(), std::process::id()).found,
     };
     let mut run = Run {
-        operation: &operation,
+        record,
+        ledger: &ledger,
+        lock: &opened.lock,
         advance: &mut |count| progress.advance(count),
         stop: &stop,
         holders: &holders,
@@ -108,7 +116,6 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     drop(progress);
     let mut changes_account = false;
     if in_place {
-        activation(&places, &known, &opened.lock, session);
         let (was, is) = (live.key(), Live::read(&places.home));
         changes_account = was.is_some() && is.is_ok_and(|is| is.key() != was);
     }
@@ -228,16 +235,6 @@ fn destination(args: &Args, places: &Places, session: &Session) -> Result<Destin
         }
     }
     Ok(Destination::To(to))
-}
-
-/// A name in `undo/` that nothing has.
-fn free_operation(places: &Places, wanted: &str) -> String {
-    let names = std::iter::once(wanted.to_owned())
-        .chain((2..).map(|number: u32| format!("{wanted}-{number}")));
-    names
-        .into_iter()
-        .find(|name| places.store.undo().join(name).symlink_metadata().is_err())
-        .unwrap_or_default()
 }
 
 fn data(plan: &Plan, dry_run: bool) -> serde_json::Value {

@@ -8,6 +8,7 @@ use crate::cli::exit::Failure;
 use crate::codex::home::{CodexHome, Surroundings};
 use crate::config::{self, Config, Key, Settings};
 use crate::disk::read::{self, resolved};
+use crate::snapshot::operations::{self, Record};
 use crate::snapshot::store::{MAX_RECORDS, Opened, Store};
 use crate::time::Zone;
 use crate::world::World;
@@ -221,6 +222,22 @@ impl Session {
         }
     }
 
+    /// What `operations.jsonl` will say of this run, but for what it changes; `what` tells a person
+    /// what it did. The lock is held.
+    pub(crate) fn record(
+        &self,
+        store: &Store,
+        zone: &Zone,
+        command: &str,
+        what: String,
+    ) -> Result<Record, Failure> {
+        let now = self.world.now;
+        let wall = zone.wall(now).format("%Y-%m-%d-%H%M%S");
+        let wanted = format!("{wall}-{}", command.replace(' ', "-"));
+        let id = operations::log::read(store)?.free_id(&wanted, &store.undo());
+        Ok(Record::new(id, zone.stamp(now), command, what))
+    }
+
     /// Takes the lock for changes.
     pub(crate) fn open(&mut self, places: &Places, doing: &str) -> Result<Opened, Failure> {
         let opened = places.store.open(places.settings.lock_timeout, doing)?;
@@ -231,9 +248,10 @@ impl Session {
         for told in &opened.finished {
             self.warn(told.clone());
         }
-        if let Some(aside) = &opened.torn {
-            let (ledger, aside) = (self.show(&places.store.ledger()), self.show(aside));
-            self.warn(format!("{ledger} ended in half a line, which was moved to {aside}"));
+        for aside in &opened.torn {
+            let file = aside.with_extension("");
+            let (file, aside) = (self.show(&file), self.show(aside));
+            self.warn(format!("{file} ended in half a line, which was moved to {aside}"));
         }
         Ok(opened)
     }

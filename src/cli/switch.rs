@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::account::AccountKey;
+use crate::account::{AccountKey, Email};
 use crate::cli::accounts::named;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
@@ -15,6 +15,7 @@ use crate::overview::{KnownAccount, Overview};
 use crate::quota::Entry;
 use crate::snapshot::backup;
 use crate::snapshot::logins::{self, Live, Shelf, Stale};
+use crate::snapshot::operations::{Change, SignedIn};
 use crate::snapshot::switch;
 
 /// Sign another account in: swap the login and nothing else
@@ -61,29 +62,30 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         .then(|| live.to_bank(&known.snapshots, &places.store, &places.zone, session.world.now))
         .flatten();
     let from = plan.from.clone();
-    let mut banked = None;
-    if let Some(opened) = &opened {
-        if let Some(outgoing) = outgoing.as_ref().map(|plan| plan.name.to_string()) {
-            banked = Some(outgoing);
-        }
+    let banked = outgoing.as_ref().map(|outgoing| outgoing.name.to_string());
+    if let Some(opened) = opened.as_ref().filter(|_| !is_done) {
+        let before = live.signed_in(&known.snapshots, banked.as_deref());
+        let what = format!("signed in {label}");
+        let mut record = session.record(&places.store, &places.zone, "use", what)?;
+        record.changes.push(Change::Login { before, after: SignedIn::Account(key.clone()) });
         if let Some(outgoing) = outgoing {
-            bank(outgoing, &places, session)?;
+            bank(outgoing, &places, &opened.lock, session)?;
         }
+        let signed_in = Some((key.clone(), plan.email.clone()));
+        let ledger = activation(signed_in, &places, &known, session.world.now);
         let holders = || match args.force {
             true => Vec::new(),
             false => process::holders(places.home.root(), std::process::id()).found,
         };
-        let warnings = switch::apply(&plan, &places.store, &holders)
+        let run = switch::Run { record, ledger: &ledger, lock: &opened.lock, holders: &holders };
+        let warnings = switch::apply(&plan, &places.store, &run)
             .map_err(|error| overwritten(error, banked.as_deref()))?;
         for warning in warnings {
             session.warn(warning);
         }
-        activation(&places, &known, &opened.lock, session);
-    } else if let Some(outgoing) = &outgoing {
-        banked = Some(outgoing.name.to_string());
     }
     let data = json!({
-        "account": plan.account,
+        "account": key,
         "snapshot": from,
         "destination": places.home.auth(),
         "login": if is_done { "kept-live" } else { "restored" },
@@ -161,94 +163,38 @@ pub(crate) fn refuse_while_running(
 pub(crate) fn bank(
     outgoing: backup::Plan,
     places: &Places,
+    lock: &Lock,
     session: &mut Session,
 ) -> Result<(), Failure> {
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let made = backup::apply(outgoing, &places.store, &mut |_| {}, &stop)?;
+    // It belongs to the operation that replaces it.
+    let said = (None, Vec::new());
+    let made = backup::apply(outgoing, &places.store, lock, said, &mut |_| {}, &stop)?;
     for warning in made.warnings {
         session.warn(warning);
     }
     Ok(())
 }
 
-/// Writes into the ledger who is signed in now. What was done is done: if that cannot be
-/// written, a warning says so.
-pub(crate) fn activation(places: &Places, known: &Overview, lock: &Lock, session: &mut Session) {
-    if let Err(failure) = record(places, known, lock, session.world.now) {
-        session.warn(format!(
-            "it is done, but who is signed in now was not recorded: {}",
-            failure.message
-        ));
-    }
-}
-
-fn record(
+/// What the ledger learns when this account is signed in, if it is.
+pub(crate) fn activation(
+    signed_in: Option<(AccountKey, Option<Email>)>,
     places: &Places,
     known: &Overview,
-    lock: &Lock,
     now: DateTime<Utc>,
-) -> Result<(), Failure> {
-    let Live::Login(file) = Live::read(&places.home)? else { return Ok(()) };
-    let Some(account) = file.key.clone() else { return Ok(()) };
+) -> Vec<Entry> {
+    let Some((account, email)) = signed_in else { return Vec::new() };
     if known.live().key() == Some(&account)
         && known.ledger.active_at(now).as_ref() == Some(&account)
     {
-        return Ok(());
+        return Vec::new();
     }
-    let entry = Entry::Activation { at: places.zone.stamp(now), account, email: file.email };
-    Ok(places.store.record(&[entry], lock)?)
+    vec![Entry::Activation { at: places.zone.stamp(now), account, email }]
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::path::Path;
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
-
     use super::*;
-    use crate::cli::args::Global;
-    use crate::world::{Terminals, World};
-
-    /// A run in the user's folder `home`.
-    fn session(home: &Path) -> Session {
-        let world = World {
-            now: "2026-11-21T10:00:00Z".parse().unwrap(),
-            environment: BTreeMap::new(),
-            user_home: Some(home.to_owned()),
-            folder: home.to_owned(),
-            host: None,
-            system_zone: None,
-            input: Box::new(std::io::empty()),
-            out: Box::new(std::io::sink()),
-            err: Box::new(std::io::sink()),
-            terminals: Terminals::default(),
-            width: None,
-            interrupted: Arc::new(AtomicBool::new(false)),
-        };
-        Session::new(Global::default(), world)
-    }
-
-    #[test]
-    fn a_ledger_that_cannot_be_written_after_the_deed_is_a_warning() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = session(&dir.path().canonicalize().unwrap());
-        let places = session.places().unwrap();
-        std::fs::create_dir(places.home.root()).unwrap();
-        let key = r#"{"auth_mode": "apikey", "OPENAI_API_KEY": "sk-made-up"}"#;
-        std::fs::write(places.home.auth(), key).unwrap();
-        let opened = session.open(&places, "use").unwrap();
-        let known = look(&places, session.world.now, &mut session).unwrap();
-        // Something came in the way since it was read.
-        std::fs::create_dir(places.store.ledger()).unwrap();
-        activation(&places, &known, &opened.lock, &mut session);
-        let told = session.warnings().join("\n");
-        assert!(told.contains("who is signed in now was not recorded"), "{told}");
-        std::fs::remove_dir(places.store.ledger()).unwrap();
-        activation(&places, &known, &opened.lock, &mut session);
-        assert_eq!(session.warnings().len(), 1);
-        assert!(places.store.ledger().is_file());
-    }
 
     #[test]
     fn who_overwrites_a_login_learns_where_the_one_before_is() {

@@ -14,7 +14,7 @@ use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::{Exit, Report};
 use crate::overview;
-use crate::snapshot::store::{Odd, OddKind, Stored};
+use crate::snapshot::store::{self, Odd, OddKind, Stored};
 use crate::snapshot::verify::{self, Verdict};
 
 /// Check snapshots against their digests
@@ -52,10 +52,14 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         let known = overview::observe(store, home, &places.config, &places.zone, now)?;
         // What cannot even be listed is corrupt too; half of a pair that is missing is no damage.
         let missing = [OddKind::NoSidecar, OddKind::NoArchive];
-        let listed = |odd: &Odd| known.snapshots.iter().any(|stored| stored.archive == odd.path);
+        // A sidecar that cannot be read is a problem of its snapshot, which is checked by itself.
+        let is_of = |stored: &Stored, odd: &Odd| {
+            stored.archive == odd.path
+                || store::damaged_sidecar(stored).is_some_and(|(path, _)| path == odd.path)
+        };
+        let listed = |odd: &Odd| known.snapshots.iter().any(|stored| is_of(stored, odd));
         for odd in known.odd.iter().filter(|odd| !missing.contains(&odd.kind) && !listed(odd)) {
-            // A sidecar that cannot be read belongs to a snapshot that is checked by itself.
-            unlisted += usize::from(odd.kind != OddKind::BadSidecar);
+            unlisted += 1;
             rows.push(Row {
                 name: odd.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                 verdict: Verdict::Corrupt,

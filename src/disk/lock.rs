@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::error::{At, DiskError};
+use super::sys::Output;
 use super::{read, sys};
 
 /// How long to rest between two tries.
@@ -105,8 +106,8 @@ impl Lock {
     fn introduce(&mut self, holder: &str) {
         if self.mode == Mode::Exclusive {
             let words = one_line(&format!("pid {}: {holder}", std::process::id()));
-            let _courtesy =
-                self.file.set_len(0).and_then(|()| self.file.write_all(words.as_bytes()));
+            let _courtesy = sys::set_len(&self.file, 0)
+                .and_then(|()| Output(&self.file).write_all(words.as_bytes()));
         }
     }
 }
@@ -114,7 +115,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.mode == Mode::Exclusive {
-            let _courtesy = self.file.set_len(0);
+            let _courtesy = sys::set_len(&self.file, 0);
         }
         // Closing the file lets go of the lock.
     }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod lock;
 pub mod read;
 pub mod replace;
+pub mod since;
 pub mod space;
 pub mod swap;
 mod sys;
@@ -17,4 +18,4 @@ pub mod tree;
 
 pub use error::{DiskError, Result};
 #[cfg(test)]
-pub(crate) use sys::flags;
+pub(crate) use sys::faults;

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::error::{At, DiskError, NotRegular, Result};
-use super::sys;
+use super::sys::{self, Call};
 
 /// How much is looked at in one go while searching for a line's end.
 const STEP: u64 = 64 * 1024;
@@ -54,6 +54,17 @@ pub fn optional(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
     absent_is_none(bounded(path, cap))
 }
 
+/// What a file holds from byte `from` on; nothing if it is not that long.
+///
+/// # Errors
+///
+/// As [`bounded`]: `cap` holds for what is read here.
+pub fn bounded_from(path: &Path, from: u64, cap: usize) -> Result<Vec<u8>> {
+    let mut file = open_regular(path)?;
+    file.seek(SeekFrom::Start(from)).at("read", path)?;
+    read_up_to(&file, path, u64::try_from(cap).unwrap_or(u64::MAX))
+}
+
 /// Opens a regular file for reading; a link, pipe, socket or device is an error.
 ///
 /// # Errors
@@ -85,7 +96,7 @@ pub fn open_lines(path: &Path) -> Result<Lines> {
 ///
 /// When it is no folder, or cannot be listed.
 pub fn names(dir: &Path) -> Result<Vec<OsString>> {
-    let entries = std::fs::read_dir(dir).at("list", dir)?;
+    let entries = sys::read_dir(dir).at("list", dir)?;
     entries.map(|entry| Ok(entry.at("list", dir)?.file_name())).collect()
 }
 
@@ -119,6 +130,7 @@ pub(super) fn after_last_newline(file: &mut File, size: u64) -> io::Result<u64> 
 }
 
 fn read_up_to(file: &File, path: &Path, cap: u64) -> Result<Vec<u8>> {
+    sys::ask(Call::Read, path).at("read", path)?;
     let mut bytes = Vec::new();
     file.take(cap.saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > cap {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::error::{At, DiskError, Result};
+use super::sys::Output;
 use super::{read, sys};
 
 /// How every reserved name begins; 16 hexadecimal digits and an ending follow.
@@ -76,6 +77,28 @@ impl NewFile {
         sys::preallocate(&self.file, len).at("reserve room for", &self.path)
     }
 
+    /// Checks the length and syncs it under the reserved name, which it keeps: for a journal that
+    /// tells what becomes of it. Without one the next sweep removes it. Answers the name.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses; the file is gone then.
+    pub fn keep(mut self) -> Result<PathBuf> {
+        self.settle().at("write", &self.path)?;
+        sync_dir(parent(&self.path))?;
+        self.named = true;
+        Ok(self.path.clone())
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        let size = self.file.metadata()?.len();
+        if size != self.end {
+            let what = format!("{} bytes were written and {size} are there", self.end);
+            return Err(io::Error::other(what));
+        }
+        sys::sync(&self.file)
+    }
+
     /// Checks the length, syncs, gives it the name `to` (on the same file system) and syncs the
     /// folder. On return it would survive a power cut.
     ///
@@ -84,14 +107,9 @@ impl NewFile {
     /// Nothing has the new name and the file is gone, unless only the last step, syncing the
     /// folder, failed: then the name is there, and a power cut may take it back.
     pub fn commit(mut self, to: &Path, overwrite: Overwrite) -> Result<()> {
-        let size = self.file.metadata().at("write", to)?.len();
-        if size != self.end {
-            let what = format!("{} bytes were written and {size} are there", self.end);
-            return Err(DiskError::new("write", to, io::Error::other(what)));
-        }
-        sync(&self.file).at("write", to)?;
+        self.settle().at("write", to)?;
         match overwrite {
-            Overwrite::Replace => std::fs::rename(&self.path, to).at("write", to)?,
+            Overwrite::Replace => sys::rename(&self.path, to).at("write", to)?,
             Overwrite::Never => rename_without_replacing(&self.path, to).at("write", to)?,
         }
         self.named = true;
@@ -109,7 +127,7 @@ impl Read for NewFile {
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let count = Output(&self.file).write(bytes)?;
         self.at = self.at.saturating_add(to_u64(count));
         self.end = self.end.max(self.at);
         Ok(count)
@@ -131,7 +149,7 @@ impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.named {
             // If this fails, the next start finds the name in `litter`.
-            let _left_behind = std::fs::remove_file(&self.path);
+            let _left_behind = sys::remove_file(&self.path);
         }
     }
 }
@@ -156,33 +174,53 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, bytes, Overwrite::Never)
 }
 
-/// Appends `line` and a newline in one write and syncs; creates the file (0600) if need be.
-///
-/// Give the line without its newline. The caller holds the lock: two appenders would not mix
-/// their lines, but a failed append is taken back by cutting the file to its former length.
+/// Appends `line`, which is given without its newline; else as [`append_lines`].
 ///
 /// # Errors
 ///
-/// When `line` holds a newline, when the file ends in an unfinished line (ask
-/// [`truncate_torn_tail`] first), or when it cannot be written.
+/// When `line` holds a newline; else as [`append_lines`].
 pub fn append(path: &Path, line: &[u8]) -> Result<()> {
     if line.contains(&b'\n') {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "a line must not hold a newline");
         return Err(DiskError::new("append to", path, source));
     }
+    append_lines(path, &[line, b"\n"].concat())
+}
+
+/// Appends whole lines, each with its newline, in one write and syncs; creates the file (0600) if
+/// need be.
+///
+/// The caller holds the lock: two appenders would not mix
+/// their lines, but a failed append is taken back by cutting the file to its former length.
+///
+/// # Errors
+///
+/// When the file ends in an unfinished line (ask [`truncate_torn_tail`] first), or when it cannot
+/// be written.
+pub fn append_lines(path: &Path, lines: &[u8]) -> Result<()> {
     let (mut file, created) = open_for_appending(path)?;
     let before = file.metadata().at("append to", path)?.len();
     if read::after_last_newline(&mut file, before).at("append to", path)? != before {
         let source = io::Error::new(io::ErrorKind::InvalidData, "its last line is unfinished");
         return Err(DiskError::new("append to", path, source));
     }
-    let whole = [line, b"\n"].concat();
-    if let Err(error) = file.write_all(&whole).and_then(|()| sync(&file)) {
+    if let Err(error) = Output(&file).write_all(lines).and_then(|()| sys::sync(&file)) {
         // Half a line would spoil the next one; if this fails too, the reader cuts it off.
-        let _torn = file.set_len(before);
+        let _torn = sys::set_len(&file, before);
         return Err(DiskError::new("append to", path, error));
     }
     if created { sync_dir(parent(path)) } else { Ok(()) }
+}
+
+/// Cuts a file to its first `len` bytes and syncs.
+///
+/// # Errors
+///
+/// When it is no regular file, or the disk refuses.
+pub fn cut(path: &Path, len: u64) -> Result<()> {
+    let file = read::regular(sys::open_write(path)).at("cut", path)?;
+    sys::set_len(&file, len).at("cut", path)?;
+    sys::sync(&file).at("cut", path)
 }
 
 /// Cuts off the end of a file behind its last newline, answering how many bytes went.
@@ -202,8 +240,8 @@ pub fn truncate_torn_tail(path: &Path) -> Result<Option<u64>> {
     if whole == size {
         return Ok(None);
     }
-    file.set_len(whole).at("repair", path)?;
-    sync(&file).at("repair", path)?;
+    sys::set_len(&file, whole).at("repair", path)?;
+    sys::sync(&file).at("repair", path)?;
     Ok(Some(size.saturating_sub(whole)))
 }
 
@@ -268,7 +306,7 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
 ///
 /// Of the kind `AlreadyExists` if something has the name `to`; when `from` cannot be read.
 pub fn keep_as(from: &Path, to: &Path) -> Result<()> {
-    match std::fs::hard_link(from, to) {
+    match sys::hard_link(from, to) {
         Ok(()) => sync_dir(parent(to)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(DiskError::new("keep as", to, error))
@@ -285,7 +323,7 @@ pub fn keep_as(from: &Path, to: &Path) -> Result<()> {
 ///
 /// Nothing has moved, unless only syncing failed.
 pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
-    std::fs::rename(from, to).at("rename to", to)?;
+    sys::rename(from, to).at("rename to", to)?;
     sync_dir(parent(to))?;
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
 }
@@ -310,7 +348,8 @@ pub fn free_beside(path: &Path, word: &str) -> PathBuf {
 ///
 /// When it is no regular file of the user's, or the disk refuses.
 pub fn date(path: &Path, modified: SystemTime) -> Result<()> {
-    sys::open_write(path).at("open", path)?.set_modified(modified).at("date", path)
+    let file = sys::open_write(path).at("open", path)?;
+    sys::set_modified(&file, modified).at("date", path)
 }
 
 /// Removes a file, or a link but not what it names, and syncs its folder. Answers whether it
@@ -320,7 +359,7 @@ pub fn date(path: &Path, modified: SystemTime) -> Result<()> {
 ///
 /// When it is there and cannot be removed.
 pub fn remove_file(path: &Path) -> Result<bool> {
-    removed(std::fs::remove_file(path), path)
+    removed(sys::remove_file(path), path)
 }
 
 /// Removes a folder and all that is in it, or a single file, and syncs what held it. Links are
@@ -331,7 +370,7 @@ pub fn remove_file(path: &Path) -> Result<bool> {
 /// When something in it cannot be removed; the rest may be gone by then.
 pub fn remove_tree(path: &Path) -> Result<bool> {
     match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => removed(std::fs::remove_dir_all(path), path),
+        Ok(meta) if meta.is_dir() => removed(sys::remove_dir_all(path), path),
         Ok(_) => remove_file(path),
         Err(error) => removed(Err(error), path),
     }
@@ -354,7 +393,7 @@ pub fn link(target: &Path, at: &Path) -> Result<()> {
 ///
 /// When there is anything in it, or it cannot be removed; nothing has changed then.
 pub fn remove_empty_dir(path: &Path) -> Result<bool> {
-    removed(std::fs::remove_dir(path), path)
+    removed(sys::remove_dir(path), path)
 }
 
 /// Makes what was created, renamed or removed in a folder survive a power cut.
@@ -364,7 +403,7 @@ pub fn remove_empty_dir(path: &Path) -> Result<bool> {
 /// When it cannot be opened or synced; a file system that does not know how is fine.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     // A folder may be reached through a link; that is for whoever names it to decide.
-    sys::open_read_following(dir).and_then(|file| sync(&file)).at("sync", dir)
+    sys::open_read_following(dir).and_then(|file| sys::sync(&file)).at("sync", dir)
 }
 
 /// What lies in `dir` under a reserved name: files and folders that an interrupted run left.
@@ -375,7 +414,7 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
 ///
 /// When `dir` cannot be listed.
 pub fn litter(dir: &Path) -> Result<Vec<PathBuf>> {
-    let Some(entries) = read::absent_is_none(std::fs::read_dir(dir).at("list", dir))? else {
+    let Some(entries) = read::absent_is_none(sys::read_dir(dir).at("list", dir))? else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
@@ -426,14 +465,6 @@ pub(super) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Syncs a file; a file system that does not know how is fine.
-pub(super) fn sync(file: &File) -> io::Result<()> {
-    match file.sync_all() {
-        Err(error) if sys::sync_is_unsupported(&error) => Ok(()),
-        other => other,
-    }
-}
-
 /// Whether a name is exactly of the form that [`reserved_name`] makes.
 fn is_reserved(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(TEMP_PREFIX) else {
@@ -479,14 +510,14 @@ fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
 fn rename_without_flags(from: &Path, to: &Path) -> io::Result<()> {
     if !from.symlink_metadata()?.is_dir() {
         // A hard link does; then the old name goes.
-        std::fs::hard_link(from, to)?;
-        return std::fs::remove_file(from);
+        sys::hard_link(from, to)?;
+        return sys::remove_file(from);
     }
     // A folder has no second name. What may come between these two steps is nothing to lose: a
     // folder never takes the place of a file, nor of a folder that holds anything.
     match to.symlink_metadata() {
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => sys::rename(from, to),
         Err(error) => Err(error),
     }
 }

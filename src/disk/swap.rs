@@ -70,11 +70,11 @@ pub fn aside(live: &Path) -> Result<PathBuf> {
 pub fn exchange_by_renames(staged: &Path, live: &Path, aside: &Path) -> Result<()> {
     let steps = [(live, aside), (staged, live), (aside, staged)];
     for (done, (from, to)) in steps.into_iter().enumerate() {
-        let Err(error) = rename(from, to) else {
+        let Err(error) = sys::rename(from, to) else {
             continue;
         };
         for (from, to) in steps.into_iter().take(done).rev() {
-            if let Err(second) = rename(to, from) {
+            if let Err(second) = sys::rename(to, from) {
                 // What was live went first and comes back last: whichever failed, it waits.
                 let what = format!("{error}; what was there is now {}: {second}", aside.display());
                 return Err(DiskError::new("exchange", live, io::Error::other(what)));
@@ -83,12 +83,6 @@ pub fn exchange_by_renames(staged: &Path, live: &Path, aside: &Path) -> Result<(
         return Err(DiskError::new("exchange", live, error));
     }
     Ok(())
-}
-
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    #[cfg(test)]
-    sys::flags::rename()?;
-    std::fs::rename(from, to)
 }
 
 /// What tells a folder or file from every other one of this machine, whatever its name.
@@ -137,7 +131,7 @@ pub fn is_mount_point(dir: &Path) -> Result<bool> {
 /// When `dir` cannot be listed.
 pub fn waiting(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).at("list", dir)? {
+    for entry in sys::read_dir(dir).at("list", dir)? {
         let entry = entry.at("list", dir)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
@@ -181,7 +175,10 @@ mod tests {
     #[test]
     fn where_renaming_knows_no_flags_folders_change_places_by_renames() {
         let (dir, staged, live) = two();
-        assert_eq!(sys::flags::without(|| exchange(&staged, &live)).unwrap(), How::TwoRenames);
+        assert_eq!(
+            sys::faults::without_flags(|| exchange(&staged, &live)).unwrap(),
+            How::TwoRenames
+        );
         assert_eq!((content(&staged), content(&live)), ("old".into(), "new".into()));
         assert_eq!(waiting(dir.path()).unwrap(), Vec::<PathBuf>::new());
     }
@@ -221,7 +218,7 @@ mod tests {
         for renames in [1, 2] {
             let (_dir, staged, live) = two();
             let aside = aside(&live).unwrap();
-            let error = sys::flags::stopped_after(renames, || {
+            let error = sys::faults::stopped_after(renames, || {
                 exchange_by_renames(&staged, &live, &aside).unwrap_err()
             });
             assert_eq!(content(&aside), "old");

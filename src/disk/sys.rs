@@ -1,68 +1,66 @@
 //! What does this operating system call it?
 //!
-//! The few calls that the standard library does not have, or has without the flags that matter.
-//! Every difference between systems that the rest of the room would notice ends here.
+//! Every call of this room that changes the disk, and every one that opens or lists something on
+//! it, goes through here: those the standard library has, those it lacks, and those it has
+//! without the flags that matter. Every difference between systems that the rest of the room
+//! would notice ends here, and so does the disk itself in a test ([`faults`]).
 
-use std::io;
-use std::path::Path;
-
-pub(super) use imp::*;
-
-/// Gives something a new name that must be free, in one step.
-pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    #[cfg(test)]
-    flags::ask()?;
-    imp::rename_new(from, to)
-}
-
-/// Exchanges two names in one step.
-pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
-    #[cfg(test)]
-    flags::ask()?;
-    imp::exchange(one, other)
-}
-
-/// Where renaming knows no flags, as on NFS, for a test that has none of that.
+#[cfg(unix)]
+pub(super) mod beneath;
 #[cfg(test)]
-pub(crate) mod flags {
-    use std::cell::Cell;
-    use std::io;
+pub(crate) mod faults;
+#[cfg(not(unix))]
+#[path = "sys/portable.rs"]
+mod imp;
+#[cfg(unix)]
+#[path = "sys/unix.rs"]
+mod imp;
 
-    thread_local! {
-        static MISSING: Cell<bool> = const { Cell::new(false) };
-        static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
-    }
+use std::fs::{File, ReadDir};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::SystemTime;
 
-    /// Does something in this thread as if there were no such flags.
-    pub(crate) fn without<T>(act: impl FnOnce() -> T) -> T {
-        MISSING.set(true);
-        let result = act();
-        MISSING.set(false);
-        result
-    }
+pub(super) use imp::{
+    available, explain_open, facts, is_alive, is_unsupported, kind_of, lock_is_unsupported,
+    mount_begins, record_lock_shared, sync_is_unsupported,
+};
 
-    /// Does the same, and no rename of an exchange succeeds after this many: what is there
-    /// afterwards is what a kill at that point leaves.
-    pub(crate) fn stopped_after<T>(renames: u32, act: impl FnOnce() -> T) -> T {
-        LEFT.set(Some(renames));
-        let result = without(act);
-        LEFT.set(None);
-        result
-    }
-
-    pub(in super::super) fn rename() -> io::Result<()> {
-        match LEFT.get() {
-            Some(0) => Err(io::Error::other("stopped")),
-            left => {
-                LEFT.set(left.map(|left| left - 1));
-                Ok(())
-            }
-        }
-    }
-
-    pub(super) fn ask() -> io::Result<()> {
-        if MISSING.get() { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
-    }
+/// What the disk is asked for, told apart as far as the answers differ.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Call {
+    /// Open what is there.
+    Open,
+    /// Read what is open.
+    Read,
+    /// List a folder.
+    List,
+    /// Make a file.
+    Create,
+    /// Write into one.
+    Write,
+    /// Reserve room for one.
+    Reserve,
+    /// Change its length.
+    Truncate,
+    /// Bring a file or a folder onto the disk.
+    Sync,
+    /// Change the mode.
+    Narrow,
+    /// Change the time.
+    Date,
+    /// Make a folder.
+    MakeDir,
+    /// Make a link, symbolic or hard.
+    Link,
+    /// Rename, whatever has the new name.
+    Rename,
+    /// Rename to a name that must be free, or exchange two names: not every file system can.
+    RenameWith,
+    /// Remove a name.
+    Remove,
+    /// Let SQLite change a database.
+    Database,
 }
 
 /// What tells one file from another, and one state of it from the next.
@@ -76,213 +74,175 @@ pub(super) struct Facts {
     pub(super) changed: (i64, i64),
 }
 
-#[cfg(unix)]
-mod imp {
-    use std::ffi::OsStr;
-    use std::fs::{File, Metadata};
-    use std::io;
-    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-    use std::path::Path;
+/// An open file that is written to.
+pub(super) struct Output<'a>(pub(super) &'a File);
 
-    use rustix::fs::{Mode, OFlags};
-    use rustix::io::Errno;
-
-    use super::Facts;
-
-    const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
-    const PRIVATE_DIR: Mode = Mode::RWXU;
-    const SAFE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
-
-    pub(in super::super) fn open_read(path: &Path) -> io::Result<File> {
-        open(path, OFlags::RDONLY | SAFE)
-    }
-
-    /// Like `open_read`, but a symbolic link is followed to what it names.
-    pub(in super::super) fn open_read_following(path: &Path) -> io::Result<File> {
-        open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC)
-    }
-
-    pub(in super::super) fn open_write(path: &Path) -> io::Result<File> {
-        open(path, OFlags::RDWR | SAFE)
-    }
-
-    pub(in super::super) fn open_append(path: &Path) -> io::Result<File> {
-        open(path, OFlags::RDWR | OFlags::APPEND | SAFE)
-    }
-
-    /// A new, empty file for reading and writing, 0600 from its first moment.
-    pub(in super::super) fn create_new(path: &Path) -> io::Result<File> {
-        open(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | SAFE)
-    }
-
-    /// The file that is there, or a new one.
-    pub(in super::super) fn open_or_create(path: &Path) -> io::Result<File> {
-        open(path, OFlags::RDWR | OFlags::CREATE | SAFE)
-    }
-
-    pub(in super::super) fn open_dir(path: &Path) -> io::Result<File> {
-        open(path, OFlags::RDONLY | OFlags::DIRECTORY | SAFE)
-    }
-
-    /// Opens a folder by its name in an open folder, so that no link on the way is followed.
-    pub(in super::super) fn open_dir_in(dir: &File, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | SAFE;
-        Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?.into())
-    }
-
-    pub(in super::super) fn create_dir(path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::mkdir(path, PRIVATE_DIR)?)
-    }
-
-    pub(in super::super) fn symlink(target: &Path, at: &Path) -> io::Result<()> {
-        std::os::unix::fs::symlink(target, at)
-    }
-
-    /// Takes the rights of group and others away through an open file, answering the mode it
-    /// had if that changed anything.
-    pub(in super::super) fn narrow(file: &File) -> io::Result<Option<u32>> {
-        let mode = file.metadata()?.permissions().mode() & 0o7777;
-        if mode & 0o077 == 0 {
-            return Ok(None);
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let asked = ask(Call::Write, Path::new(""));
+        #[cfg(test)]
+        if asked.is_err() {
+            self.0.write_all(faults::torn(bytes))?;
         }
-        file.set_permissions(std::fs::Permissions::from_mode(mode & 0o7700))?;
-        Ok(Some(mode))
+        asked?;
+        self.0.write(bytes)
     }
 
-    pub(in super::super) fn kind_of(meta: &Metadata) -> &'static str {
-        let kind = meta.file_type();
-        if kind.is_dir() {
-            "a folder"
-        } else if kind.is_symlink() {
-            "a symbolic link"
-        } else if kind.is_socket() {
-            "a socket"
-        } else if kind.is_fifo() {
-            "a named pipe"
-        } else if kind.is_file() {
-            "a regular file"
-        } else {
-            "a device"
-        }
-    }
-
-    /// Turns the riddles that opening a link or a socket answers with into plain words.
-    pub(in super::super) fn explain_open(error: io::Error) -> io::Error {
-        match Errno::from_io_error(&error) {
-            Some(Errno::LOOP) => io::Error::other("it is a symbolic link"),
-            Some(Errno::NXIO) => super::super::error::NotRegular::error("a socket"),
-            _ => error,
-        }
-    }
-
-    pub(in super::super) fn facts(meta: &Metadata) -> Facts {
-        Facts {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-
-    /// Some file systems cannot sync a file or a folder; there is nothing to be done about it.
-    pub(in super::super) fn sync_is_unsupported(error: &io::Error) -> bool {
-        // Two of these are one number on some systems, which a pattern would not allow.
-        let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS];
-        Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
-    }
-
-    /// Whether the answer means "not on this file system", as opposed to a failure.
-    pub(in super::super) fn is_unsupported(error: &io::Error) -> bool {
-        error.kind() == io::ErrorKind::Unsupported || sync_is_unsupported(error)
-    }
-
-    /// Whether the answer to a lock request means that there are no locks here.
-    pub(in super::super) fn lock_is_unsupported(error: &io::Error) -> bool {
-        Errno::from_io_error(error) == Some(Errno::NOLCK) || is_unsupported(error)
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    pub(in super::super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-        rename_with(from, to, rustix::fs::RenameFlags::NOREPLACE)
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-    pub(in super::super) fn rename_new(_from: &Path, _to: &Path) -> io::Result<()> {
-        Err(Errno::NOSYS.into())
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    pub(in super::super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
-        rename_with(one, other, rustix::fs::RenameFlags::EXCHANGE)
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-    pub(in super::super) fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
-        Err(Errno::NOSYS.into())
-    }
-
-    /// Reserves blocks without changing the file's length; a file system that cannot is fine.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(in super::super) fn preallocate(file: &File, len: u64) -> io::Result<()> {
-        use rustix::fs::FallocateFlags;
-        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, len) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            other => Ok(other?),
-        }
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(in super::super) fn preallocate(_file: &File, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    pub(in super::super) fn available(dir: &Path) -> io::Result<u64> {
-        let facts = rustix::fs::statvfs(dir)?;
-        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
-    }
-
-    /// Whether a mount begins here, where the kernel tells (it knows bind mounts too).
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(in super::super) fn mount_begins(dir: &File) -> Option<bool> {
-        use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
-        let facts = rustix::fs::statx(dir, "", AtFlags::EMPTY_PATH, StatxFlags::empty()).ok()?;
-        facts
-            .stx_attributes_mask
-            .contains(StatxAttributes::MOUNT_ROOT)
-            .then(|| facts.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(in super::super) fn mount_begins(_dir: &File) -> Option<bool> {
-        None
-    }
-
-    /// Takes a shared POSIX record lock over the whole file, without waiting.
-    ///
-    /// It belongs to the process and falls when *any* descriptor of the file is closed.
-    pub(in super::super) fn record_lock_shared(file: &File) -> io::Result<()> {
-        use rustix::fs::FlockOperation;
-        Ok(rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockShared)?)
-    }
-
-    /// Whether a process of this id exists on this machine.
-    pub(in super::super) fn is_alive(pid: u32) -> bool {
-        let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-        pid.is_some_and(|pid| !matches!(rustix::process::test_kill_process(pid), Err(Errno::SRCH)))
-    }
-
-    fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-        Ok(rustix::fs::open(path, flags, PRIVATE_FILE)?.into())
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    fn rename_with(from: &Path, to: &Path, flags: rustix::fs::RenameFlags) -> io::Result<()> {
-        use rustix::fs::CWD;
-        Ok(rustix::fs::renameat_with(CWD, from, CWD, to, flags)?)
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
-#[cfg(not(unix))]
-#[path = "sys_portable.rs"]
-mod imp;
+/// Asks whether the disk will do something, which only a test ever denies.
+#[cfg(not(test))]
+pub(super) fn ask(_call: Call, _path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) use faults::ask;
+
+/// What a thread that works for another one on the disk takes along, which is nothing outside
+/// of a test.
+#[cfg(not(test))]
+#[derive(Clone)]
+pub(super) struct Errand;
+
+#[cfg(not(test))]
+impl Errand {
+    pub(super) fn of_this_thread() -> Self {
+        Self
+    }
+
+    pub(super) fn run<T>(self, act: impl FnOnce() -> T) -> T {
+        act()
+    }
+}
+
+#[cfg(test)]
+pub(super) use faults::Errand;
+
+pub(super) fn open_read(path: &Path) -> io::Result<File> {
+    ask(Call::Open, path)?;
+    imp::open_read(path)
+}
+
+/// Like [`open_read`], but a symbolic link is followed to what it names.
+pub(super) fn open_read_following(path: &Path) -> io::Result<File> {
+    ask(Call::Open, path)?;
+    imp::open_read_following(path)
+}
+
+pub(super) fn open_write(path: &Path) -> io::Result<File> {
+    ask(Call::Open, path)?;
+    imp::open_write(path)
+}
+
+pub(super) fn open_append(path: &Path) -> io::Result<File> {
+    ask(Call::Open, path)?;
+    imp::open_append(path)
+}
+
+pub(super) fn open_dir(path: &Path) -> io::Result<File> {
+    ask(Call::Open, path)?;
+    imp::open_dir(path)
+}
+
+/// The entries of a folder, in no order.
+pub(super) fn read_dir(path: &Path) -> io::Result<ReadDir> {
+    ask(Call::List, path)?;
+    std::fs::read_dir(path)
+}
+
+/// A new, empty file for reading and writing, 0600 from its first moment.
+pub(super) fn create_new(path: &Path) -> io::Result<File> {
+    ask(Call::Create, path)?;
+    imp::create_new(path)
+}
+
+/// The file that is there, or a new one.
+pub(super) fn open_or_create(path: &Path) -> io::Result<File> {
+    ask(Call::Create, path)?;
+    imp::open_or_create(path)
+}
+
+/// Reserves blocks without changing the file's length; a file system that cannot is fine.
+pub(super) fn preallocate(file: &File, len: u64) -> io::Result<()> {
+    ask(Call::Reserve, Path::new(""))?;
+    imp::preallocate(file, len)
+}
+
+pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
+    ask(Call::Truncate, Path::new(""))?;
+    file.set_len(len)
+}
+
+pub(super) fn set_modified(file: &File, at: SystemTime) -> io::Result<()> {
+    ask(Call::Date, Path::new(""))?;
+    file.set_modified(at)
+}
+
+/// Takes the rights of group and others away through an open file, answering the mode it had if
+/// that changed anything.
+pub(super) fn narrow(file: &File) -> io::Result<Option<u32>> {
+    ask(Call::Narrow, Path::new(""))?;
+    imp::narrow(file)
+}
+
+/// Brings a file or a folder onto the disk; a file system that does not know how is fine.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    let synced = ask(Call::Sync, Path::new("")).and_then(|()| file.sync_all());
+    match synced {
+        Err(error) if sync_is_unsupported(&error) => Ok(()),
+        other => other,
+    }
+}
+
+pub(super) fn create_dir(path: &Path) -> io::Result<()> {
+    ask(Call::MakeDir, path)?;
+    imp::create_dir(path)
+}
+
+pub(super) fn symlink(target: &Path, at: &Path) -> io::Result<()> {
+    ask(Call::Link, at)?;
+    imp::symlink(target, at)
+}
+
+pub(super) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
+    ask(Call::Link, to)?;
+    std::fs::hard_link(from, to)
+}
+
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    ask(Call::Rename, to)?;
+    std::fs::rename(from, to)
+}
+
+/// Gives something a new name that must be free, in one step.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    ask(Call::RenameWith, to)?;
+    imp::rename_new(from, to)
+}
+
+/// Exchanges two names in one step.
+pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    ask(Call::RenameWith, other)?;
+    imp::exchange(one, other)
+}
+
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    ask(Call::Remove, path)?;
+    std::fs::remove_file(path)
+}
+
+/// Removes an empty folder.
+pub(super) fn remove_dir(path: &Path) -> io::Result<()> {
+    ask(Call::Remove, path)?;
+    std::fs::remove_dir(path)
+}
+
+/// Removes a folder and all that is in it. Links are removed, never followed, whoever exchanges
+/// names meanwhile.
+pub(super) fn remove_dir_all(path: &Path) -> io::Result<()> {
+    imp::remove_dir_all(path)
+}

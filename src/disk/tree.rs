@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{At, Result};
-use super::replace::{STAGING_SUFFIX, parent, reserved_name, sync, sync_dir};
+use super::replace::{STAGING_SUFFIX, parent, reserved_name, sync_dir};
 use super::sys;
 use imp::{Folder, descend, list, open_root};
 
@@ -136,7 +136,7 @@ pub fn sync_tree(root: &Path) -> Result<()> {
             Kind::File => sys::open_read(&path),
             Kind::Symlink | Kind::Other(_) => continue,
         };
-        opened.and_then(|file| sync(&file)).at("sync", &path)?;
+        opened.and_then(|file| sys::sync(&file)).at("sync", &path)?;
     }
     sync_dir(root)
 }
@@ -197,7 +197,7 @@ mod imp {
     use rustix::fs::{AtFlags, Dir, FileType, Stat, statat};
     use rustix::io::Errno;
 
-    use super::super::sys;
+    use super::super::sys::{self, Call};
     use super::{Found, Kind, Node};
 
     /// An open folder.
@@ -211,7 +211,7 @@ mod imp {
     pub(super) fn descend(top: &Folder, path: &Path) -> io::Result<Option<File>> {
         let mut dir = top.try_clone()?;
         for name in path {
-            match sys::open_dir_in(&dir, name) {
+            match sys::beneath::open_dir(&dir, name) {
                 Ok(next) => dir = next,
                 Err(error) => {
                     return match Errno::from_io_error(&error) {
@@ -225,6 +225,7 @@ mod imp {
     }
 
     pub(super) fn list(dir: &Folder, path: &Path) -> io::Result<Found> {
+        sys::ask(Call::List, path)?;
         let mut found = Found::default();
         for entry in Dir::read_from(dir)? {
             let entry = entry?;
@@ -298,7 +299,7 @@ mod imp {
 
     pub(super) fn list(dir: &Folder, path: &Path) -> io::Result<Found> {
         let mut found = Found::default();
-        for entry in std::fs::read_dir(dir)? {
+        for entry in sys::read_dir(dir)? {
             let entry = entry?;
             let path = path.join(entry.file_name());
             match entry.metadata() {

@@ -69,7 +69,8 @@ impl Lab {
         let plan = live.to_bank(&[], &self.store, &Zone::UTC, now).unwrap();
         let opened = self.store.open(Duration::ZERO, "test").unwrap();
         let name = plan.name.to_string();
-        backup::apply(plan, &self.store, &mut |_| (), &AtomicBool::new(false)).unwrap();
+        let (said, stop) = ((None, Vec::new()), AtomicBool::new(false));
+        backup::apply(plan, &self.store, &opened.lock, said, &mut |_| (), &stop).unwrap();
         drop(opened);
         name
     }

@@ -173,6 +173,25 @@ impl Ledger {
         readings
     }
 
+    /// Until when a person set this account aside, whether that has passed or not; `None` if they
+    /// never did, or took it back.
+    #[must_use]
+    pub fn set_aside_until(&self, account: &AccountKey) -> Option<Stamp> {
+        let mut last: Option<(Stamp, Option<Stamp>)> = None;
+        for entry in self.entries.iter().filter(|entry| entry.account() == account) {
+            let told = match entry {
+                Entry::Cooldown { at, until, .. } => (*at, Some(*until)),
+                Entry::CooldownCleared { at, .. } => (*at, None),
+                Entry::Reading { .. } | Entry::Activation { .. } => continue,
+            };
+            // As in `readings`: time decides, and then the later line.
+            if last.is_none_or(|(since, _)| since <= told.0) {
+                last = Some(told);
+            }
+        }
+        last.and_then(|(_, until)| until)
+    }
+
     /// Every account the ledger mentions, each once, in the order of first mention.
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountKey> {

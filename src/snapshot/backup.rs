@@ -38,7 +38,7 @@ pub use describe::{account_facts, who};
 pub use error::BackupError;
 pub(crate) use login::config_text;
 pub use login::login;
-pub use write::apply;
+pub use write::{Prepared, apply, prepare};
 
 /// Deflate level of archives (SPEC, "Archive").
 pub const LEVEL: u32 = 6;

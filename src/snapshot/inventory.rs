@@ -305,18 +305,17 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, InventoryError> {
     Ok(aside)
 }
 
-/// Writes the inventory at `path`, atomically. The caller holds the lock since [`load`].
+/// The bytes that may be written to `path`.
 ///
 /// # Errors
 ///
-/// [`InventoryError::Newer`] for one that a later version wrote, and when the disk fails; the
-/// file is as it was then.
-pub fn store(path: &Path, inventory: &Inventory) -> Result<(), InventoryError> {
+/// [`InventoryError::Newer`] for one that a later version wrote.
+pub fn to_write(path: &Path, inventory: &Inventory) -> Result<Vec<u8>, InventoryError> {
     if inventory.is_newer() {
         let version = inventory.schema_version;
         return Err(InventoryError::Newer { path: path.to_owned(), version });
     }
-    Ok(replace::write(path, &inventory.to_bytes())?)
+    Ok(inventory.to_bytes())
 }
 
 /// What is wrong with an entry, by the name of its first field that does not fit.
@@ -453,7 +452,7 @@ mod tests {
         let list = load(&path).unwrap().unwrap();
         assert_eq!(list.records.len(), 4);
         let merged = merge(list, vec![record("ada@example.com", "a", "/a", 0)], now());
-        let error = store(&path, &merged).unwrap_err();
+        let error = to_write(&path, &merged).unwrap_err();
         assert!(error.to_string().ends_with("comes from a newer codex-manager (format 2)"));
         assert!(error.hint().unwrap().contains("update"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), newer);

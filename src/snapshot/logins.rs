@@ -12,15 +12,15 @@ use std::path::PathBuf;
 use crate::account::{AccountKey, Email, Login, Order};
 use crate::codex::auth::{self, AuthFile, MAX_BYTES};
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits};
+use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits};
 use crate::disk::read;
 use crate::snapshot::metadata::{self, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR};
-use crate::snapshot::store::{Odd, OddKind, Stored};
+use crate::snapshot::store::{Odd, OddKind, Origin, Stored};
 use crate::time::Stamp;
 
 pub use live::{HoldError, Live, LiveError, is_stored};
-pub(crate) use live::{hold, is_still};
+pub(crate) use live::{hold, is_still, orphan_in};
 
 /// What the store says about logins.
 #[derive(Debug)]
@@ -253,6 +253,29 @@ pub fn newer_than(
     all.find(|(_, other)| other.compare(login) == Order::Newer)
 }
 
+/// Whose login would be lost if this snapshot went: it holds one, and neither another snapshot nor
+/// `live` has the same or a newer one of that account. An orphan is nobody's, and always needed.
+#[must_use]
+pub fn needed(stored: &Stored, others: &[Stored], live: Option<&AuthFile>) -> Option<String> {
+    if !stored.metadata.kind.has_login() {
+        return None;
+    }
+    let file = read_login(stored);
+    if let Err(LoginError::None { .. }) = file {
+        return None;
+    }
+    let file = file.ok();
+    let key = file.as_ref().and_then(|file| file.key.clone()).or_else(|| stored.key());
+    // Of a damaged archive its sidecar still tells that there was a login, perhaps the newest.
+    let login = file.map(|file| file.login).or_else(|| stored.metadata.login.clone());
+    let (Some(key), Some(login)) = (key, login) else { return Some("nobody known".to_owned()) };
+    let covers = |other: &Login| matches!(other.compare(&login), Order::Same | Order::Newer);
+    let is_live = live.is_some_and(|live| live.key.as_ref() == Some(&key) && covers(&live.login));
+    let (copies, _) = known(others, &key);
+    let is_stored = copies.iter().any(|copy| covers(&copy.login) && copy.read(&key).is_ok());
+    (!is_live && !is_stored).then(|| key.to_string())
+}
+
 /// The one account that has this address, if there is one: a record of the older tool knows no
 /// more. Where no sidecar tells, the archived logins are asked.
 ///
@@ -475,8 +498,12 @@ pub(crate) fn open(stored: &Stored) -> Result<Archive, ArchiveError> {
     Archive::open(&stored.archive, &Limits::default())
 }
 
-/// Whether an archive is another one than its sidecar describes.
+/// Whether an archive is another one than its sidecar describes. The older tool never made one of
+/// our layout.
 pub(crate) fn is_another(archive: &Archive, stored: &Stored) -> bool {
+    if stored.origin == Origin::Python && archive.layout() == Layout::Seekable {
+        return true;
+    }
     stored.metadata.archive.as_ref().is_some_and(|facts| {
         archive.toc_digest() != Some(facts.toc_digest.as_str()) || archive.bytes() != facts.bytes
     })

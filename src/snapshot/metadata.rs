@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::account::{AccountKey, Email, Login};
+use crate::disk::archive::digest_of;
 use crate::time::Stamp;
 use crate::window::Window;
 
@@ -22,6 +23,11 @@ pub const VERSION: u32 = 1;
 pub const MAX_BYTES: u64 = 1 << 20;
 /// Where the same object lies inside the archive.
 pub const MEMBER: &str = ".codex-manager/metadata.json";
+
+/// The last key of a sidecar: the digest of every byte before the comma in front of it.
+const SEAL: &str = "checksum";
+/// What the older tool adds to every sidecar that it rewrites, ours included (SPEC, "The older tool").
+const REWRITTEN: [&str; 2] = ["updated_at", "is_expired"];
 
 /// Which part of a Codex home a snapshot holds.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -180,11 +186,16 @@ pub struct ArchiveFacts {
 
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    match text.strip_prefix("sha256:") {
-        Some(hex) if hex.len() == 64 && hex.chars().all(is_hex) => Ok(text),
-        _ => Err(de::Error::custom("a digest is sha256: and 64 hex digits")),
+    if is_digest(&text) {
+        Ok(text)
+    } else {
+        Err(de::Error::custom("a digest is sha256: and 64 hex digits"))
     }
+}
+
+fn is_digest(text: &str) -> bool {
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.chars().all(is_hex))
 }
 
 /// Why a sidecar cannot be used. No variant repeats what the file says.
@@ -204,6 +215,9 @@ pub enum MetadataError {
     /// Another kind of file.
     #[error("is not the sidecar of a snapshot")]
     OtherSchema,
+    /// Its bytes are not those that were written.
+    #[error("does not match its checksum")]
+    Altered,
     /// Written by a later version in a way this one cannot read.
     #[error("comes from a newer codex-manager (format {0})")]
     Newer(u32),
@@ -215,6 +229,7 @@ impl MetadataError {
     pub fn hint(&self) -> String {
         match self {
             Self::Newer(_) => "update codex-manager to use this snapshot".to_owned(),
+            Self::Altered => "if you edited it, take its last key, `checksum`, out".to_owned(),
             _ => "`codex-manager doctor` lists what is wrong; the archive holds a copy of its own metadata"
                 .to_owned(),
         }
@@ -259,16 +274,20 @@ impl Metadata {
         }
     }
 
-    /// Reads a sidecar strictly: UTF-8, one object, no key twice, every field of its type.
+    /// Reads a sidecar strictly: UTF-8, one object, no key twice, every field of its type, and no
+    /// bit other than it was written.
+    ///
+    /// A sidecar without `checksum` is read too: a person who edits one takes that line out.
     ///
     /// # Errors
     ///
     /// [`MetadataError`], without a word of the content.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetadataError> {
-        let value = strict_json(bytes)?;
+        let mut value = strict_json(bytes)?;
         if value.get("schema").and_then(Value::as_str) != Some(SCHEMA) {
             return Err(MetadataError::OtherSchema);
         }
+        check_seal(&mut value, bytes)?;
         let version = value.get("schema_version").and_then(Value::as_u64);
         let read: Result<Self, _> = serde_json::from_value(value);
         match (read, version) {
@@ -281,12 +300,21 @@ impl Metadata {
         }
     }
 
-    /// The bytes of the sidecar: two-space indent and a final newline.
+    /// The bytes of the sidecar: two-space indent, a final newline, and `checksum` as its last key.
+    ///
+    /// The copy inside the archive, which names no archive, has none: the archive's digests cover it.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         // Maps with text keys and plain values cannot fail to serialize.
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
-        bytes.push(b'\n');
+        match bytes.strip_suffix(b"\n}") {
+            Some(head) if self.archive.is_some() => {
+                let seal = seal(&digest_of(head));
+                bytes.truncate(head.len());
+                bytes.extend(seal.into_bytes());
+            }
+            _ => bytes.push(b'\n'),
+        }
         bytes
     }
 
@@ -302,6 +330,35 @@ impl Metadata {
             None => self.email.clone().map(AccountKey::Email),
         }
     }
+}
+
+/// Whether the older tool has rewritten this sidecar: it brings the quota in it up to date.
+#[must_use]
+pub fn is_rewritten(metadata: &Metadata) -> bool {
+    REWRITTEN.iter().any(|key| metadata.more.contains_key(*key))
+}
+
+/// How a sidecar with this digest ends.
+fn seal(digest: &str) -> String {
+    format!(",\n  \"{SEAL}\": \"{digest}\"\n}}\n")
+}
+
+/// Whether a sidecar's bytes are those that were written, as far as it tells; takes the checksum out.
+///
+/// One that the older tool rewrote keeps a checksum that says nothing any more.
+fn check_seal(value: &mut Value, bytes: &[u8]) -> Result<(), MetadataError> {
+    let Value::Object(object) = value else { return Ok(()) };
+    let is_digest = |value: &Value| value.as_str().is_some_and(is_digest);
+    let matches = match object.remove(SEAL) {
+        _ if REWRITTEN.iter().any(|key| object.contains_key(*key)) => true,
+        Some(Value::String(digest)) => bytes
+            .strip_suffix(seal(&digest).as_bytes())
+            .is_some_and(|head| digest_of(head) == digest),
+        Some(_) => false,
+        // A flipped bit in its name would make it a key that nobody knows.
+        None => !object.values().any(is_digest),
+    };
+    if matches { Ok(()) } else { Err(MetadataError::Altered) }
 }
 
 /// Reads JSON in which no object has a key twice.
@@ -437,6 +494,59 @@ mod tests {
         let error = Metadata::parse(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error:?} should say {expected:?}");
         assert!(!error.contains("secret"), "{error:?} quotes the file");
+    }
+
+    /// As it lies beside an archive.
+    fn sidecar() -> Metadata {
+        Metadata {
+            email: Some("ada@example.com".parse().unwrap()),
+            archive: Some(ArchiveFacts {
+                name: "a.tar.gz".to_owned(),
+                bytes: 3,
+                toc_digest: digest_of(b"table"),
+                files: 2,
+                content_bytes: 9,
+            }),
+            label: Some("before the update".to_owned()),
+            tags: vec!["work".to_owned()],
+            pinned: true,
+            ..Metadata::empty(Kind::Full)
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_of_a_sidecar_is_found() {
+        let good = sidecar().to_bytes();
+        assert_eq!(Metadata::parse(&good), Ok(sidecar()));
+        for bit in 0..good.len() * 8 {
+            let mut bent = good.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert!(Metadata::parse(&bent).is_err(), "bit {bit}, in {:?}", bent[bit / 8]);
+        }
+        for length in 0..good.len() {
+            assert!(Metadata::parse(&good[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_checksum_counts_unless_a_person_took_it_out_or_the_older_tool_rewrote_the_file() {
+        let good = text_of(&sidecar());
+        let (head, tail) = good.rsplit_once(",\n  \"checksum\"").unwrap();
+        assert_eq!(tail.len(), digest_of(b"").len() + ": \"\"\n}\n".len());
+        let edited = head.replace("before the update", "after it");
+        let read = |text: &str| Metadata::parse(text.as_bytes()).map(|read| read.label.unwrap());
+        let altered = Err(MetadataError::Altered);
+        assert_eq!(read(&format!("{edited},\n  \"checksum\"{tail}")), altered);
+        assert_eq!(read(&format!("{edited}\n}}\n")), Ok("after it".to_owned()));
+        // That tool adds its keys behind ours.
+        let tail = tail.trim_end().trim_end_matches('}').trim_end();
+        let rewritten = format!("{edited},\n  \"checksum\"{tail},\n  \"updated_at\": \"x\"\n}}");
+        assert_eq!(read(&rewritten), Ok("after it".to_owned()));
+        let moved = rewritten.replace("updated_at", "mood");
+        assert_eq!(read(&moved), altered);
+        // Read and written again, it is sound.
+        let again = Metadata::parse(rewritten.as_bytes()).unwrap();
+        assert_eq!(Metadata::parse(&again.to_bytes()), Ok(again));
     }
 
     #[test]

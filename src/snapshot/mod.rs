@@ -2,17 +2,22 @@
 //!
 //! The store ([`store`]) holds archives and what they say about themselves ([`metadata`]) under
 //! their names ([`name`]). Snapshots are made ([`backup`]) and brought back ([`restore`]); a
-//! login alone changes place too ([`logins`], [`switch`]); what is kept is checked ([`verify`]). What the older tool left is read
+//! login alone changes place too ([`logins`], [`switch`]); what is kept is checked ([`verify`]) and,
+//! when it is no longer wanted, put away. What was done is written down
+//! ([`operations`]) and taken back ([`undo`]). What the older tool left is read
 //! ([`legacy`]) and taken over ([`normalize`], [`inventory`]).
 
 pub mod backup;
 pub mod inventory;
+mod journal;
 pub mod legacy;
 pub mod logins;
 pub mod metadata;
 pub mod name;
 pub mod normalize;
+pub mod operations;
 pub mod restore;
 pub mod store;
 pub mod switch;
+pub mod undo;
 pub mod verify;

@@ -1,8 +1,7 @@
 //! What do the login files that the older tool was fed with say about their accounts?
 //!
 //! [`observe`] lists a folder, [`plan`] infers (pure: facts, rules, what is known and `now` come
-//! in), [`apply`] writes the inventory and nothing else. The login files are never touched,
-//! never even opened: name and mtime say all that is asked here (SPEC, "Legacy files").
+//! in) what the inventory will say. The login files are never touched, never even opened: name and mtime say all that is asked here (SPEC, "Legacy files").
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -16,7 +15,7 @@ use crate::account::LegacyName;
 use crate::disk::DiskError;
 use crate::disk::tree::{self, Kind, Visit};
 use crate::quota::Validation;
-use crate::snapshot::inventory::{self, Inventory, InventoryError, Record};
+use crate::snapshot::inventory::{self, Inventory, Record};
 use crate::snapshot::name::{SnapshotName, Who};
 use crate::time::Zone;
 use crate::window::WEEK;
@@ -134,20 +133,6 @@ pub fn plan(facts: &Facts, rules: &Rules, known: Option<Inventory>, now: DateTim
     let inventory = inventory::merge(known.clone(), records.clone(), rules.zone.stamp(now));
     let changed = inventory != known;
     Plan { records, skipped, inventory, changed }
-}
-
-/// Writes the planned inventory to `path`, if it changed; answers whether it did.
-///
-/// The caller holds the lock since it read what was known.
-///
-/// # Errors
-///
-/// As [`inventory::store`]; the file is as it was then.
-pub fn apply(plan: &Plan, path: &Path) -> Result<bool, InventoryError> {
-    if plan.changed {
-        inventory::store(path, &plan.inventory)?;
-    }
-    Ok(plan.changed)
 }
 
 /// What one entry says; `None` if it is not one of the older tool's, the reason if it ought to be.
@@ -394,36 +379,29 @@ mod tests {
     }
 
     #[test]
-    fn normalizing_twice_writes_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("inventory.json");
+    fn normalizing_twice_changes_nothing() {
         let rules = rules("Europe/Berlin");
         let mut facts = facts("21apr_ada@example.com_auth.json", "2026-04-14 17:55:00", &rules);
-        let run = |facts: &Facts, now: DateTime<Utc>| {
-            let plan = plan(facts, &rules, inventory::load(&path).unwrap(), now);
-            (apply(&plan, &path).unwrap(), fs::read(&path).unwrap())
-        };
-        let (wrote, first) = run(&facts, now());
-        assert!(wrote);
-        assert_eq!(run(&facts, now() + WEEK), (false, first.clone()));
+        let first = plan(&facts, &rules, None, now());
+        assert!(first.changed);
+        let known = || Some(Inventory::parse(&first.inventory.to_bytes()).unwrap());
+        assert!(!plan(&facts, &rules, known(), now() + WEEK).changed);
 
         // The file is gone: its record is not.
         let entry = facts.entries.remove(0);
-        assert_eq!(run(&facts, now() + WEEK), (false, first));
+        let gone = plan(&facts, &rules, known(), now() + WEEK);
+        assert!(!gone.changed && gone.inventory == first.inventory);
         facts.entries.push(Entry { modified: entry.modified + 60, ..entry });
-        let (wrote, third) = run(&facts, now() + WEEK);
-        let third = Inventory::parse(&third).unwrap();
-        assert!(wrote && third.records.len() == 1, "{third:?}");
-        assert_eq!(third.generated_at.unwrap().instant(), now() + WEEK);
+        let third = plan(&facts, &rules, known(), now() + WEEK);
+        assert!(third.changed && third.inventory.records.len() == 1, "{third:?}");
+        assert_eq!(third.inventory.generated_at.unwrap().instant(), now() + WEEK);
     }
 
     #[test]
-    fn nothing_found_and_nothing_known_writes_nothing() {
+    fn nothing_found_and_nothing_known_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let facts = observe(dir.path()).unwrap();
-        let plan = plan(&facts, &rules("UTC"), None, now());
-        assert!(!apply(&plan, &dir.path().join("inventory.json")).unwrap());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(!plan(&facts, &rules("UTC"), None, now()).changed);
     }
 
     #[test]

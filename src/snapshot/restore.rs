@@ -9,22 +9,27 @@ mod error;
 mod journal;
 mod login;
 mod place;
+pub(crate) mod undo;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::account::{AccountKey, Secret};
-use crate::codex::auth::AuthFile;
+use crate::account::{AccountKey, Email, Secret};
+use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::{self, CodexHome, LeftOut, Surroundings};
 use crate::codex::process::Holder;
 use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout};
+use crate::disk::lock::Lock;
 use crate::disk::swap::{self, How};
 use crate::disk::{read, replace, space, tree};
+use crate::quota::Entry as Note;
 use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{self, Live, LoginError, Shelf};
 use crate::snapshot::metadata::Kind;
+use crate::snapshot::operations::transaction::Notes;
+use crate::snapshot::operations::{OperationError, Record};
 use crate::snapshot::store::{self, Origin, Store, Stored};
 use crate::snapshot::switch;
 use databases::Incoming;
@@ -98,6 +103,8 @@ pub struct Plan {
     /// What was live when this was decided.
     live: Option<Secret>,
     around: Surroundings,
+    /// Whose login it is, with the label, if it names somebody.
+    pub account: Option<(AccountKey, Option<Email>)>,
     /// Length of the content.
     pub content_bytes: u64,
     /// Regular files.
@@ -156,6 +163,8 @@ pub struct Restored {
     pub databases: Option<PathBuf>,
     /// What went on besides.
     pub warnings: Vec<String>,
+    /// Whether nobody else wrote a login meanwhile.
+    stood_still: bool,
 }
 
 /// Decides how `stored` is restored to `destination`.
@@ -178,12 +187,16 @@ pub fn plan(
 ) -> Result<Plan, RestoreError> {
     let title = stored.title.clone();
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
+    if let Some((path, what)) = store::damaged_sidecar(stored) {
+        return Err(RestoreError::Sidecar { title, path, what });
+    }
     let in_place = matches!(destination, Destination::InPlace(_));
     if in_place && stored.metadata.kind == Kind::Auth {
         return Err(RestoreError::OnlyALogin { title });
     }
     let archive = logins::open(stored).map_err(failed)?;
-    if logins::is_another(&archive, stored) {
+    if logins::is_another(&archive, stored) || store::miscount(&stored.metadata, &archive).is_some()
+    {
         return Err(RestoreError::OtherArchive { title });
     }
     let replaces = check_place(&destination)?;
@@ -204,7 +217,7 @@ pub fn plan(
         Err(error) => return Err(error.into()),
     };
     check_owner(stored, archived.as_ref())?;
-    if store::contradicts(stored) {
+    if !store::contradictions(stored).is_empty() {
         return Err(RestoreError::OtherArchive { title });
     }
     let mut warnings = Vec::new();
@@ -227,8 +240,12 @@ pub fn plan(
         Destination::InPlace(root) if replaces => carried(root, stored),
         _ => Vec::new(),
     };
+    let account = choice.bytes.as_ref().and_then(|bytes| auth::parse(bytes.bytes().to_vec()).ok());
+    let account = account.filter(|file| file.mixed.is_none());
+    let account = account.and_then(|file| Some((file.key?, file.email)));
     Ok(Plan {
         archive,
+        account,
         stored: stored.clone(),
         destination,
         fate: choice.fate,
@@ -354,8 +371,13 @@ fn carried(root: &Path, stored: &Stored) -> Vec<String> {
 
 /// What one restore is run with.
 pub struct Run<'a> {
-    /// Name of the folder in `undo/`.
-    pub operation: &'a str,
+    /// What `operations.jsonl` says of it, but for the exchange; its name is that of the folder in
+    /// `undo/`.
+    pub record: Record,
+    /// What the ledger learns of it.
+    pub ledger: &'a [Note],
+    /// Held since everything was read.
+    pub lock: &'a Lock,
     /// Hears of every byte of content.
     pub advance: &'a mut dyn FnMut(u64),
     /// Set when it should stop.
@@ -370,18 +392,17 @@ pub struct Run<'a> {
 ///
 /// [`RestoreError`]; the place is as it was, but for [`RestoreError::LoginOverwritten`].
 pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, RestoreError> {
-    let path = store.journal();
-    // What it tells of may be the only trace of somebody's home.
-    if matches!(plan.destination, Destination::InPlace(_)) && path.symlink_metadata().is_ok() {
-        return Err(RestoreError::Unfinished { path });
-    }
     let place = plan.destination.path();
     let name = tree::staging_name(place)?;
+    let folder = run.record.id.clone();
+    let notes = Notes::new(store, Some(run.record.clone()), run.ledger)?;
     let databases = plan.databases.as_deref();
-    let mut journal = match Journal::begin(&path, run.operation, &name, place, databases) {
+    let in_place = matches!(plan.destination, Destination::InPlace(_));
+    let begun = Journal::begin(store, notes.clone(), &folder, &name, place, databases);
+    let mut journal = match begun {
         // A copy elsewhere replaces nothing and can do without.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
-        begun => begun?,
+        Err(OperationError::Unfinished { .. }) if !in_place => None,
+        begun => Some(begun?),
     };
     let made = Staged::at(name).and_then(|staged| match &mut journal {
         Some(journal) => Ok((staged, journal.made()?)),
@@ -401,27 +422,25 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     let done = build(plan, staged.path(), store, run).and_then(|(built, incoming)| {
         put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)
     });
-    let Some(journal) = journal else {
-        if done.is_err() {
-            staged.discard();
-        }
-        return done;
-    };
-    match done {
-        Ok(mut restored) => {
-            restored.warnings.extend(
-                journal.close().err().map(|error| {
-                    format!("the next command will look at this restore again: {error}")
-                }),
-            );
-            Ok(restored)
-        }
+    let mut restored = match done {
+        Ok(restored) => restored,
         Err(error) => {
             staged.discard();
             // What cannot be struck out, the next command finishes.
-            let _stays = journal.close_if_over();
-            Err(error)
+            let _stays = journal.map(|journal| journal.close_if_over());
+            return Err(error);
         }
+    };
+    let noted = match &mut journal {
+        Some(journal) => journal.conclude(restored.kept.as_deref(), store, run.lock),
+        None => notes.write_down(store, run.lock),
+    };
+    restored.warnings.extend(
+        noted.err().map(|error| format!("it is done, and the next command notes it down: {error}")),
+    );
+    match (restored.stood_still, restored.kept) {
+        (false, Some(kept)) => Err(RestoreError::LoginOverwritten { kept }),
+        (_, kept) => Ok(Restored { kept, ..restored }),
     }
 }
 
@@ -463,6 +482,7 @@ fn build(
         rewritten: 0,
         databases: None,
         warnings: Vec::new(),
+        stood_still: true,
     };
     if is_plain {
         databases::settle(staging, &mut restored.left_out)?;
@@ -529,7 +549,7 @@ fn put_in_place(
 ) -> Result<Restored, RestoreError> {
     let mut restored = built;
     let place = plan.destination.path();
-    let undo = store.undo().join(run.operation);
+    let undo = store.undo().join(&run.record.id);
     if !logins::is_still(&CodexHome::at(staged.path().to_owned()), plan.login.as_ref())? {
         return Err(RestoreError::LoginNotBuilt);
     }
@@ -567,7 +587,7 @@ fn put_in_place(
     // From here on the new home is live, and what has the staged name is the old one. A Codex
     // that knows no lock may have written into either.
     let old = CodexHome::at(staged.path().to_owned());
-    let stood_still = matches!(logins::is_still(&old, plan.live.as_ref()), Ok(true))
+    restored.stood_still = matches!(logins::is_still(&old, plan.live.as_ref()), Ok(true))
         && matches!(logins::is_still(&home, plan.login.as_ref()), Ok(true));
     for path in &plan.carried {
         if let Err(error) = place::carry(staged.path(), place, path) {
@@ -575,10 +595,7 @@ fn put_in_place(
         }
     }
     install(incoming, &undo, &mut restored);
-    let kept = place::keep(staged.path(), place, &undo, run.operation, &mut restored.warnings);
-    if !stood_still {
-        return Err(RestoreError::LoginOverwritten { kept });
-    }
+    let kept = place::keep(staged.path(), place, &undo, &run.record.id, &mut restored.warnings);
     restored.kept = Some(kept);
     Ok(restored)
 }

@@ -12,14 +12,17 @@ use crate::codex::home;
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
 use crate::quota::{Entry, Ledger, ledger};
+use crate::snapshot::journal;
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
-use crate::snapshot::{restore, switch};
+use crate::snapshot::operations::{Pair, log};
 use crate::time::Zone;
 use told::read_sidecar;
 
-pub use told::{contradicts, differs, inside, look_into, remains, stored_at};
+pub use told::{
+    contradictions, damaged_sidecar, differences, inside, look_into, miscount, remains, stored_at,
+};
 
 /// Largest ledger, inventory or configuration that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;
@@ -191,16 +194,16 @@ impl Store {
         self.root.join("undo")
     }
 
-    /// `journal.json`, there only while a home is built and takes its place.
+    /// `operations.jsonl`, what was done.
+    #[must_use]
+    pub fn operations(&self) -> PathBuf {
+        self.root.join("operations.jsonl")
+    }
+
+    /// `journal.json`, there only while something changes.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal.json")
-    }
-
-    /// `switch.json`, there only while a login is put in place.
-    #[must_use]
-    pub fn switch(&self) -> PathBuf {
-        self.root.join("switch.json")
     }
 
     /// `tmp/`, for private copies while they are worked on.
@@ -227,22 +230,53 @@ impl Store {
         self.backups().join(name.sidecar())
     }
 
+    /// A path in the manager home as records of operations have it.
+    #[must_use]
+    pub fn relative(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.root).unwrap_or(path).to_owned()
+    }
+
+    /// The files that a snapshot of this name has in `backups/`: the archive, and the sidecar if
+    /// it is there.
+    #[must_use]
+    pub fn pair(&self, name: &SnapshotName) -> Pair {
+        let sidecar = self.sidecar(name);
+        let sidecar = sidecar.symlink_metadata().is_ok().then(|| self.relative(&sidecar));
+        Pair { archive: self.relative(&self.archive(name)), sidecar }
+    }
+
+    /// Names in `trash/` that nothing has, for a snapshot of this name.
+    #[must_use]
+    pub fn resting(&self, name: &SnapshotName) -> Pair {
+        let mut resting = name.clone();
+        loop {
+            let archive = self.trash().join(resting.archive());
+            let sidecar = self.trash().join(resting.sidecar());
+            if archive.symlink_metadata().is_err() && sidecar.symlink_metadata().is_err() {
+                let sidecar = Some(self.relative(&sidecar));
+                return Pair { archive: self.relative(&archive), sidecar };
+            }
+            resting = resting.next();
+        }
+    }
+
     /// Whether there is a manager home.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.root.is_dir()
     }
 
-    /// Creates what is missing, takes the lock for changes, finishes a restore or a `use` that was
-    /// killed, removes what an interrupted run left in the store, and mends the end of the ledger.
+    /// Creates what is missing, takes the lock for changes, finishes an operation that was killed,
+    /// removes what an interrupted run left in the store, and mends the ends of the ledger and of the
+    /// log of operations.
     /// A manager home that others could look into is narrowed. What of all that a person should
     /// know is in the answer.
     ///
     /// # Errors
     ///
     /// When the folder is somebody else's, another process holds the lock for the whole of
-    /// `timeout`, or the disk refuses. A restore or a `use` that cannot be finished is no error:
-    /// the answer tells.
+    /// `timeout`, or the disk refuses. An operation that cannot be finished is no error: the
+    /// answer tells.
     pub fn open(&self, timeout: Duration, doing: &str) -> Result<Opened, StoreError> {
         self.refuse_foreign()?;
         replace::private_dir(&self.root)?;
@@ -252,24 +286,22 @@ impl Store {
             replace::private_dir(&folder)?;
         }
         // First of all, for what was staged is litter only when this is done.
-        let finished = restore::finish(&self.journal(), &self.undo());
-        let mut finished = finished.unwrap_or_else(|error| {
-            vec![format!("an interrupted restore could not be finished: {error}")]
+        let finished = journal::finish(self, &lock).unwrap_or_else(|error| {
+            vec![format!("an interrupted operation could not be finished: {error}")]
         });
-        finished.extend(switch::finish(&self.switch()).unwrap_or_else(|error| {
-            vec![format!("what an interrupted `use` left could not be removed: {error}")]
-        }));
-        self.retire_unfinished()?;
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
         for operation in read::names(&self.undo())? {
-            let databases = self.undo().join(operation).join("sqlite_home");
+            let folder = self.undo().join(operation);
+            let databases = folder.join("sqlite_home");
             if databases.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
                 replace::remove_unfinished(&databases)?;
             }
+            // What a step would have put there, had it come to that. Most hold something.
+            let _is_needed = replace::remove_empty_dir(&folder);
         }
-        let torn = self.mend_ledger()?;
+        let torn = self.mend_ledger()?.into_iter().chain(log::mend(&self.operations())?).collect();
         Ok(Opened { lock, narrowed, torn, finished })
     }
 
@@ -292,35 +324,6 @@ impl Store {
             return Ok(());
         }
         Err(StoreError::NotOurs { path: self.root.clone() })
-    }
-
-    /// Moves to `trash/` the sidecar of a backup that was stopped between its last two steps:
-    /// its archive still has a reserved name. Any other sidecar without an archive stays, for it
-    /// tells that there is a login somewhere, perhaps a newer one than all others.
-    fn retire_unfinished(&self) -> Result<(), DiskError> {
-        let litter = read::absent_is_none(replace::litter(&self.backups()))?.unwrap_or_default();
-        let lengths: BTreeSet<u64> =
-            litter.iter().filter_map(|path| Some(path.symlink_metadata().ok()?.len())).collect();
-        for file in list(&self.backups())? {
-            let Some(Ok(name)) = file.strip_suffix(SIDECAR).map(str::parse::<SnapshotName>) else {
-                continue;
-            };
-            let sidecar = self.sidecar(&name);
-            let bytes =
-                read_sidecar(&sidecar).ok().and_then(|said| said.archive).map(|it| it.bytes);
-            if self.archive(&name).symlink_metadata().is_ok()
-                || !bytes.is_some_and(|bytes| lengths.contains(&bytes))
-            {
-                continue;
-            }
-            let is_taken = |file: String| self.trash().join(file).symlink_metadata().is_ok();
-            let mut resting = name;
-            while is_taken(resting.archive()) || is_taken(resting.sidecar()) {
-                resting = resting.next();
-            }
-            replace::rename_new(&sidecar, &self.trash().join(resting.sidecar()))?;
-        }
-        Ok(())
     }
 
     /// Reads what is in `backups/`, and in the older tool's folders there.
@@ -418,9 +421,9 @@ pub struct Opened {
     pub lock: Lock,
     /// The mode the manager home had, if it was wider than 0700.
     pub narrowed: Option<u32>,
-    /// Where half a line is now that the ledger ended in.
-    pub torn: Option<PathBuf>,
-    /// What became of a restore or a `use` that was interrupted, if one was.
+    /// Where half a line is now that the ledger or the log of operations ended in.
+    pub torn: Vec<PathBuf>,
+    /// What became of an operation that was interrupted, if one was.
     pub finished: Vec<String>,
 }
 
@@ -494,7 +497,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::snapshot::metadata::Kind;
 
     #[test]
     #[rustfmt::skip]
@@ -534,47 +536,5 @@ mod tests {
             assert!(matches!(error, StoreError::NotOurs { .. }), "{error}");
             assert_eq!(read::names(folder.path()).unwrap().len(), before);
         }
-    }
-
-    #[test]
-    fn a_lone_sidecar_goes_to_the_trash_and_what_is_not_ours_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path().join("manager"));
-        drop(store.open(Duration::ZERO, "test").unwrap());
-        let name = "2026-04-14-155500-ada@example.com-codex";
-        let mut metadata = Metadata::empty(Kind::Full);
-        metadata.archive = Some(crate::snapshot::metadata::ArchiveFacts {
-            name: "x".to_owned(),
-            bytes: 5,
-            toc_digest: format!("sha256:{}", "0".repeat(64)),
-            files: 0,
-            content_bytes: 0,
-        });
-        let text = metadata.to_bytes();
-        let at = |name: &str| store.backups().join(format!("{name}{SIDECAR}"));
-        fs::write(at(name), &text).unwrap();
-        fs::write(at("notes"), &text).unwrap();
-        // The older tool kept records without archives, and a damaged file may be anything.
-        let older = "2026-04-15-155500-ada@example.com-codex";
-        fs::write(at(older), "{\"product\":\"codex\",\"archive_name\":\"x\"}").unwrap();
-        let torn = "2026-04-16-155500-ada@example.com-codex";
-        fs::write(at(torn), &text[..text.len() / 2]).unwrap();
-        // One with its archive is no lone one.
-        let whole = "2026-04-17-155500-ada@example.com-codex";
-        fs::write(at(whole), &text).unwrap();
-        fs::write(store.backups().join(format!("{whole}{ARCHIVE}")), "").unwrap();
-
-        for round in ["", "~2"] {
-            fs::write(at(name), &text).unwrap();
-            drop(store.open(Duration::ZERO, "test").unwrap());
-            assert!(at(name).exists(), "it may be known from there that a newer login exists");
-            let litter = store.backups().join(".codex-manager-0123456789abcdef.tmp");
-            fs::write(&litter, "12345").unwrap();
-            drop(store.open(Duration::ZERO, "test").unwrap());
-            assert!(!at(name).exists(), "{round}");
-            let resting = format!("{}{SIDECAR}", name.replace("-codex", &format!("{round}-codex")));
-            assert_eq!(fs::read(store.trash().join(resting)).unwrap(), text, "{round}");
-        }
-        assert!([older, torn, whole, "notes"].iter().all(|name| at(name).exists()));
     }
 }

@@ -3,36 +3,38 @@
 //! One file is exchanged, `auth.json`, with the freshest stored login of the account. The login
 //! that was live is stored before, unless the store has it.
 //!
-//! Until it has its name the new file lies beside `auth.json` with a login in it: `switch.json` in
-//! the manager home says where, so that a run that is killed leaves no copy (`finish`).
+//! Until it has its name the new file lies beside `auth.json` with a login in it: the journal says
+//! where, so that a run that is killed leaves no copy (`finish`).
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::account::{AccountKey, Secret};
+use crate::account::{AccountKey, Email, Secret};
 use crate::codex::auth::Store as LoginStore;
 use crate::codex::home::CodexHome;
 use crate::codex::process::{self, Holder};
+use crate::disk::DiskError;
+use crate::disk::lock::Lock;
 use crate::disk::replace::{self, NewFile, Overwrite};
-use crate::disk::{DiskError, read};
+use crate::disk::swap::{self, Identity};
+use crate::quota::Entry;
 use crate::snapshot::backup::config_text;
+use crate::snapshot::journal::{self, Kind};
 use crate::snapshot::logins::{self, HoldError, Live, LoginError, Pick, Shelf, Stale};
+use crate::snapshot::operations::transaction::Notes;
+use crate::snapshot::operations::{OperationError, Record};
 use crate::snapshot::store::Store;
-
-/// A larger `switch.json` is not read, in bytes.
-const MAX_RECORD: u64 = 1 << 16;
 
 /// What a switch will do.
 #[derive(Debug)]
 pub struct Plan {
-    /// The account that will be signed in.
-    pub account: AccountKey,
-    /// Title of the snapshot its login comes from; `None` if it is live already.
+    /// Title of the snapshot that the login comes from; `None` if it is live already.
     pub from: Option<String>,
-    /// The login, unless the live one stays.
-    login: Option<Secret>,
+    /// The account's label.
+    pub email: Option<Email>,
+    goal: Goal,
     /// What was live when this was decided.
     live: Option<Secret>,
     home: CodexHome,
@@ -40,11 +42,22 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+/// What `auth.json` will be.
+#[derive(Debug)]
+enum Goal {
+    /// What it is.
+    Stays,
+    /// This login.
+    Login(Secret),
+    /// Not there.
+    Nothing,
+}
+
 impl Plan {
     /// Whether the right login is live already.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.login.is_none()
+        matches!(self.goal, Goal::Stays)
     }
 }
 
@@ -75,6 +88,9 @@ pub enum SwitchError {
     /// Codex holds its own lock on the login.
     #[error(transparent)]
     Hold(#[from] HoldError),
+    /// It could not be written down what is about to happen.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -105,6 +121,7 @@ impl SwitchError {
                 "sign in with `codex login`, then store it with `codex-manager backup --auth-only`"
             }
             Self::Hold(error) => return error.hint(),
+            Self::Operation(error) => return error.hint(),
             Self::Running { found } => {
                 let remedies = process::remedies(found);
                 return Some(format!("{remedies}, and try again; --force goes on regardless"));
@@ -130,25 +147,49 @@ pub fn plan(
     shelf: &Shelf<'_>,
     stale: Stale,
 ) -> Result<Plan, SwitchError> {
-    if !home.root().is_dir() {
-        return Err(SwitchError::NoHome { path: home.root().to_owned() });
-    }
-    if let Some(store) = elsewhere(&config_text(home)?, live) {
-        return Err(SwitchError::LoginElsewhere { store });
-    }
+    refuse_in_vain(home, live)?;
     let mut warnings = Vec::new();
     let theirs = match live {
         Live::Login(file) if file.key.as_ref() == Some(account) => Some(file),
         _ => None,
     };
-    let (from, login) = match logins::freshest(account, theirs, None, shelf, stale, &mut warnings)?
-    {
-        Pick::Live => (None, None),
-        Pick::Stored { title, file, .. } => (Some(title), Some(file.bytes)),
+    let pick = logins::freshest(account, theirs, None, shelf, stale, &mut warnings)?;
+    let (from, email, goal) = match pick {
+        Pick::Live => (None, theirs.and_then(|file| file.email.clone()), Goal::Stays),
+        Pick::Stored { title, file, .. } => (Some(title), file.email, Goal::Login(file.bytes)),
         Pick::Nothing => return Err(SwitchError::NotStored { account: account.to_string() }),
     };
     let live = live.bytes().cloned();
-    Ok(Plan { account: account.clone(), from, login, live, home: home.clone(), warnings })
+    Ok(Plan { from, email, goal, live, home: home.clone(), warnings })
+}
+
+/// Decides how to put these very bytes in place, which name nobody: what was live before a
+/// switch. `None` signs out.
+///
+/// # Errors
+///
+/// When Codex would not look at the file.
+pub fn plan_bytes(
+    bytes: Option<Secret>,
+    from: Option<String>,
+    home: &CodexHome,
+    live: &Live,
+) -> Result<Plan, SwitchError> {
+    refuse_in_vain(home, live)?;
+    let goal = bytes.map_or(Goal::Nothing, Goal::Login);
+    let live = live.bytes().cloned();
+    Ok(Plan { from, email: None, goal, live, home: home.clone(), warnings: Vec::new() })
+}
+
+/// Refuses where there is no home, or Codex would not look at the file.
+fn refuse_in_vain(home: &CodexHome, live: &Live) -> Result<(), SwitchError> {
+    if !home.root().is_dir() {
+        return Err(SwitchError::NoHome { path: home.root().to_owned() });
+    }
+    match elsewhere(&config_text(home)?, live) {
+        Some(store) => Err(SwitchError::LoginElsewhere { store }),
+        None => Ok(()),
+    }
 }
 
 /// Where Codex keeps its login, if it is not in `auth.json`: `the keyring` or `memory`. A
@@ -162,9 +203,20 @@ pub(crate) fn elsewhere(config_toml: &str, live: &Live) -> Option<&'static str> 
     }
 }
 
+/// What one switch is run with.
+pub struct Run<'a> {
+    /// What `operations.jsonl` says of it.
+    pub record: Record,
+    /// What the ledger learns of it.
+    pub ledger: &'a [Entry],
+    /// Held since everything was read.
+    pub lock: &'a Lock,
+    /// Who uses the home now and stands in the way; asked right before the rename.
+    pub holders: &'a dyn Fn() -> Vec<Holder>,
+}
+
 /// Puts the login in place: beside `auth.json`, synced, renamed, and read back. A link that
-/// `auth.json` is stays; the file it leads to is replaced. `holders` tells who uses the home and
-/// stands in the way, right before the rename. Answers what a person should know.
+/// `auth.json` is stays; the file it leads to is replaced. Answers what a person should know.
 ///
 /// Codex 0.166.0 and newer are kept out by their own lock meanwhile. An older one may have
 /// written since [`plan`]: then the live login is not the one that was stored, and stays.
@@ -172,44 +224,95 @@ pub(crate) fn elsewhere(config_toml: &str, live: &Live) -> Option<&'static str> 
 /// # Errors
 ///
 /// [`SwitchError`]; but for [`SwitchError::Overwritten`] the file is as it was.
-pub fn apply(
-    plan: &Plan,
-    store: &Store,
-    holders: &dyn Fn() -> Vec<Holder>,
-) -> Result<Vec<String>, SwitchError> {
-    let Some(login) = &plan.login else { return Ok(Vec::new()) };
+pub fn apply(plan: &Plan, store: &Store, run: &Run<'_>) -> Result<Vec<String>, SwitchError> {
     let path = plan.home.auth();
     let target = match path.symlink_metadata() {
         Ok(facts) if facts.is_symlink() => resolve(&path)?,
         _ => path.clone(),
     };
-    let record = store.switch();
-    let done = put(plan, login, &target, &record, holders);
-    // What fails here, the next command does.
-    let _later = finish(&record);
-    let mut warnings = done?;
-    match logins::is_still(&plan.home, Some(login)) {
+    let notes = Notes::new(store, Some(run.record.clone()), run.ledger)?;
+    let (wanted, done) = match &plan.goal {
+        Goal::Stays => return Ok(Vec::new()),
+        Goal::Login(login) => (Some(login), put(plan, login, target, &notes, store, run.holders)),
+        Goal::Nothing => (None, take_away(plan, target, &notes, store, run.holders)),
+    };
+    let mut warnings = match done {
+        Ok(warnings) => warnings,
+        // One that could not begin has no journal of its own.
+        Err(error @ SwitchError::Operation(_)) => return Err(error),
+        Err(error) => {
+            // What fails here, the next command does.
+            let _later = replace::remove_file(&store.journal());
+            return Err(error);
+        }
+    };
+    match logins::is_still(&plan.home, wanted) {
         Ok(true) => {}
-        Ok(false) => return Err(SwitchError::Overwritten),
+        Ok(false) => {
+            let _later = replace::remove_file(&store.journal());
+            return Err(SwitchError::Overwritten);
+        }
         Err(error) => {
             warnings.push(format!("the login is in place, but could not be read back: {error}"));
         }
     }
+    let noted = notes.write_down(store, run.lock);
+    let noted = noted.and_then(|()| replace::remove_file(&store.journal()));
+    warnings.extend(
+        noted.err().map(|error| format!("it is done, and the next command notes it down: {error}")),
+    );
     Ok(warnings)
 }
 
 fn put(
     plan: &Plan,
     login: &Secret,
-    target: &Path,
-    record: &Path,
+    target: PathBuf,
+    notes: &Notes,
+    store: &Store,
     holders: &dyn Fn() -> Vec<Holder>,
 ) -> Result<Vec<String>, SwitchError> {
-    let mut new = NewFile::create_in(target.parent().unwrap_or(target))?;
-    Record::write(record, new.path())?;
-    let failed = |source| DiskError { action: "write", path: target.to_owned(), source };
+    let mut new = NewFile::create_in(target.parent().unwrap_or(&target))?;
+    let temporary = Some(new.path().to_owned());
+    let identity = swap::identity(new.path())?;
+    // There is a copy of the login from here on.
+    begin(store, Journal { notes: notes.clone(), temporary, target: target.clone(), identity })?;
+    let failed = |source| DiskError { action: "write", path: target.clone(), source };
     new.write_all(login.bytes()).map_err(failed)?;
-    let _held = logins::hold(&plan.home)?;
+    let _held = refuse_if_moved(plan, holders)?;
+    let committed = new.commit(&target, Overwrite::Replace);
+    named(committed, &plan.home, Some(login))
+}
+
+fn take_away(
+    plan: &Plan,
+    target: PathBuf,
+    notes: &Notes,
+    store: &Store,
+    holders: &dyn Fn() -> Vec<Holder>,
+) -> Result<Vec<String>, SwitchError> {
+    let identity = swap::identity(&target)?;
+    let journal =
+        Journal { notes: notes.clone(), temporary: None, target: target.clone(), identity };
+    begin(store, journal)?;
+    let _held = refuse_if_moved(plan, holders)?;
+    named(replace::remove_file(&target).map(drop), &plan.home, None)
+}
+
+fn begin(store: &Store, journal: Journal) -> Result<(), SwitchError> {
+    // Only a path that is not UTF-8 has no JSON form; such a home does without.
+    if journal.target.to_str().is_none() {
+        return Ok(());
+    }
+    Ok(journal::begin(store, Kind::Login, &journal)?)
+}
+
+/// Keeps Codex out, and refuses if the home is not as it was when it was decided.
+fn refuse_if_moved(
+    plan: &Plan,
+    holders: &dyn Fn() -> Vec<Holder>,
+) -> Result<Option<Lock>, SwitchError> {
+    let held = logins::hold(&plan.home)?;
     let found = holders();
     if !found.is_empty() {
         return Err(SwitchError::Running { found });
@@ -217,68 +320,67 @@ fn put(
     if !logins::is_still(&plan.home, plan.live.as_ref())? {
         return Err(SwitchError::Changed);
     }
-    let committed = new.commit(target, Overwrite::Replace);
-    named(committed, &plan.home, login)
+    Ok(held)
 }
 
 /// The name may have changed although the last step, syncing its folder, failed: what the file
 /// holds now decides what happened.
 fn named(
-    committed: Result<(), DiskError>,
+    done: Result<(), DiskError>,
     home: &CodexHome,
-    login: &Secret,
+    login: Option<&Secret>,
 ) -> Result<Vec<String>, SwitchError> {
-    match committed {
+    match done {
         Ok(()) => Ok(Vec::new()),
-        Err(error) if matches!(logins::is_still(home, Some(login)), Ok(true)) => {
+        Err(error) if matches!(logins::is_still(home, login), Ok(true)) => {
             Ok(vec![format!("the login is in place, but a power cut could take it back: {error}")])
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Where the new login lies until it has its name. Format: SPEC, "Logins".
+/// What is about to happen to `auth.json`. Format: SPEC, "Logins".
 #[derive(Debug, Deserialize, Serialize)]
-struct Record {
-    schema_version: u32,
-    temporary: PathBuf,
+pub(super) struct Journal {
+    #[serde(flatten)]
+    notes: Notes,
+    /// Where the new login lies until it has its name; `None` if there will be none.
+    temporary: Option<PathBuf>,
+    /// What it will replace.
+    target: PathBuf,
+    /// Which file it is: the new login, or the one that goes.
+    identity: Option<Identity>,
 }
 
-impl Record {
-    fn write(file: &Path, temporary: &Path) -> Result<(), DiskError> {
-        let record = Self { schema_version: 1, temporary: temporary.to_owned() };
-        match serde_json::to_vec_pretty(&record) {
-            Ok(bytes) => replace::write(file, &bytes),
-            // Only a path that is not UTF-8 has no JSON form; such a home does without.
-            Err(_) => Ok(()),
-        }
-    }
-}
-
-/// Removes what a killed run left of a login beside `auth.json`: exactly the file that the record
-/// names, if it is a regular one under a reserved name. The lock is held. Answers what a person
-/// should know.
+/// Ends what an interrupted run began: a login that has no name yet is removed, exactly the file
+/// that the journal names, if it is a regular one under a reserved name; of one that has it, it is
+/// noted down. The lock is held. Answers what a person should know.
 ///
 /// # Errors
 ///
-/// When the disk refuses; the record stays.
-pub(crate) fn finish(file: &Path) -> Result<Vec<String>, DiskError> {
-    let Some(bytes) = read::optional(file, MAX_RECORD)? else { return Ok(Vec::new()) };
+/// When the disk refuses; the journal stays.
+pub(super) fn finish(
+    journal: Journal,
+    store: &Store,
+    lock: &Lock,
+) -> Result<Vec<String>, DiskError> {
     let mut told = Vec::new();
-    let known = serde_json::from_slice(&bytes).ok();
-    match known.filter(|record: &Record| record.schema_version == 1) {
-        Some(Record { temporary, .. }) => {
-            if replace::is_unfinished(&temporary) && replace::remove_file(&temporary)? {
-                told.push("an interrupted `use` was taken back: the login is as it was".to_owned());
-            }
+    let happened = match &journal.temporary {
+        Some(temporary) if replace::is_unfinished(temporary) => {
+            replace::remove_file(temporary)?;
+            told.push("an interrupted `use` was taken back: the login is as it was".to_owned());
+            false
         }
-        None => told.push(format!(
-            "a `use` was interrupted, and {} could not be read: a copy of a login may lie beside \
-             auth.json as .codex-manager-….tmp",
-            file.display()
-        )),
+        Some(_) => {
+            journal.identity.is_some() && swap::identity(&journal.target)? == journal.identity
+        }
+        None => swap::identity(&journal.target)?.is_none(),
+    };
+    if happened {
+        journal.notes.write_down(store, lock)?;
+        told.extend(journal.notes.told());
     }
-    replace::remove_file(file)?;
+    replace::remove_file(&store.journal())?;
     Ok(told)
 }
 
@@ -297,8 +399,11 @@ fn resolve(link: &Path) -> Result<PathBuf, DiskError> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use super::*;
+    use crate::snapshot::operations;
+    use crate::time::Zone;
 
     #[test]
     fn what_is_in_place_is_not_said_to_have_failed() {
@@ -311,37 +416,79 @@ mod tests {
         };
         let login = Secret::from(b"new".to_vec());
         fs::write(home.auth(), "old").unwrap();
-        assert!(matches!(named(Err(failed()), &home, &login), Err(SwitchError::Disk(_))));
+        assert!(matches!(named(Err(failed()), &home, Some(&login)), Err(SwitchError::Disk(_))));
         fs::write(home.auth(), "new").unwrap();
-        let warnings = named(Err(failed()), &home, &login).unwrap();
+        let warnings = named(Err(failed()), &home, Some(&login)).unwrap();
         assert!(warnings[0].contains("is in place, but"), "{warnings:?}");
-        assert_eq!(named(Ok(()), &home, &login).unwrap(), Vec::<String>::new());
+        assert_eq!(named(Ok(()), &home, Some(&login)).unwrap(), Vec::<String>::new());
+    }
+
+    /// A home with a login, and the manager home beside it.
+    fn lab() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path().join("manager"));
+        drop(store.open(Duration::ZERO, "test").unwrap());
+        fs::write(dir.path().join("auth.json"), "old").unwrap();
+        (dir, store)
+    }
+
+    fn journal(target: &Path, temporary: Option<&Path>, identity: Option<&Path>) -> Journal {
+        let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
+        let record = Record::new("op".to_owned(), at, "use", "signed in ada".to_owned());
+        let notes = Notes::of(record);
+        let identity = identity.and_then(|path| swap::identity(path).unwrap());
+        let temporary = temporary.map(Path::to_owned);
+        Journal { notes, temporary, target: target.to_owned(), identity }
+    }
+
+    fn next_run(store: &Store) -> (Vec<String>, usize) {
+        let told = store.open(Duration::ZERO, "test").unwrap().finished;
+        assert!(!store.journal().exists());
+        (told, operations::log::read(store).unwrap().records.len())
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn killed_before_or_after_the_rename_the_switch_was_not_or_was() {
+        let (dir, store) = lab();
+        let (auth, new) =
+            (dir.path().join("auth.json"), dir.path().join(".codex-manager-0123456789abcdef.tmp"));
+        fs::write(&new, "new").unwrap();
+        begin(&store, journal(&auth, Some(&new), Some(&new))).unwrap();
+        assert_eq!(next_run(&store).1, 0);
+        assert!(!new.exists());
+        assert_eq!(fs::read_to_string(&auth).unwrap(), "old");
+
+        fs::write(&new, "new").unwrap();
+        begin(&store, journal(&auth, Some(&new), Some(&new))).unwrap();
+        fs::rename(&new, &auth).unwrap();
+        let (told, noted) = next_run(&store);
+        assert_eq!((told.len(), noted), (1, 1), "{told:?}");
+        assert_eq!(fs::read_to_string(&auth).unwrap(), "new");
+
+        begin(&store, journal(&auth, None, Some(&auth))).unwrap();
+        assert_eq!(next_run(&store).1, 1, "nobody was signed out");
     }
 
     #[test]
     fn of_a_killed_switch_exactly_its_own_file_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, store) = lab();
         let at = |name: &str| dir.path().join(name);
-        let (record, ours, other) = (
-            at("switch.json"),
-            at(".codex-manager-0123456789abcdef.tmp"),
-            at(".codex-manager-0123456789abcde0.tmp"),
-        );
-        for path in [&ours, &other, &at("auth.json"), &at(".codex-manager-notes.tmp")] {
+        let (ours, other) =
+            (at(".codex-manager-0123456789abcdef.tmp"), at(".codex-manager-0123456789abcde0.tmp"));
+        for path in [&ours, &other, &at(".codex-manager-notes.tmp")] {
             fs::write(path, "").unwrap();
         }
         fs::create_dir(at(".codex-manager-0123456789abcde1.tmp")).unwrap();
-        Record::write(&record, &ours).unwrap();
-        assert_eq!(finish(&record).unwrap().len(), 1);
-        assert!(!ours.exists() && !record.exists());
+        let auth = at("auth.json");
+        begin(&store, journal(&auth, Some(&ours), Some(&ours))).unwrap();
+        assert_eq!(next_run(&store).0.len(), 1);
+        assert!(!ours.exists() && other.exists());
         for kept in ["auth.json", ".codex-manager-notes.tmp", ".codex-manager-0123456789abcde1.tmp"]
         {
-            Record::write(&record, &at(kept)).unwrap();
-            assert_eq!(finish(&record).unwrap(), Vec::<String>::new());
-            assert!(at(kept).exists() && !record.exists(), "{kept}");
+            begin(&store, journal(&at("none"), Some(&at(kept)), Some(&other))).unwrap();
+            assert_eq!(next_run(&store), (Vec::new(), 0));
+            assert!(at(kept).exists(), "{kept}");
         }
-        fs::write(&record, "{").unwrap();
-        assert_eq!(finish(&record).unwrap().len(), 1);
-        assert!(!record.exists() && other.exists());
     }
 }

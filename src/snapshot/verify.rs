@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::account::AccountKey;
 use crate::codex::auth;
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{EntryName, Layout};
+use crate::disk::archive::{Archive, EntryName, Layout};
 use crate::snapshot::logins;
 use crate::snapshot::store::{self, Stored};
 
@@ -41,6 +41,9 @@ pub fn verify(
     if logins::is_another(&archive, stored) {
         problems.push("its table of contents is not the one the sidecar names".to_owned());
     }
+    if let Some((_, what)) = store::damaged_sidecar(stored) {
+        problems.push(format!("its sidecar {what}"));
+    }
     match archive.verify(advance, stop) {
         Ok(found) => problems.extend(found.iter().map(ToString::to_string)),
         Err(error) => problems.push(error.to_string()),
@@ -60,15 +63,20 @@ pub fn verify(
 }
 
 /// What the sidecar says of the content that is not so.
-fn contradiction(stored: &Stored, archive: &crate::disk::archive::Archive) -> Option<String> {
+fn contradiction(stored: &Stored, archive: &Archive) -> Option<String> {
     let metadata = &stored.metadata;
+    if let Some(what) = store::miscount(metadata, archive) {
+        return Some(what);
+    }
     if archive.layout() == Layout::Seekable && stored.sidecar.is_some() {
         let inner = match store::inside(&stored.archive) {
             Ok(inner) => inner,
             Err(what) => return Some(what),
         };
-        if store::differs(metadata, &inner) {
-            return Some("its sidecar contradicts the copy inside the archive".to_owned());
+        let fields = store::differences(metadata, &inner);
+        if !fields.is_empty() {
+            let fields = fields.join(", ");
+            return Some(format!("its sidecar contradicts the copy inside the archive: {fields}"));
         }
     }
     let name: EntryName = CodexHome::AUTH.parse().ok()?;

@@ -24,6 +24,7 @@ fn a_snapshot_is_an_archive_and_a_sidecar_named_after_the_week() {
     backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ledger.jsonl
     lock
+    operations.jsonl
     tmp/
     trash/
     undo/
@@ -207,6 +208,7 @@ fn force_replaces_the_snapshot_of_the_week_and_the_old_one_goes_to_the_trash() {
     backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ledger.jsonl
     lock
+    operations.jsonl
     tmp/
     trash/2026-11-19-100200-ada@example.com-codex.metadata.json
     trash/2026-11-19-100200-ada@example.com-codex.tar.gz
@@ -288,7 +290,8 @@ fn the_sidecar_tells_all_that_is_known() {
     let mut sidecar = answer["data"]["metadata"].clone();
     let text =
         home.read(".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json");
-    assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), sidecar);
+    let written = crate::home::without_checksum(&text);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), sidecar);
     // These depend on this folder's random name, on the salt, or on the machine.
     for pointer in [
         "/archive/bytes",
@@ -745,13 +748,21 @@ fn what_an_interrupted_backup_left_is_tidied_and_is_no_damage() {
     home.run("backup");
     // Stopped before its last step, the archive still has the name it was written under.
     let archive = home.manager(&format!("backups/{NAME}.tar.gz"));
-    fs::rename(archive, home.manager("backups/.codex-manager-0123456789abcdef.tmp")).unwrap();
+    let temporary = "backups/.codex-manager-0123456789abcdef.tmp";
+    fs::rename(&archive, home.manager(temporary)).unwrap();
+    let steps = serde_json::json!([
+        {"step": "move", "from": "backups/.codex-manager-0123456789abcde0.tmp",
+            "to": format!("backups/{NAME}.metadata.json")},
+        {"step": "move", "from": temporary, "to": format!("backups/{NAME}.tar.gz")},
+    ]);
+    let journal = serde_json::json!({"schema_version": 1, "kind": "steps", "operation": null, "steps": steps});
+    fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
     assert_eq!(home.play("verify --all").exit, 0);
-    let text = home.read(&format!(".codex-manager/backups/{NAME}.metadata.json"));
     let stored = home.json("backup --auth-only");
-    assert_eq!(stored["data"]["snapshot"], NAME, "the name is free again");
-    assert_eq!(sidecar(&home, NAME)["kind"], "auth");
-    assert_eq!(home.read(&format!(".codex-manager/trash/{NAME}.metadata.json")), text);
+    assert_eq!(stored["data"]["snapshot"], "2026-11-19-100200-ada@example.com~2-codex");
+    assert!(archive.exists() && !home.manager(temporary).exists());
+    assert_eq!(home.play(&format!("verify {NAME}")).exit, 0);
+    assert!(!home.manager("journal.json").exists());
 }
 
 #[test]

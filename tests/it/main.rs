@@ -20,6 +20,8 @@ mod backup;
 mod config;
 mod cooldown;
 mod doctor;
+mod fuzz;
+mod hostile;
 mod legacy;
 mod list;
 mod load;

@@ -51,6 +51,7 @@ fn the_records_and_what_was_skipped_are_told() {
     backups/
     inventory.json
     lock
+    operations.jsonl
     tmp/
     trash/
     undo/

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use codex_manager::account::AccountKey;
 use codex_manager::codex::home::{CodexHome, Surroundings};
 use codex_manager::codex::process::{Holder, Role};
 use codex_manager::snapshot::logins::{self, Live, Shelf};
+use codex_manager::snapshot::operations::Record;
 use codex_manager::snapshot::restore::{self, Destination, Policy, RestoreError, Run};
 use codex_manager::snapshot::store::Store;
 use codex_manager::time::Zone;
 use insta::assert_snapshot;
 use rusqlite::Connection;
 
-use crate::home::{Node, TestHome, ids, login, rotten_member};
+use crate::home::{Node, TestHome, ids, login, rotten_member, without_checksum};
 
 const NAME: &str = "2026-11-19-100200-ada@example.com-codex";
 
@@ -71,6 +73,7 @@ fn in_place_the_home_is_exchanged_and_the_replaced_one_is_kept() {
     backups/2026-11-19-100200-ada@example.com-codex.tar.gz
     ledger.jsonl
     lock
+    operations.jsonl
     tmp/
     trash/
     undo/2026-11-22-110000-restore/codex-home/.credentials.json
@@ -157,7 +160,7 @@ fn nobody_waits_for_a_person_who_is_asked() {
     use codex_manager::disk::lock::{Lock, Mode};
     let home = TestHome::of_ada();
     assert_eq!(home.play("backup").exit, 0);
-    let wait = std::time::Duration::ZERO;
+    let wait = Duration::ZERO;
     let lock = Lock::acquire(&home.manager("lock"), Mode::Exclusive, wait, "a test").unwrap();
     assert_eq!(home.play("restore --lock-timeout 0").exit, 4, "the question comes before the lock");
     assert_eq!(home.play("restore --lock-timeout 0 --yes").exit, 8);
@@ -360,7 +363,7 @@ fn links_inside_stay_and_links_outside_are_left_out_and_named() {
     content      10 files, 15 KiB
     login        the live one stays
     restored to  ~/.codex
-    before       kept in ~/.codex-manager/undo/2026-11-21-110000-restore/codex-home
+    before       kept in ~/.codex-manager/undo/2026-11-21-110000-restore-2/codex-home
     ");
     assert_eq!(
         std::fs::read_link(home.codex("prompts")).unwrap(),
@@ -457,7 +460,8 @@ fn a_login_made_up_for_another_account_is_no_match_for_its_sidecar() {
     let home = TestHome::of_ada();
     home.run("backup");
     let sidecar = format!(".codex-manager/backups/{NAME}.metadata.json");
-    let told = text(&home, &sidecar).replace("user-ada-example-com", "user-eve-example-com");
+    let told = without_checksum(&home.read(&sidecar));
+    let told = told.replace("user-ada-example-com", "user-eve-example-com");
     let (user, workspace) = ids("ada@example.com");
     let home = home.file(&sidecar, told).file(
         ".codex/auth.json",
@@ -493,7 +497,11 @@ fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> Restore
     )
     .unwrap();
     let stop = AtomicBool::new(false);
-    let mut run = Run { operation: "test", advance: &mut |_| {}, stop: &stop, holders };
+    let lock = store.open(Duration::ZERO, "test").unwrap().lock;
+    let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
+    let record = Record::new("test".to_owned(), at, "restore", "restored it".to_owned());
+    let (ledger, advance) = (&[], &mut |_| {});
+    let mut run = Run { record, ledger, lock: &lock, advance, stop: &stop, holders };
     let error = restore::apply(&plan, &store, &mut run).unwrap_err();
     assert!(!store.journal().exists(), "nothing is left to finish");
     error
@@ -899,8 +907,8 @@ fn a_restore_that_was_killed_after_its_exchange_is_finished_by_the_next_command(
         serde_json::json!({"device": facts.dev(), "inode": facts.ino()})
     };
     let journal = serde_json::json!({
-        "schema_version": 1, "operation": "killed",
-        "staged": home.path(staged), "place": home.path(".codex"),
+        "schema_version": 1, "kind": "home", "operation": null, "folder": "killed",
+        "phase": "exchanging", "staged": home.path(staged), "place": home.path(".codex"),
         "new": identity(".codex"), "old": identity(staged), "carried": ["worktrees"],
     });
     std::fs::write(home.manager("journal.json"), journal.to_string()).unwrap();
@@ -930,7 +938,8 @@ fn what_a_killed_restore_built_goes_with_the_next_command() {
         .file(".codex-manager/undo/x/sqlite_home/state_5.sqlite", "a copy");
     let facts = std::fs::metadata(home.path(staged)).unwrap();
     let journal = serde_json::json!({
-        "schema_version": 1, "operation": "killed", "phase": "building",
+        "schema_version": 1, "kind": "home", "operation": null, "folder": "killed",
+        "phase": "building",
         "staged": home.path(staged), "place": home.path(".codex"),
         "new": {"device": facts.dev(), "inode": facts.ino()}, "old": null, "carried": [],
         "databases": null,

@@ -1,15 +1,18 @@
 //! `use`: is the right login put in place, and is the other one safe?
 
+use std::time::Duration;
+
 use codex_manager::account::AccountKey;
 use codex_manager::codex::home::CodexHome;
 use codex_manager::codex::process::{Holder, Role};
 use codex_manager::snapshot::logins::{Live, Shelf, Stale};
+use codex_manager::snapshot::operations::Record;
 use codex_manager::snapshot::store::Store;
 use codex_manager::snapshot::switch::{self, SwitchError};
 use codex_manager::time::Zone;
 use insta::assert_snapshot;
 
-use crate::home::{TestHome, ids, rotten_member};
+use crate::home::{TestHome, ids, rotten_member, without_checksum};
 
 /// Ada and bob are stored, and bob is signed in.
 fn two_accounts() -> TestHome {
@@ -350,7 +353,7 @@ fn a_sidecar_that_describes_another_login_is_not_believed() {
     assert_eq!(home.play("use ada").exit, 0);
     let before = home.tree(".codex");
     let sidecar = format!("{BOB}.metadata.json");
-    let told = String::from_utf8(home.read(&sidecar)).unwrap();
+    let told = without_checksum(&home.read(&sidecar));
     let later = told.replace(
         "\"last_refresh\": \"2026-11-22T10:00:00Z\"",
         "\"last_refresh\": \"2026-11-30T10:00:00Z\"",
@@ -394,7 +397,13 @@ fn a_login_that_codex_refreshes_meanwhile_is_never_overwritten() {
     let at = "2026-11-22T11:30:00Z";
     let home = home.signed_in_as("bob@example.com", &user, &workspace, "rt_refreshed", at);
     let refreshed = home.read(".codex/auth.json");
-    let error = switch::apply(&plan, &store, &Vec::new).unwrap_err();
+    let apply = |plan: &switch::Plan, holders: &dyn Fn() -> Vec<Holder>| {
+        let lock = store.open(Duration::ZERO, "test").unwrap().lock;
+        let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
+        let record = Record::new("test".to_owned(), at, "use", "signed in ada".to_owned());
+        switch::apply(plan, &store, &switch::Run { record, ledger: &[], lock: &lock, holders })
+    };
+    let error = apply(&plan, &Vec::new).unwrap_err();
     assert!(matches!(error, SwitchError::Changed), "{error}");
     assert_eq!(home.read(".codex/auth.json"), refreshed);
 
@@ -402,12 +411,12 @@ fn a_login_that_codex_refreshes_meanwhile_is_never_overwritten() {
     let live = Live::read(&codex).unwrap();
     let plan = switch::plan(&ada, &codex, &live, &shelf, Stale::Refuse).unwrap();
     let started = || vec![Holder { pid: 4242, role: Role::Session }];
-    let error = switch::apply(&plan, &store, &started).unwrap_err();
+    let error = apply(&plan, &started).unwrap_err();
     assert_snapshot!(error, @"codex (pid 4242) came to use the home meanwhile");
     assert_eq!(home.read(".codex/auth.json"), refreshed);
     let files = home.codex_files() + &home.files();
-    assert!(!files.contains(".tmp") && !files.contains("switch.json"), "{files}");
-    assert_eq!(switch::apply(&plan, &store, &Vec::new).unwrap(), Vec::<String>::new());
+    assert!(!files.contains(".tmp") && !files.contains("journal.json"), "{files}");
+    assert_eq!(apply(&plan, &Vec::new).unwrap(), Vec::<String>::new());
     assert_ne!(home.read(".codex/auth.json"), refreshed);
 }
 
@@ -418,13 +427,14 @@ fn what_a_killed_switch_left_of_a_login_goes_with_the_next_command() {
     let home = two_accounts()
         .file(&format!(".codex/{left}"), "a login")
         .file(&format!(".codex/{other}"), "somebody else's");
-    let record = serde_json::json!({"schema_version": 1, "temporary": home.codex(left)});
-    let home = home.file(".codex-manager/switch.json", record.to_string());
+    let journal = serde_json::json!({"schema_version": 1, "kind": "login",
+        "temporary": home.codex(left), "target": home.codex("auth.json"), "identity": null});
+    let home = home.file(".codex-manager/journal.json", journal.to_string());
     assert_snapshot!(home.run("cooldown set ada --until +1d"), @"
     $ codex-manager cooldown set ada --until +1d
     warning: an interrupted `use` was taken back: the login is as it was
     ada@example.com rests until Mon 23 Nov 2026 12:00
     ");
     assert!(!home.codex(left).exists() && home.codex(other).exists());
-    assert!(!home.manager("switch.json").exists());
+    assert!(!home.manager("journal.json").exists());
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::home::{Node, TestHome, ids, login};
+use crate::home::{Node, TestHome, ids, login, without_checksum};
 
 const NOW: &str = "2026-11-21T10:00:00Z";
 const ADA: &str = "2026-11-21-110000-ada@example.com-codex";
@@ -369,23 +369,26 @@ type Spoil<'a> = &'a dyn Fn(Vec<u8>) -> Vec<u8>;
 #[rustfmt::skip]
 fn a_spoiled_sidecar_hides_nothing_and_is_never_believed() {
     let big = |bytes: Vec<u8>| {
-        let text = String::from_utf8(bytes).unwrap();
+        let text = without_checksum(&bytes);
         let text = text.trim_end().strip_suffix('}').unwrap();
         format!("{text},\"note2\":\"{}\"}}", "a".repeat(2 << 20)).into_bytes()
     };
-    let line = |text: &'static str, new: &'static str| swapped(text, new);
-    let file = Some("ada@example.com-codex.metadata.json");
-    let contradicts = Some("its sidecar contradicts the copy inside the archive");
-    // What the archive itself says counts where the sidecar cannot be read.
-    check("truncated",      &|mut b| { b.truncate(300); b },                    file,        0);
-    check("empty",          &|_| Vec::new(),                                    file,        0);
-    check("binary",         &|_| vec![0xff, 0, 0xfe],                           file,        0);
-    check("no object",      &|_| b"[1]".to_vec(),                               file,        0);
-    check("2 MiB",          &big,                                               file,        0);
-    check("key twice",      &line("\"kind\":", "\"kind\": \"auth\", \"kind\":"), file,       0);
-    check("wrong type",     &line("\"email\": \"ada@example.com\"", "\"email\": 7"), file,   0);
-    check("odd e-mail",     &line("\"ada@example.com\"", "\"../../x@example.com\""), file,   0);
-    check("other schema",   &line("codex-manager/snapshot", "somebody/else"),   file,        0);
+    let line = |text: &'static str, new: &'static str| {
+        move |bytes: Vec<u8>| swapped(text, new)(without_checksum(&bytes).into())
+    };
+    let contradicts = Some("its sidecar contradicts the copy inside the archive: ");
+    // What the archive itself says is shown where the sidecar cannot be read.
+    check("truncated",      &|mut b| { b.truncate(300); b },                    Some("is not JSON"), 5);
+    check("empty",          &|_| Vec::new(),                                    Some("is not JSON"), 5);
+    check("binary",         &|_| vec![0xff, 0, 0xfe],                           Some("is not JSON"), 5);
+    check("no object",      &|_| b"[1]".to_vec(),                               Some("is not the sidecar"), 5);
+    check("2 MiB",          &big,                                               Some("larger than 1048576 bytes"), 5);
+    check("key twice",      &line("\"kind\":", "\"kind\": \"auth\", \"kind\":"), Some("a key stands twice"), 5);
+    check("wrong type",     &line("\"email\": \"ada@example.com\"", "\"email\": 7"), Some("does not fit"), 5);
+    check("odd e-mail",     &line("\"ada@example.com\"", "\"../../x@example.com\""), Some("does not fit"), 5);
+    check("other schema",   &line("codex-manager/snapshot", "somebody/else"),   Some("is not the sidecar"), 5);
+    check("other digest",   &line("\"toc_digest\": \"sha256:", "\"toc_digest\": \"sha256:00"), Some("does not fit"), 5);
+    check("edited",         &swapped("\"first\"", "\"last\""),                  Some("its sidecar does not match its checksum"), 5);
     // A newer version is read as far as it is understood.
     check("newer",          &line("\"schema_version\": 1", "\"schema_version\": 2"), None,   0);
     // A label may change.
@@ -394,7 +397,9 @@ fn a_spoiled_sidecar_hides_nothing_and_is_never_believed() {
     check("other login",    &line("\"last_refresh\": \"2026", "\"last_refresh\": \"2025"), contradicts, 5);
     check("other account",  &line("user-ada-example-com", "user-eve"),          contradicts, 5);
     check("other kind",     &line("\"full\"", "\"state\""),                     contradicts, 5);
-    check("other digest",   &line("\"toc_digest\": \"sha256:", "\"toc_digest\": \"sha256:00"), file, 0);
+    check("other host",     &line("\"desk\"", "\"lap\""),                       Some("archive: host"), 5);
+    check("other files",    &line("\"config.toml\"", "\"conf.toml\""),          Some("archive: captured_files"), 5);
+    check("other count",    &line("\"files\": 6", "\"files\": 7"),              Some("its sidecar says # files of 2477 bytes, it holds 6"), 5);
     // The name of the archive is what it was called then; nobody goes where it points.
     check("other archive",  &line("\"name\": \"2026", "\"name\": \"2025"),    None,        0);
     check("path",           &line("\"name\": \"2026", "\"name\": \"../../2026"), None,     0);
@@ -434,7 +439,7 @@ fn another_accounts_archive_under_a_kept_sidecar_is_never_restored() {
     // A liar who thinks of the size, too.
     let size = |name| fs::metadata(archive(&home, name)).unwrap().len();
     let bytes = format!("\"bytes\": {}", size(BOB));
-    let text = fs::read_to_string(sidecar(&home, ADA)).unwrap();
+    let text = without_checksum(&fs::read(sidecar(&home, ADA)).unwrap());
     let (before, rest) = text.split_once("\"bytes\": ").unwrap();
     let (_, after) = rest.split_once(',').unwrap();
     fs::write(sidecar(&home, ADA), [before, &bytes, ",", after].concat()).unwrap();

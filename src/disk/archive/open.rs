@@ -10,6 +10,7 @@ use super::plain::Plain;
 use super::seekable::Seekable;
 use super::toc::as_u64;
 use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
+use crate::disk::sys::{self, Call};
 
 /// An archive that was opened and whose table of contents, if it has one, is sound.
 ///
@@ -230,6 +231,7 @@ pub(super) fn bytes_of(file: &File, start: u64, end: u64) -> io::Result<Vec<u8>>
 
 #[cfg(unix)]
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    sys::ask(Call::Read, Path::new(""))?;
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)
 }
 
@@ -240,13 +242,13 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 
 #[cfg(unix)]
 fn open_regular(path: &Path) -> Result<File, ArchiveError> {
-    use rustix::fs::{Mode, OFlags, open};
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let not_regular = || ArchiveError::NotRegular { path: path.to_owned() };
-    let file = match open(path, flags, Mode::empty()) {
-        Ok(fd) => File::from(fd),
-        Err(rustix::io::Errno::LOOP) => return Err(not_regular()),
-        Err(error) => return Err(ArchiveError::Io { doing: "open", source: error.into() }),
+    let file = match sys::open_read(path) {
+        Ok(file) => file,
+        Err(error) if rustix::io::Errno::from_io_error(&error) == Some(rustix::io::Errno::LOOP) => {
+            return Err(not_regular());
+        }
+        Err(source) => return Err(ArchiveError::Io { doing: "open", source }),
     };
     let about = file.metadata().map_err(ArchiveError::reading)?;
     if about.is_file() { Ok(file) } else { Err(not_regular()) }
@@ -258,5 +260,5 @@ fn open_regular(path: &Path) -> Result<File, ArchiveError> {
     if !std::fs::symlink_metadata(path).map_err(opening)?.is_file() {
         return Err(ArchiveError::NotRegular { path: path.to_owned() });
     }
-    File::open(path).map_err(opening)
+    sys::open_read(path).map_err(opening)
 }

@@ -19,6 +19,7 @@ use super::target::Destination;
 use super::toc::{TOC_NAME, Toc, as_u64, digest_text, sha256};
 use super::write::FRAME;
 use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
+use crate::disk::sys::Errand;
 
 /// Most bytes a frame unpacks to: what gathers, and the headers of one more entry.
 const FRAME_CAP: u64 = 2 * (1 << 20);
@@ -244,11 +245,17 @@ impl Seekable {
             }
         };
         let (said, heard) = channel();
+        let errand = Errand::of_this_thread();
         thread::scope(|scope| {
-            for _ in 0..threads {
-                let said = said.clone();
-                let take = &take;
-                scope.spawn(move || take(&said));
+            if worth == 1 {
+                // Done here before a thread would have begun; nobody looks at a bar this short.
+                take(&said);
+            } else {
+                for _ in 0..threads {
+                    let (said, errand) = (said.clone(), errand.clone());
+                    let take = &take;
+                    scope.spawn(move || errand.run(|| take(&said)));
+                }
             }
             drop(said);
             let mut result = Ok(());

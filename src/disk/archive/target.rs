@@ -44,27 +44,17 @@ fn invalid(what: &str) -> io::Error {
 mod unix {
     use std::fs::File;
     use std::io;
-    use std::os::fd::OwnedFd;
-    use std::os::unix::fs::FileExt;
     use std::path::Path;
-
-    use rustix::fs::{
-        AtFlags, Mode, OFlags, Timespec, Timestamps, fsync, futimens, mkdirat, open, openat,
-        symlinkat, utimensat,
-    };
-    use rustix::io::Errno;
 
     use super::super::EntryName;
     use super::{invalid, stretches};
-
-    const DIR: OFlags =
-        OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+    use crate::disk::sys::{self, beneath};
 
     /// An existing private directory that a tree is unpacked into.
     pub(in super::super) struct Destination {
-        root: OwnedFd,
+        root: File,
         /// The directories that lead to the last name used, outermost first.
-        way: Vec<(String, OwnedFd)>,
+        way: Vec<(String, File)>,
     }
 
     /// A file that did not exist before.
@@ -75,7 +65,7 @@ mod unix {
 
     impl Destination {
         pub(in super::super) fn open(into: &Path) -> io::Result<Self> {
-            Ok(Self { root: open(into, DIR, Mode::empty())?, way: Vec::new() })
+            Ok(Self { root: sys::open_dir(into)?, way: Vec::new() })
         }
 
         /// Makes a directory and those above it, 0700; one that is there already is fine.
@@ -90,11 +80,8 @@ mod unix {
             executable: bool,
         ) -> io::Result<NewFile> {
             self.walk_to_parent(name)?;
-            let flags =
-                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mode = if executable { Mode::RWXU } else { Mode::RUSR | Mode::WUSR };
-            let fd = openat(self.here(), name.leaf(), flags, mode)?;
-            Ok(NewFile { file: File::from(fd), length: 0 })
+            let file = beneath::create_new(self.here(), name.leaf(), executable)?;
+            Ok(NewFile { file, length: 0 })
         }
 
         /// Creates a symbolic link.
@@ -105,9 +92,7 @@ mod unix {
             modified: i64,
         ) -> io::Result<()> {
             self.walk_to_parent(name)?;
-            symlinkat(target, self.here(), name.leaf())?;
-            let flags = AtFlags::SYMLINK_NOFOLLOW;
-            Ok(utimensat(self.here(), name.leaf(), &times(modified), flags)?)
+            beneath::symlink(self.here(), name.leaf(), target, modified)
         }
 
         /// Sets a directory's time, after everything in it is there.
@@ -117,14 +102,14 @@ mod unix {
             modified: i64,
         ) -> io::Result<()> {
             self.walk(name.components())?;
-            Ok(futimens(self.here(), &times(modified))?)
+            beneath::date(self.here(), modified)
         }
 
         /// Brings everything onto the disk. `dirs` are all directories, deepest first.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         pub(in super::super) fn sync(&mut self, _dirs: &[EntryName]) -> io::Result<()> {
-            rustix::fs::syncfs(&self.root)?;
-            tolerate(fsync(&self.root))
+            beneath::sync_file_system(&self.root)?;
+            sys::sync(&self.root)
         }
 
         /// Brings everything onto the disk. `dirs` are all directories, deepest first.
@@ -132,12 +117,12 @@ mod unix {
         pub(in super::super) fn sync(&mut self, dirs: &[EntryName]) -> io::Result<()> {
             for dir in dirs {
                 self.walk(dir.components())?;
-                tolerate(fsync(self.here()))?;
+                sys::sync(self.here())?;
             }
-            tolerate(fsync(&self.root))
+            sys::sync(&self.root)
         }
 
-        fn here(&self) -> &OwnedFd {
+        fn here(&self) -> &File {
             self.way.last().map_or(&self.root, |(_, dir)| dir)
         }
 
@@ -154,11 +139,13 @@ mod unix {
                     continue;
                 }
                 self.way.truncate(kept);
-                match mkdirat(self.here(), part, Mode::RWXU) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(error) => return Err(error.into()),
+                match beneath::create_dir(self.here(), part) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(error);
+                    }
+                    _ => {}
                 }
-                let dir = openat(self.here(), part, DIR, Mode::empty())?;
+                let dir = beneath::open_dir(self.here(), part)?;
                 self.way.push((part.to_owned(), dir));
                 kept += 1;
             }
@@ -172,7 +159,7 @@ mod unix {
         pub(in super::super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
             for (start, stretch) in stretches(bytes) {
                 let start = u64::try_from(start).map_err(io::Error::other)?;
-                self.file.write_all_at(stretch, self.length + start)?;
+                beneath::write_at(&self.file, stretch, self.length + start)?;
             }
             let added = u64::try_from(bytes.len()).map_err(io::Error::other)?;
             self.length = self.length.checked_add(added).ok_or_else(|| invalid("too long"))?;
@@ -181,38 +168,27 @@ mod unix {
 
         /// Sets length and time. The bytes are on the disk after [`Destination::sync`].
         pub(in super::super) fn finish(self, modified: i64) -> io::Result<()> {
-            self.file.set_len(self.length)?;
-            futimens(&self.file, &times(modified))?;
+            sys::set_len(&self.file, self.length)?;
+            beneath::date(&self.file, modified)?;
             if cfg!(any(target_os = "linux", target_os = "android")) {
                 return Ok(());
             }
-            tolerate(fsync(&self.file))
+            sys::sync(&self.file)
         }
-    }
-
-    /// File systems that cannot sync say so; every other answer counts.
-    fn tolerate(result: Result<(), Errno>) -> io::Result<()> {
-        match result {
-            Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
-            other => Ok(other?),
-        }
-    }
-
-    fn times(modified: i64) -> Timestamps {
-        let at = Timespec { tv_sec: modified, tv_nsec: 0 };
-        Timestamps { last_access: at, last_modification: at }
     }
 }
 
 #[cfg(not(unix))]
 mod paths {
-    use std::fs::{self, File, FileTimes, OpenOptions};
+    use std::fs::{self, File};
     use std::io::{self, Seek, SeekFrom, Write};
     use std::path::{Path, PathBuf};
     use std::time::{Duration, SystemTime};
 
     use super::super::EntryName;
     use super::{invalid, stretches};
+    use crate::disk::replace;
+    use crate::disk::sys::{self, Output};
 
     /// An existing private directory that a tree is unpacked into.
     pub(in super::super) struct Destination {
@@ -234,7 +210,7 @@ mod paths {
         }
 
         pub(in super::super) fn dir(&mut self, name: &EntryName) -> io::Result<()> {
-            fs::create_dir_all(self.path(name)?)
+            replace::private_dir(&self.path(name)?).map(drop).map_err(|error| error.source)
         }
 
         pub(in super::super) fn file(
@@ -245,7 +221,7 @@ mod paths {
             if let Some(parent) = name.parent() {
                 self.dir(&parent)?;
             }
-            let file = OpenOptions::new().write(true).create_new(true).open(self.path(name)?)?;
+            let file = sys::create_new(&self.path(name)?)?;
             Ok(NewFile { file, length: 0 })
         }
 
@@ -284,7 +260,7 @@ mod paths {
             for (start, stretch) in stretches(bytes) {
                 let start = u64::try_from(start).map_err(io::Error::other)?;
                 self.file.seek(SeekFrom::Start(self.length + start))?;
-                self.file.write_all(stretch)?;
+                Output(&self.file).write_all(stretch)?;
             }
             let added = u64::try_from(bytes.len()).map_err(io::Error::other)?;
             self.length = self.length.checked_add(added).ok_or_else(|| invalid("too long"))?;
@@ -292,10 +268,10 @@ mod paths {
         }
 
         pub(in super::super) fn finish(self, modified: i64) -> io::Result<()> {
-            self.file.set_len(self.length)?;
+            sys::set_len(&self.file, self.length)?;
             let since = Duration::from_secs(u64::try_from(modified).unwrap_or(0));
-            self.file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + since))?;
-            self.file.sync_all()
+            sys::set_modified(&self.file, SystemTime::UNIX_EPOCH + since)?;
+            sys::sync(&self.file)
         }
     }
 }

@@ -108,6 +108,11 @@ pub(super) fn digest_text(digest: &[u8; 32]) -> String {
     text
 }
 
+/// The digest of some bytes, written so.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    digest_text(&sha256(bytes))
+}
+
 fn parse_digest(text: &str) -> Option<[u8; 32]> {
     let digits = text.strip_prefix("sha256:")?.as_bytes();
     let nibble = |digit: u8| match digit {

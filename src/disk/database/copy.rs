@@ -13,7 +13,7 @@
 //! Whatever the way, SQLite's backup interface writes the result page by page.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,9 +21,9 @@ use rusqlite::OpenFlags;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::error::{self, DatabaseError};
-use super::{Header, beside, check, header, open};
+use super::{Header, beside, changing, check, header, open};
 use crate::disk::error::{At, DiskError};
-use crate::disk::sys::{self, Facts};
+use crate::disk::sys::{self, Facts, Output};
 use crate::disk::{read, replace, tree};
 
 /// How long to keep trying when others are quicker.
@@ -74,7 +74,7 @@ pub fn copy(source: &Path, dest: &Path) -> Result<Copied, DatabaseError> {
                 return Err(DatabaseError::Damaged { path: source.to_owned(), problems });
             }
             let file = sys::open_write(dest).at("sync", dest)?;
-            replace::sync(&file).at("sync", dest)?;
+            sys::sync(&file).at("sync", dest)?;
             replace::sync_dir(replace::parent(dest))?;
         }
         Ok(copied)
@@ -106,7 +106,7 @@ fn attempts(source: &Path, dest: &Path, began: Instant) -> Result<Copied, Databa
             Outcome::Again => std::thread::sleep(pause),
         }
         pause = (pause * 2).min(RACY * 4);
-        sys::open_write(dest).and_then(|file| file.set_len(0)).at("write", dest)?;
+        sys::open_write(dest).and_then(|file| sys::set_len(&file, 0)).at("write", dest)?;
     }
 }
 
@@ -206,6 +206,7 @@ fn backup(source: &Path, parameters: &str, dest: &Path) -> rusqlite::Result<u64>
     let backup = Backup::new(&from, &mut to)?;
     let began = Instant::now();
     loop {
+        changing(dest)?;
         match backup.step(STEP)? {
             StepResult::Done => break,
             StepResult::More => {}
@@ -293,9 +294,9 @@ impl Drop for Scratch {
 /// Copies `size` bytes, or as many as there are, in pieces.
 fn copy_bytes(from: &Path, to: &Path, size: u64) -> crate::disk::Result<()> {
     let mut source: std::io::Take<File> = read::open_regular(from)?.take(size);
-    let mut copy = sys::create_new(to).at("write", to)?;
-    std::io::copy(&mut source, &mut copy).at("copy", from)?;
-    copy.flush().at("write", to)
+    let copy = sys::create_new(to).at("write", to)?;
+    std::io::copy(&mut source, &mut Output(&copy)).at("copy", from)?;
+    Ok(())
 }
 
 fn is_contention(error: &std::io::Error) -> bool {

@@ -28,6 +28,7 @@ pub use settle::{Settled, settle};
 
 use super::error::At;
 use super::read;
+use super::sys::{self, Call};
 
 /// What every SQLite 3 database begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -90,9 +91,17 @@ struct Header {
 fn header(path: &Path) -> super::Result<Option<Header>> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    read::open_regular(path)?.take(20).read_to_end(&mut bytes).at("read", path)?;
+    let file = read::open_regular(path)?;
+    sys::ask(Call::Read, path).at("read", path)?;
+    file.take(20).read_to_end(&mut bytes).at("read", path)?;
     let wal = bytes.get(18).zip(bytes.get(19)).is_some_and(|(w, r)| *w == 2 || *r == 2);
     Ok(bytes.starts_with(MAGIC).then_some(Header { wal }))
+}
+
+/// Asks before SQLite changes the file at `path`: its own calls go by nobody.
+fn changing(path: &Path) -> rusqlite::Result<()> {
+    let refused = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+    sys::ask(Call::Database, path).map_err(|_| rusqlite::Error::SqliteFailure(refused, None))
 }
 
 /// Opens `path` with the parameters of an SQLite URI. Nothing is touched before the first query.

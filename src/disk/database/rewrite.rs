@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::DatabaseError;
-use super::open;
+use super::{changing, open};
 use crate::disk::error::At;
 use crate::disk::{replace, sys};
 
@@ -48,9 +48,10 @@ pub fn rebase(
     let rewrite =
         rewrite(&mut connection, &column, markers, &place.to_string_lossy()).map_err(failed)?;
     // Closing works off the log and removes it.
+    changing(db).map_err(failed)?;
     connection.close().map_err(|(_, source)| failed(source))?;
     let file = sys::open_write(db).at("sync", db)?;
-    replace::sync(&file).at("sync", db)?;
+    sys::sync(&file).at("sync", db)?;
     replace::sync_dir(replace::parent(db))?;
     Ok(rewrite)
 }
@@ -99,6 +100,7 @@ impl Column<'_> {
 }
 
 fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
+    changing(path)?;
     let db = open(path, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -125,6 +127,7 @@ fn rewrite(
         statement.execute((row, path))?;
     }
     drop(statement);
+    changing(Path::new(""))?;
     transaction.commit()?;
     Ok(Rewrite::Rewritten { rows: u64::try_from(astray.len()).unwrap_or(u64::MAX) })
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use rusqlite::OpenFlags;
 
 use super::error::{self, DatabaseError};
-use super::{beside, check, looks_like_database, open};
+use super::{beside, changing, check, looks_like_database, open};
 use crate::disk::error::At;
 use crate::disk::{read, replace, sys};
 
@@ -59,12 +59,13 @@ pub fn settle(path: &Path) -> Result<Settled, DatabaseError> {
         return Err(DatabaseError::Damaged { path: path.to_owned(), problems });
     }
     let file = sys::open_write(path).at("sync", path)?;
-    replace::sync(&file).at("sync", path)?;
+    sys::sync(&file).at("sync", path)?;
     replace::sync_dir(replace::parent(path))?;
     Ok(Settled::Database)
 }
 
 fn work_off(path: &Path) -> rusqlite::Result<()> {
+    changing(path)?;
     let db = open(path, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // Alone in a private folder: the index of the log can stay in memory.
     db.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY")?;

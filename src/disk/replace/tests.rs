@@ -52,7 +52,7 @@ fn where_renaming_knows_no_flags_a_name_that_is_taken_stays_all_the_same() {
     fs::write(&file, "").unwrap();
     fs::create_dir(at("taken")).unwrap();
     fs::write(at("taken too"), "kept").unwrap();
-    sys::flags::without(|| {
+    sys::faults::without_flags(|| {
         for from in [&folder, &file] {
             for to in ["taken", "taken too"] {
                 let error = rename_new(from, &at(to)).unwrap_err();

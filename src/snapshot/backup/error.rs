@@ -7,10 +7,10 @@ use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
 use crate::disk::space::human;
+use crate::snapshot::operations::OperationError;
 use crate::snapshot::store::StoreError;
 
-/// Why there is no snapshot. Whichever it is, the home is as it was, and the store too but for
-/// [`BackupError::Unconfirmed`].
+/// Why there is no snapshot. Whichever it is, the home is as it was, and so is the store.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// There is no such home.
@@ -89,14 +89,9 @@ pub enum BackupError {
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The snapshot is there, but the disk did not confirm it to the end.
-    #[error("{name} is stored, but a power failure may still take it away: {source}")]
-    Unconfirmed {
-        /// The snapshot.
-        name: String,
-        /// What the disk said.
-        source: DiskError,
-    },
+    /// It could not be given its name.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
     /// The snapshots there are cannot be listed.
     #[error(transparent)]
     Store(#[from] Box<StoreError>),
@@ -143,9 +138,7 @@ impl BackupError {
             Self::Auth(error) => return error.hint(),
             Self::Database(error) => return error.hint(),
             Self::Archive(error) => return error.hint(),
-            Self::Unconfirmed { name, .. } => {
-                return Some(format!("`codex-manager verify {name}` tells whether it is whole"));
-            }
+            Self::Operation(error) => return error.hint(),
             Self::Disk(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
             Self::Interrupted => return None,

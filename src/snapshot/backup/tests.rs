@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::disk::archive::{Archive, Limits};
-use crate::snapshot::store::{Scan, Stored};
+use crate::snapshot::store::{Opened, Scan, Stored};
 use crate::snapshot::verify;
 
 const LOGIN: &str = "{\"auth_mode\":\"apikey\",\"OPENAI_API_KEY\":\"made-up\"}";
@@ -28,13 +28,13 @@ impl Bench {
         let store = Store::at(root.join("manager"));
         fs::create_dir(home.root()).unwrap();
         let bench = Self { _folder: folder, home, store };
-        bench.open();
+        drop(bench.open());
         bench.file(CodexHome::AUTH, LOGIN);
         bench
     }
 
-    pub(super) fn open(&self) {
-        drop(self.store.open(Duration::ZERO, "test").unwrap());
+    pub(super) fn open(&self) -> Opened {
+        self.store.open(Duration::ZERO, "test").unwrap()
     }
 
     pub(super) fn file(&self, path: &str, content: impl AsRef<[u8]>) {
@@ -67,7 +67,8 @@ impl Bench {
     }
 
     fn apply(&self, plan: Plan, advance: &mut dyn FnMut(u64)) -> Result<Made, BackupError> {
-        apply(plan, &self.store, advance, &AtomicBool::new(false))
+        let lock = self.open().lock;
+        apply(plan, &self.store, &lock, (None, Vec::new()), advance, &AtomicBool::new(false))
     }
 
     pub(super) fn backup(&self, kind: Kind) -> Made {
@@ -168,7 +169,8 @@ fn whenever_the_user_stops_it_nothing_is_left() {
         let stop = AtomicBool::new(false);
         let plan = bench.plan(Kind::Full, false);
         // The last file is written, what comes then is the check of the whole.
-        let error = apply(plan, &bench.store, &mut |_| stop.store(true, Ordering::Relaxed), &stop);
+        let error =
+            prepare(plan, &bench.store, &mut |_| stop.store(true, Ordering::Relaxed), &stop);
         let error = error.unwrap_err();
         assert!(matches!(error, BackupError::Interrupted), "{name}: {error}");
         assert_eq!(bench.files(), Vec::<String>::new(), "{name}");

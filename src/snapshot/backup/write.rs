@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::gather::Gathered;
+use super::place::Placing;
 use super::source::{IN_MEMORY, Source, Watched};
 use super::{BackupError, Content, Item, LEVEL, Listed, Made, OURS, Plan, describe, length, place};
 use crate::account::Secret;
@@ -15,19 +16,30 @@ use crate::codex::auth;
 use crate::codex::home::CodexHome;
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
+use crate::disk::lock::Lock;
 use crate::disk::replace::{self, NewFile, Overwrite};
 use crate::disk::{DiskError, tree};
+use crate::quota::Entry;
 use crate::snapshot::metadata::{ArchiveFacts, MEMBER, Metadata};
+use crate::snapshot::operations::{Change, Record, Step, Transaction};
 use crate::snapshot::store::Store;
 
 /// How often an archive is begun anew because a file changed or could not be read to its end.
 const RESTARTS: usize = 8;
 
-/// Writes the snapshot. `advance` hears of every byte of content that is done.
-///
-/// The databases are copied first, then sessions that began meanwhile are looked for, then
-/// everything is read in the order of the archive, so that no row of an index lacks its file. The archive is read back and checked before it
-/// gets its name; its name appears last.
+/// A snapshot that is written, checked and synced, but for its names.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What it will be.
+    pub made: Made,
+    /// The steps that give it its names.
+    pub steps: Vec<Step>,
+    /// What they change.
+    pub changes: Vec<Change>,
+}
+
+/// Writes the snapshot as the operation `record`, if there is one. `advance` hears of every byte
+/// of content that is done.
 ///
 /// # Errors
 ///
@@ -35,18 +47,42 @@ const RESTARTS: usize = 8;
 pub fn apply(
     plan: Plan,
     store: &Store,
+    lock: &Lock,
+    (record, ledger): (Option<Record>, Vec<Entry>),
     advance: &mut dyn FnMut(u64),
     stop: &AtomicBool,
 ) -> Result<Made, BackupError> {
+    let Prepared { mut made, steps, changes } = prepare(plan, store, advance, stop)?;
+    let record = record.map(|record| Record { changes, ..record });
+    let transaction = Transaction { record, ledger, steps, discards: Vec::new() };
+    made.warnings.extend(transaction.run(store, lock)?);
+    Ok(made)
+}
+
+/// Writes the snapshot, but for its names.
+///
+/// The databases are copied first, then sessions that began meanwhile are looked for, then
+/// everything is read in the order of the archive, so that no row of an index lacks its file. The
+/// archive is read back and checked.
+///
+/// # Errors
+///
+/// [`BackupError`]; nothing has appeared in the store then.
+pub fn prepare(
+    plan: Plan,
+    store: &Store,
+    advance: &mut dyn FnMut(u64),
+    stop: &AtomicBool,
+) -> Result<Prepared, BackupError> {
     let staging = tree::staging_dir(&store.tmp().join("database"))?;
-    let made = build(plan, store, &staging, advance, stop);
+    let prepared = build(plan, store, &staging, advance, stop);
     let removed = replace::remove_tree(&staging);
-    let mut made = made?;
+    let mut prepared = prepared?;
     if let Err(error) = removed {
         // The snapshot is there; what is left over goes when the store is opened next.
-        made.warnings.push(error.to_string());
+        prepared.made.warnings.push(error.to_string());
     }
-    Ok(made)
+    Ok(prepared)
 }
 
 fn build(
@@ -55,7 +91,7 @@ fn build(
     staging: &Path,
     advance: &mut dyn FnMut(u64),
     stop: &AtomicBool,
-) -> Result<Made, BackupError> {
+) -> Result<Prepared, BackupError> {
     let Plan { name, mut items, mut metadata, login, source, replaces, force_damaged, .. } = plan;
     let mut build = Build {
         staging,
@@ -98,14 +134,12 @@ fn build(
     let Build { skipped: late, warnings, .. } = build;
     metadata.excluded.extend(late.iter().map(|(path, _)| path.clone()));
     metadata.excluded.sort();
-    if replaces.is_some() {
-        place::replace_old(store, &name, file, &metadata)?;
-    } else {
-        place::publish(store, &name, file, &metadata)?;
-    }
+    let placing = place::prepare(store, &name, file, &metadata, replaces.is_some())?;
     let (archive, sidecar) = (store.archive(&name), store.sidecar(&name));
     let skipped = plan.unreadable.into_iter().chain(late).collect();
-    Ok(Made { name, archive, sidecar, metadata, vanished, skipped, warnings })
+    let made = Made { name, archive, sidecar, metadata, vanished, skipped, warnings };
+    let Placing { steps, changes } = placing;
+    Ok(Prepared { made, steps, changes })
 }
 
 /// Reads the login once more, for Codex may have refreshed it since the plan was made. What is

@@ -16,6 +16,7 @@ use crate::disk::{DiskError, read};
 use crate::snapshot::backup::{self, Plan};
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{SnapshotName, Who};
+use crate::snapshot::operations::SignedIn;
 use crate::snapshot::store::{Store, Stored};
 use crate::time::Zone;
 
@@ -89,6 +90,21 @@ impl Live {
         }
     }
 
+    /// Who is signed in, as a record of an operation says it; `banked` is the title of the snapshot
+    /// that [`Live::to_bank`] is for.
+    #[must_use]
+    pub fn signed_in(&self, snapshots: &[Stored], banked: Option<&str>) -> SignedIn {
+        match self {
+            Self::Absent => SignedIn::Nobody,
+            Self::Login(AuthFile { key: Some(key), .. }) => SignedIn::Account(key.clone()),
+            Self::Login(AuthFile { bytes, .. }) | Self::Orphan { bytes, .. } => {
+                let kept = || kept_in(snapshots, bytes).map(|stored| stored.title.clone());
+                let title = banked.map(str::to_owned).or_else(kept);
+                SignedIn::Orphan(title.unwrap_or_default())
+            }
+        }
+    }
+
     /// The snapshot that keeps this login before it is replaced; `None` if there is nothing to
     /// keep or the store has it already.
     #[must_use]
@@ -115,7 +131,7 @@ impl Live {
                 backup::who(Some(file))
             }
             Self::Orphan { bytes, why } => {
-                if is_kept(snapshots, bytes) {
+                if kept_in(snapshots, bytes).is_some() {
                     return None;
                 }
                 metadata.note = Some(format!("an orphan, stored before it was replaced: {why}"));
@@ -128,17 +144,17 @@ impl Live {
     }
 }
 
-/// Whether the store has this very orphan, byte for byte.
-fn is_kept(snapshots: &[Stored], bytes: &Secret) -> bool {
-    let name: Option<EntryName> = CodexHome::AUTH.parse().ok();
-    snapshots.iter().filter(|stored| stored.is_orphan()).any(|stored| {
-        let archive =
-            super::open(stored).ok().filter(|archive| !super::is_another(archive, stored));
-        let found = archive.zip(name.as_ref()).and_then(|(archive, name)| {
-            archive.read(name, MAX_BYTES).ok().flatten().map(Secret::from)
-        });
-        found.is_some_and(|found| found.bytes() == bytes.bytes())
-    })
+/// The snapshot that holds this very orphan, byte for byte.
+fn kept_in<'a>(snapshots: &'a [Stored], bytes: &Secret) -> Option<&'a Stored> {
+    let mut orphans = snapshots.iter().filter(|stored| stored.is_orphan());
+    orphans.find(|stored| orphan_in(stored).is_some_and(|found| found == *bytes))
+}
+
+/// The bytes of an orphan, out of its snapshot.
+pub(crate) fn orphan_in(stored: &Stored) -> Option<Secret> {
+    let name: EntryName = CodexHome::AUTH.parse().ok()?;
+    let archive = super::open(stored).ok().filter(|archive| !super::is_another(archive, stored))?;
+    archive.read(&name, MAX_BYTES).ok().flatten().map(Secret::from)
 }
 
 /// Whether the store has this very login: a snapshot from which the same bytes were just read.

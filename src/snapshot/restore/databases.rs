@@ -177,7 +177,11 @@ fn is_free(staging: &Path, folder: &Path) -> bool {
 impl Incoming {
     /// Writes the databases in `from` into `folder`, so that a disk without room shows before
     /// anything was replaced.
-    fn prepare(folder: PathBuf, from: &Path, names: &[String]) -> Result<Self, DiskError> {
+    pub(super) fn prepare(
+        folder: PathBuf,
+        from: &Path,
+        names: &[String],
+    ) -> Result<Self, DiskError> {
         replace::private_dir(&folder)?;
         // What an interrupted restore left here; the lock is held.
         replace::remove_unfinished(&folder)?;
@@ -379,6 +383,7 @@ mod tests {
             rewritten: 0,
             databases: None,
             warnings: Vec::new(),
+            stood_still: true,
         }
     }
 

@@ -8,6 +8,7 @@ use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
 use crate::disk::space::human;
 use crate::snapshot::logins::{HoldError, LoginError};
+use crate::snapshot::operations::OperationError;
 
 /// Why a restore did not happen. The home is as it was, but for
 /// [`RestoreError::LoginOverwritten`]; where even taking an exchange back failed, the error names
@@ -21,6 +22,16 @@ pub enum RestoreError {
         title: String,
         /// What is wrong.
         source: ArchiveError,
+    },
+    /// The sidecar is damaged, whatever the archive is.
+    #[error("{title}: its sidecar {what}")]
+    Sidecar {
+        /// The snapshot.
+        title: String,
+        /// The sidecar.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// The archive is another one than the sidecar describes.
     #[error("{title}: the archive is not the one its sidecar describes")]
@@ -78,15 +89,9 @@ pub enum RestoreError {
         /// What is needed.
         needed: u64,
     },
-    /// A restore before this one was interrupted and could not be finished.
-    #[error(
-        "{} tells of an interrupted restore that could not be finished: nothing is replaced while it is there",
-        path.display()
-    )]
-    Unfinished {
-        /// Its journal.
-        path: PathBuf,
-    },
+    /// An operation before this one was interrupted and could not be finished.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
     /// A stored login cannot be read.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -140,6 +145,10 @@ impl RestoreError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Archive { source, .. } => return source.hint(),
+            Self::Sidecar { path, .. } => format!(
+                "the archive holds a copy of it, which speaks for it once {} is moved away",
+                path.display()
+            ),
             Self::OtherArchive { title } | Self::OtherAccount { title, .. } => {
                 format!("see `codex-manager verify {title}`, and use another snapshot")
             }
@@ -156,10 +165,7 @@ impl RestoreError {
                 "restore with --to DIR inside that file system, or unmount it".to_owned()
             }
             Self::NoRoom { .. } => "free some space and try again".to_owned(),
-            Self::Unfinished { .. } => "see beside the Codex home whether a folder \
-                 .codex-manager-… holds the one that was replaced; when nothing is missing, move \
-                 that file aside"
-                .to_owned(),
+            Self::Operation(error) => return error.hint(),
             Self::Login(LoginError::Lost { .. } | LoginError::Damaged { .. }) => {
                 "`--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` \
                  takes the one in this snapshot"
@@ -194,7 +200,8 @@ impl RestoreError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Archive { source, .. } => source.is_hostile() || source.is_corrupt(),
-            Self::OtherArchive { .. }
+            Self::Sidecar { .. }
+            | Self::OtherArchive { .. }
             | Self::OtherAccount { .. }
             | Self::StaleLogin { .. }
             | Self::LoginElsewhere { .. }

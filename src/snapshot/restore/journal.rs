@@ -1,30 +1,32 @@
 //! What if a restore is killed?
 //!
-//! Before anything is built `journal.json` in the manager home says where, and before two homes
-//! change names, which ones; it goes when all is in its place. Whoever opens the store for changes
-//! and finds it finishes what was begun ([`finish`]): folders are known by their inodes, so it does
-//! not matter where it stopped, and nothing is removed but what was built and never was live.
+//! Before anything is built the journal says where, and before two homes change names, which ones;
+//! it goes when all is in its place and noted down. Whoever opens the store for changes and finds
+//! it finishes what was begun ([`finish`]): folders are known by their inodes, so it does not
+//! matter where it stopped, and nothing is removed but what was built and never was live.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::lock::Lock;
 use crate::disk::swap::{self, Identity};
-use crate::disk::{DiskError, read, replace};
+use crate::disk::{DiskError, replace, since};
+use crate::snapshot::journal::{self, Kind};
+use crate::snapshot::operations::transaction::Notes;
+use crate::snapshot::operations::{Change, Databases, HomeChange, OperationError};
 use crate::snapshot::restore::{databases, place};
-
-/// Larger ones are not read, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+use crate::snapshot::store::Store;
 
 /// What a restore is about to do. Format: SPEC, "Restore".
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Journal {
-    schema_version: u32,
+pub(crate) struct Journal {
+    #[serde(flatten)]
+    notes: Notes,
     /// Name of the folder in `undo/`.
-    operation: String,
-    #[serde(default)]
+    folder: String,
     phase: Phase,
-    /// Where the new home is built; after the exchange the old one is there.
+    /// Where the new home is; after the exchange the old one is there.
     staged: PathBuf,
     /// Where the home belongs.
     place: PathBuf,
@@ -35,6 +37,7 @@ pub(super) struct Journal {
     #[serde(default)]
     old: Option<Identity>,
     /// What moves from the old home into the new one.
+    #[serde(default)]
     carried: Vec<String>,
     /// What is replaced outside the home.
     #[serde(default)]
@@ -44,54 +47,83 @@ pub(super) struct Journal {
     file: PathBuf,
 }
 
-/// How far a restore has come.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+/// How far it has come.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Phase {
     /// What is staged never was live: it is of no use to anybody.
     Building,
     /// Names change, and what is staged may be either home.
-    #[default]
     Exchanging,
-}
-
-/// Databases outside the home.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct Databases {
-    folder: PathBuf,
-    /// Those that are replaced once the home is in its place.
-    names: Vec<String>,
+    /// Names change, and both were live once: nothing is removed.
+    Returning,
+    /// The home in the place goes to the staged name, and nothing takes its place.
+    Leaving,
 }
 
 impl Journal {
     /// Writes down, synced, that a home for `place` is built in the folder `staged`, which need
-    /// not be made yet, and databases in the folder `databases`. A journal that is there already
-    /// stays, which is an error of the kind `AlreadyExists`.
+    /// not be made yet, and databases in the folder `databases`. `folder` is the name in `undo/`.
     pub(super) fn begin(
-        file: &Path,
-        operation: &str,
+        store: &Store,
+        notes: Notes,
+        folder: &str,
         staged: &Path,
         place: &Path,
         databases: Option<&Path>,
-    ) -> Result<Option<Self>, DiskError> {
-        let new = swap::identity(staged)?;
-        let journal = Self {
-            schema_version: 1,
-            operation: operation.to_owned(),
-            phase: Phase::Building,
+    ) -> Result<Self, OperationError> {
+        let databases =
+            databases.map(|folder| Databases { folder: folder.to_owned(), names: Vec::new() });
+        let mut journal =
+            Self::new(store, notes, folder, Phase::Building, staged, place, databases);
+        journal.new = swap::identity(staged)?;
+        journal::begin(store, Kind::Home, &journal)?;
+        Ok(journal)
+    }
+
+    /// Writes down, synced, that a home that was live before comes back to its place: the one in
+    /// `staged`, for which the one there goes to `undo/FOLDER/`; or none, and the one there goes to
+    /// the second of these paths. The databases of these names are replaced.
+    pub(super) fn begin_return(
+        store: &Store,
+        notes: Notes,
+        folder: &str,
+        staged: Option<&Path>,
+        (place, leaves_to): (&Path, Option<&Path>),
+        carried: &[String],
+        databases: Option<Databases>,
+    ) -> Result<Self, OperationError> {
+        let phase = if staged.is_some() { Phase::Returning } else { Phase::Leaving };
+        let staged = staged.or(leaves_to).unwrap_or(place);
+        let mut journal = Self::new(store, notes, folder, phase, staged, place, databases);
+        journal.new = swap::identity(staged)?;
+        journal.old = swap::identity(place)?;
+        journal.carried = carried.to_vec();
+        journal::begin(store, Kind::Home, &journal)?;
+        Ok(journal)
+    }
+
+    fn new(
+        store: &Store,
+        notes: Notes,
+        folder: &str,
+        phase: Phase,
+        staged: &Path,
+        place: &Path,
+        databases: Option<Databases>,
+    ) -> Self {
+        Self {
+            notes,
+            folder: folder.to_owned(),
+            phase,
             staged: staged.to_owned(),
             place: place.to_owned(),
-            new,
+            new: None,
             old: None,
             carried: Vec::new(),
-            databases: databases
-                .map(|folder| Databases { folder: folder.to_owned(), names: Vec::new() }),
-            file: file.to_owned(),
-        };
-        // Only a path that is not UTF-8 has no JSON form; such a home is restored without.
-        let Ok(bytes) = serde_json::to_vec_pretty(&journal) else { return Ok(None) };
-        replace::write_new(file, &bytes)?;
-        Ok(Some(journal))
+            databases,
+            file: store.journal(),
+        }
     }
 
     /// Writes down, synced, which folder it is, now that it is made. Answers false where the
@@ -119,15 +151,38 @@ impl Journal {
     }
 
     fn write(&self) -> Result<(), DiskError> {
-        let failed = |source: serde_json::Error| DiskError {
-            action: "write",
-            path: self.file.clone(),
-            source: source.into(),
-        };
-        replace::write(&self.file, &serde_json::to_vec_pretty(self).map_err(failed)?)
+        journal::update(&self.file, Kind::Home, self)
     }
 
-    /// Strikes it out: everything is where it belongs, or where a warning said.
+    /// Notes down that it happened, and strikes it out: everything is where it belongs, or where
+    /// a warning said. The home before is `kept`.
+    pub(super) fn conclude(
+        &mut self,
+        kept: Option<&Path>,
+        store: &Store,
+        lock: &Lock,
+    ) -> Result<(), DiskError> {
+        if self.phase != Phase::Building
+            && let Some(record) = &mut self.notes.operation
+            && record.home_mut().is_none()
+        {
+            let is_there = self.place.symlink_metadata().is_ok();
+            let settled = if is_there { since::newest(&self.place)? } else { None };
+            record.changes.push(Change::Home(HomeChange {
+                place: self.place.clone(),
+                kept: kept.map(Path::to_owned),
+                new: if self.phase == Phase::Leaving { None } else { self.new },
+                old: self.old,
+                carried: self.carried.clone(),
+                databases: self.databases.clone().filter(|outside| !outside.names.is_empty()),
+                settled,
+            }));
+        }
+        self.notes.write_down(store, lock)?;
+        self.close()
+    }
+
+    /// Strikes it out.
     pub(super) fn close(&self) -> Result<(), DiskError> {
         replace::remove_file(&self.file).map(|_| ())
     }
@@ -145,79 +200,107 @@ impl Journal {
         let is_gone = staged.is_none() || staged != self.new;
         let is_over = match self.phase {
             Phase::Building => is_gone,
-            Phase::Exchanging => {
-                (here.is_some() && here == self.new) || (here == self.old && is_gone)
-            }
+            Phase::Exchanging => here == self.old && is_gone,
+            Phase::Returning => here == self.old && staged == self.new,
+            Phase::Leaving => here == self.old,
         };
         if is_over { self.close() } else { Ok(()) }
     }
 }
 
-/// Finishes what an interrupted restore began. `file` is the journal, `undo` the folder of that
-/// name; the lock is held. Answers what a person should know.
+/// Finishes what an interrupted restore began; the lock is held. Answers what a person should
+/// know.
 ///
 /// # Errors
 ///
 /// When the disk refuses; the journal stays, and nothing is removed but a home that was built and
 /// never got its place.
-pub(crate) fn finish(file: &Path, undo: &Path) -> Result<Vec<String>, DiskError> {
-    let Some(bytes) = read::optional(file, MAX_BYTES)? else { return Ok(Vec::new()) };
-    let known = serde_json::from_slice(&bytes).ok();
-    let Some(journal) = known.filter(|journal: &Journal| journal.schema_version == 1) else {
-        let what = "a restore was interrupted, and its journal cannot be read: look beside the Codex home for the one that was replaced";
-        return Ok(vec![format!("{}: {what}", file.display())]);
-    };
+pub(crate) fn finish(
+    journal: Journal,
+    store: &Store,
+    lock: &Lock,
+) -> Result<Vec<String>, DiskError> {
+    let mut journal = Journal { file: store.journal(), ..journal };
     let mut told = Vec::new();
-    let is_taken_back = match journal.phase {
+    let end = match journal.phase {
         Phase::Building => take_back(&journal)?,
-        Phase::Exchanging => settle(&journal, undo, &mut told)?,
+        Phase::Exchanging | Phase::Returning => settle(&journal, store, &mut told)?,
+        Phase::Leaving => left(&journal)?,
     };
-    if is_taken_back {
-        told.push("an interrupted restore was taken back: the home is as it was".to_owned());
-    }
     if let Some(outside) = &journal.databases {
         replace::remove_unfinished(&outside.folder)?;
-        let kept = undo.join(&journal.operation).join(databases::KEPT);
+        let kept = store.undo().join(&journal.folder).join(databases::KEPT);
         databases::put_back(&outside.folder, &outside.names, &kept, &mut told)?;
     }
-    replace::remove_file(file)?;
+    match end {
+        End::Nothing => journal.close()?,
+        End::TakenBack => {
+            told.push("an interrupted restore was taken back: the home is as it was".to_owned());
+            journal.close()?;
+        }
+        End::Finished(kept) => {
+            told.push(match &kept {
+                Some(kept) => format!(
+                    "an interrupted restore was finished: the home before is {}",
+                    kept.display()
+                ),
+                None => "an interrupted restore was finished".to_owned(),
+            });
+            journal.conclude(kept.as_deref(), store, lock)?;
+        }
+    }
     Ok(told)
 }
 
-/// Removes what was built, if it is where it was built. Answers whether it was.
-fn take_back(journal: &Journal) -> Result<bool, DiskError> {
-    let found = swap::identity(&journal.staged)?;
+/// What became of it.
+enum End {
+    /// Nobody needs to hear of it.
+    Nothing,
+    /// The home in the place is the old one, after something was done for that.
+    TakenBack,
+    /// The new home is in the place, and the one before is here.
+    Finished(Option<PathBuf>),
+}
+
+/// Removes what was built, if it is where it was built. A copy that has its place already stays.
+fn take_back(journal: &Journal) -> Result<End, DiskError> {
+    if journal.phase == Phase::Building
+        && journal.new.is_some()
+        && swap::identity(&journal.place)? == journal.new
+    {
+        // It took the place of an empty folder, if there was any.
+        let _is_theirs = replace::remove_empty_dir(&journal.staged);
+        return Ok(End::Finished(None));
+    }
     if journal.new.is_none() {
         // Killed before anything was built in it; what holds anything is another folder.
         let _is_theirs = replace::remove_empty_dir(&journal.staged);
-        return Ok(false);
+        return Ok(End::Nothing);
     }
-    Ok(found == journal.new && replace::remove_tree(&journal.staged)?)
+    let is_it = swap::identity(&journal.staged)? == journal.new;
+    let removed = is_it && replace::remove_tree(&journal.staged)?;
+    Ok(if removed { End::TakenBack } else { End::Nothing })
 }
 
-/// Puts both homes where they belong, by which of them is where. Answers whether the old one is
-/// live again.
-fn settle(journal: &Journal, undo: &Path, told: &mut Vec<String>) -> Result<bool, DiskError> {
-    let Journal { operation, staged, place, new, old, carried, .. } = journal;
+/// Puts both homes where they belong, by which of them is where.
+fn settle(journal: &Journal, store: &Store, told: &mut Vec<String>) -> Result<End, DiskError> {
+    let Journal { folder, staged, place, new, old, carried, .. } = journal;
     let at = |path: &Path| swap::identity(path);
+    let undo = store.undo().join(folder);
     let before = match old {
         Some(old) => place::find_old(staged, place, *old)?,
         None => None,
     };
     if new.is_some() && at(place)? == *new {
-        if let Some(before) = &before {
-            for path in carried.iter().filter(|path| before.join(path).symlink_metadata().is_ok()) {
-                if let Err(error) = place::carry(before, place, path) {
-                    told.push(format!("{path} stays in the replaced home: {error}"));
-                }
+        let Some(before) = &before else {
+            return Ok(End::Finished(journal.put_away(store)?));
+        };
+        for path in carried.iter().filter(|path| before.join(path).symlink_metadata().is_ok()) {
+            if let Err(error) = place::carry(before, place, path) {
+                told.push(format!("{path} stays in the replaced home: {error}"));
             }
-            let kept = place::keep(before, place, &undo.join(operation), operation, told);
-            told.push(format!(
-                "an interrupted restore was finished: the home before is {}",
-                kept.display()
-            ));
         }
-        return Ok(false);
+        return Ok(End::Finished(Some(place::keep(before, place, &undo, folder, told))));
     }
     let mut comes_back = false;
     if at(place)?.is_none()
@@ -226,48 +309,111 @@ fn settle(journal: &Journal, undo: &Path, told: &mut Vec<String>) -> Result<bool
         replace::rename_new(before, place)?;
         comes_back = true;
     }
-    // Anything else was put away already, or moved by hand.
-    Ok(at(place)? == *old && (take_back(journal)? || comes_back))
+    if at(place)? != *old {
+        // Put away already, or moved by hand.
+        return Ok(End::Nothing);
+    }
+    if journal.phase == Phase::Exchanging && matches!(take_back(journal)?, End::TakenBack) {
+        comes_back = true;
+    }
+    Ok(if comes_back { End::TakenBack } else { End::Nothing })
+}
+
+/// Whether the home that was to leave its place has left it.
+fn left(journal: &Journal) -> Result<End, DiskError> {
+    let has_left = journal.old.is_some() && swap::identity(&journal.staged)? == journal.old;
+    Ok(if has_left { End::Finished(Some(journal.staged.clone())) } else { End::Nothing })
+}
+
+impl Journal {
+    /// Where the home before was put away, if that was done before the run was killed.
+    fn put_away(&self, store: &Store) -> Result<Option<PathBuf>, DiskError> {
+        if self.old.is_none() {
+            return Ok(None);
+        }
+        let places = place::resting(&self.place, &store.undo().join(&self.folder), &self.folder);
+        for path in places {
+            if swap::identity(&path)? == self.old {
+                return Ok(Some(path));
+            }
+        }
+        // Somebody moved it.
+        Ok(None)
+    }
 }
 
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use super::*;
-    use crate::disk::{flags, tree};
+    use crate::disk::{faults, read, tree};
+    use crate::snapshot::operations::{Record, log};
+    use crate::time::Zone;
 
     /// A home, the one that shall replace it, and the journal of the exchange.
     struct Lab {
         dir: tempfile::TempDir,
+        store: Store,
         place: PathBuf,
         staged: PathBuf,
-        journal: PathBuf,
     }
 
     impl Lab {
         fn new() -> Self {
+            let lab = Self::before();
+            lab.begin(Some(&lab.dir.path().join("databases")));
+            lab
+        }
+
+        /// Before anything was written down.
+        fn before() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let place = dir.path().join("codex");
+            let store = Store::at(dir.path().join("manager"));
+            drop(store.open(Duration::ZERO, "test").unwrap());
             fs::create_dir_all(place.join("worktrees/x")).unwrap();
-            fs::create_dir(dir.path().join("undo")).unwrap();
             fs::write(place.join("auth.json"), "old").unwrap();
             let staged = tree::staging_dir(&place).unwrap();
             fs::write(staged.join("auth.json"), "new").unwrap();
-            let journal = dir.path().join("journal.json");
-            let folder = dir.path().join("databases");
-            let begun = Journal::begin(&journal, "op", &staged, &place, Some(&folder)).unwrap();
-            let names = ["a.sqlite", "b.sqlite", "../auth.json"].map(str::to_owned);
-            begun.unwrap().names_change(&["worktrees".to_owned()], names.into()).unwrap();
-            Self { dir, place, staged, journal }
+            Self { dir, store, place, staged }
         }
 
+        fn begin(&self, databases: Option<&Path>) {
+            let mut begun = self.building(&self.staged, databases);
+            let names = ["a.sqlite", "b.sqlite", "../auth.json"].map(str::to_owned);
+            begun.names_change(&["worktrees".to_owned()], names.into()).unwrap();
+        }
+
+        fn building(&self, staged: &Path, databases: Option<&Path>) -> Journal {
+            let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
+            let record = Record::new("op".to_owned(), at, "restore", "restored it".to_owned());
+            let notes = Notes::of(record);
+            Journal::begin(&self.store, notes, "op", staged, &self.place, databases).unwrap()
+        }
+
+        /// What the next command tells.
         fn finish(&self) -> Vec<String> {
-            let told = finish(&self.journal, &self.dir.path().join("undo")).unwrap();
-            assert!(!self.journal.exists());
-            assert_eq!(finish(&self.journal, Path::new("none")).unwrap(), Vec::<String>::new());
+            let told = self.store.open(Duration::ZERO, "test").unwrap().finished;
+            assert!(!self.store.journal().exists());
+            assert_eq!(
+                self.store.open(Duration::ZERO, "test").unwrap().finished,
+                Vec::<String>::new()
+            );
             told
+        }
+
+        /// Where the log of operations says that the home before is.
+        fn noted(&self) -> Option<Option<PathBuf>> {
+            let mut log = log::read(&self.store).unwrap();
+            assert!(log.records.len() < 2 && log.problems.is_empty());
+            log.records.pop().map(|mut record| record.home_mut().unwrap().kept.clone())
+        }
+
+        fn undo(&self) -> PathBuf {
+            self.store.undo().join("op")
         }
 
         fn login(&self, home: &str) -> String {
@@ -278,7 +424,7 @@ mod tests {
         fn assert_tidy(&self) {
             let mut names = read::names(self.dir.path()).unwrap();
             names.sort();
-            assert_eq!(names, ["codex", "undo"]);
+            assert_eq!(names, ["codex", "manager"]);
         }
     }
 
@@ -288,10 +434,12 @@ mod tests {
         swap::exchange(&lab.staged, &lab.place).unwrap();
         let told = lab.finish();
         assert!(told.iter().any(|told| told.contains("undo/op/codex-home")), "{told:?}");
+        let kept = lab.undo().join("codex-home");
         assert_eq!(
-            (lab.login("codex"), lab.login("undo/op/codex-home")),
+            (lab.login("codex"), lab.login(kept.to_str().unwrap())),
             ("new".into(), "old".into())
         );
+        assert_eq!(lab.noted(), Some(Some(kept)));
         assert!(lab.place.join("worktrees/x").is_dir());
         lab.assert_tidy();
     }
@@ -316,7 +464,7 @@ mod tests {
         ];
         for (renames, failed, live) in stops {
             let lab = Lab::new();
-            let done = flags::stopped_after(renames, || swap::exchange(&lab.staged, &lab.place));
+            let done = faults::stopped_after(renames, || swap::exchange(&lab.staged, &lab.place));
             assert_eq!(done.is_ok(), renames == 3);
             if failed {
                 // A run that was not killed there removed what it had built.
@@ -327,8 +475,9 @@ mod tests {
             assert_eq!(lab.login("codex"), live, "{renames}");
             assert!(lab.place.join("worktrees/x").is_dir(), "{renames}");
             if live == "new" {
-                assert_eq!(lab.login("undo/op/codex-home"), "old");
+                assert_eq!(lab.login("manager/undo/op/codex-home"), "old");
             }
+            assert_eq!(lab.noted().is_some(), live == "new", "{renames}");
             lab.assert_tidy();
         }
     }
@@ -337,67 +486,117 @@ mod tests {
     fn killed_after_the_old_home_was_put_away_nothing_moves() {
         let lab = Lab::new();
         swap::exchange(&lab.staged, &lab.place).unwrap();
-        let kept = lab.dir.path().join("undo/home");
-        fs::rename(&lab.staged, kept).unwrap();
-        assert_eq!(lab.finish(), Vec::<String>::new());
-        assert_eq!((lab.login("codex"), lab.login("undo/home")), ("new".into(), "old".into()));
+        fs::create_dir(lab.undo()).unwrap();
+        let kept = lab.undo().join("codex-home");
+        fs::rename(&lab.staged, &kept).unwrap();
+        assert_eq!(lab.finish().len(), 1);
+        assert_eq!(
+            (lab.login("codex"), lab.login(kept.to_str().unwrap())),
+            ("new".into(), "old".into())
+        );
+        assert_eq!(lab.noted(), Some(Some(kept)));
         lab.assert_tidy();
     }
 
     #[test]
     fn killed_while_the_home_is_built_nothing_of_it_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let (place, folder) = (dir.path().join("codex"), dir.path().join("folder"));
-        let journal = dir.path().join("journal.json");
+        let lab = Lab::before();
+        let folder = lab.dir.path().join("folder");
         fs::create_dir(&folder).unwrap();
-        let begin = || {
-            let staged = tree::staging_dir(&place).unwrap();
-            fs::write(staged.join("auth.json"), "new").unwrap();
-            Journal::begin(&journal, "op", &staged, &place, Some(&folder)).unwrap().unwrap();
-            staged
-        };
-        let staged = begin();
+        lab.building(&lab.staged, Some(&folder));
         let (temporary, theirs) =
             (folder.join(".codex-manager-0123456789abcdef.tmp"), folder.join("theirs.tmp"));
         fs::write(&temporary, "").unwrap();
         fs::write(&theirs, "").unwrap();
-        assert_eq!(finish(&journal, Path::new("none")).unwrap().len(), 1);
-        assert!(!staged.exists() && !journal.exists() && !temporary.exists() && theirs.exists());
+        assert_eq!(lab.finish().len(), 1);
+        assert!(!lab.staged.exists() && !temporary.exists() && theirs.exists());
 
         // Killed right after the folder was made, it goes as long as nothing is in it.
         for content in [None, Some("x")] {
-            let staged = tree::staging_name(&place).unwrap();
-            Journal::begin(&journal, "op", &staged, &place, None).unwrap().unwrap();
+            let staged = tree::staging_name(&lab.place).unwrap();
+            lab.building(&staged, None);
             fs::create_dir(&staged).unwrap();
             if let Some(name) = content {
                 fs::write(staged.join(name), "").unwrap();
             }
-            assert_eq!(finish(&journal, Path::new("none")).unwrap(), Vec::<String>::new());
+            assert_eq!(lab.finish(), Vec::<String>::new());
             assert_eq!(staged.exists(), content.is_some());
         }
 
         // Another folder of that name is not the one.
-        let staged = begin();
-        fs::rename(&staged, dir.path().join("moved")).unwrap();
+        let staged = tree::staging_dir(&lab.place).unwrap();
+        fs::write(staged.join("auth.json"), "new").unwrap();
+        lab.building(&staged, None);
+        fs::rename(&staged, lab.dir.path().join("moved")).unwrap();
         fs::create_dir(&staged).unwrap();
-        assert_eq!(finish(&journal, Path::new("none")).unwrap(), Vec::<String>::new());
-        assert!(staged.exists() && dir.path().join("moved/auth.json").exists());
-        assert!(!journal.exists());
+        assert_eq!(lab.finish(), Vec::<String>::new());
+        assert!(staged.exists() && lab.dir.path().join("moved/auth.json").exists());
+        assert_eq!((lab.login("codex"), lab.noted()), ("old".to_owned(), None));
     }
 
     #[test]
     fn killed_when_a_home_took_an_empty_place_it_stays_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let (place, journal) = (dir.path().join("codex"), dir.path().join("journal.json"));
         for renamed in [false, true] {
-            let staged = tree::staging_dir(&place).unwrap();
-            let begun = Journal::begin(&journal, "op", &staged, &place, None).unwrap();
-            begun.unwrap().names_change(&[], Vec::new()).unwrap();
+            let lab = Lab::before();
+            fs::remove_dir_all(&lab.place).unwrap();
+            lab.begin(None);
             if renamed {
-                fs::rename(&staged, &place).unwrap();
+                fs::rename(&lab.staged, &lab.place).unwrap();
             }
-            finish(&journal, Path::new("none")).unwrap();
-            assert!(!staged.exists() && place.exists() == renamed && !journal.exists());
+            lab.finish();
+            assert!(!lab.staged.exists() && lab.place.exists() == renamed);
+            assert_eq!(lab.noted(), renamed.then_some(None));
+        }
+    }
+
+    #[test]
+    fn killed_at_any_rename_of_a_return_one_home_is_live_and_none_is_lost() {
+        for renames in 0..=3 {
+            let lab = Lab::before();
+            // The one that comes back was live before and lies where it was kept.
+            let kept = lab.store.undo().join("before/codex-home");
+            fs::create_dir(kept.parent().unwrap()).unwrap();
+            fs::rename(&lab.staged, &kept).unwrap();
+            let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
+            let record = Record::new("op".to_owned(), at, "undo", "took it back".to_owned());
+            let notes = Notes::of(record);
+            let place = (lab.place.as_path(), None);
+            let carried = ["worktrees".to_owned()];
+            Journal::begin_return(&lab.store, notes, "op", Some(&kept), place, &carried, None)
+                .unwrap();
+            let done = faults::stopped_after(renames, || swap::exchange(&kept, &lab.place));
+            assert_eq!(done.is_ok(), renames == 3);
+            lab.finish();
+            let (live, rests) = match renames {
+                0 | 1 => ("old", kept),
+                _ => ("new", lab.undo().join("codex-home")),
+            };
+            assert_eq!(lab.login("codex"), live, "{renames}");
+            assert_ne!(lab.login(rests.to_str().unwrap()), live, "{renames}");
+            assert!(lab.place.join("worktrees/x").is_dir(), "{renames}");
+            assert_eq!(lab.noted(), (live == "new").then_some(Some(rests)), "{renames}");
+            lab.assert_tidy();
+        }
+    }
+
+    #[test]
+    fn killed_when_a_home_leaves_its_place_it_has_left_or_not() {
+        for renamed in [false, true] {
+            let lab = Lab::before();
+            fs::remove_dir_all(&lab.staged).unwrap();
+            let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
+            let record = Record::new("op".to_owned(), at, "undo", "took it back".to_owned());
+            let notes = Notes::of(record);
+            let target = lab.undo().join("codex-home");
+            let place = (lab.place.as_path(), Some(target.as_path()));
+            Journal::begin_return(&lab.store, notes, "op", None, place, &[], None).unwrap();
+            fs::create_dir(lab.undo()).unwrap();
+            if renamed {
+                fs::rename(&lab.place, &target).unwrap();
+            }
+            lab.finish();
+            assert_eq!((lab.place.exists(), lab.undo().exists()), (!renamed, renamed));
+            assert_eq!(lab.noted(), renamed.then_some(Some(target)));
         }
     }
 
@@ -405,8 +604,7 @@ mod tests {
     fn killed_while_databases_outside_are_replaced_none_is_lost_sight_of() {
         let lab = Lab::new();
         swap::exchange(&lab.staged, &lab.place).unwrap();
-        let (folder, kept) =
-            (lab.dir.path().join("databases"), lab.dir.path().join("undo/op/sqlite_home"));
+        let (folder, kept) = (lab.dir.path().join("databases"), lab.undo().join("sqlite_home"));
         fs::create_dir(&folder).unwrap();
         fs::create_dir_all(&kept).unwrap();
         // The first was exchanged, the second only taken away; its log was not yet.
@@ -417,7 +615,7 @@ mod tests {
             (kept.join("b.sqlite-wal"), "its log"),
             (folder.join("b.sqlite-wal"), "its log"),
             (kept.join("b.sqlite-shm"), "its index"),
-            (lab.dir.path().join("undo/op/auth.json"), "not a database of this restore"),
+            (lab.undo().join("auth.json"), "not a database of this restore"),
         ] {
             fs::write(path, content).unwrap();
         }
@@ -437,18 +635,19 @@ mod tests {
     #[test]
     fn a_journal_is_never_written_over() {
         let lab = Lab::new();
-        let before = fs::read(&lab.journal).unwrap();
-        let error = Journal::begin(&lab.journal, "other", &lab.staged, &lab.place, None);
-        assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&lab.journal).unwrap(), before);
+        let before = fs::read(lab.store.journal()).unwrap();
+        let (store, place) = (&lab.store, &lab.place);
+        let error = Journal::begin(store, Notes::default(), "x", &lab.staged, place, None);
+        assert!(matches!(error.unwrap_err(), OperationError::Unfinished { .. }));
+        assert_eq!(fs::read(lab.store.journal()).unwrap(), before);
     }
 
     #[test]
     fn a_journal_that_cannot_be_read_moves_nothing_and_stays() {
         let lab = Lab::new();
-        fs::write(&lab.journal, "{").unwrap();
-        assert_eq!(finish(&lab.journal, Path::new("none")).unwrap().len(), 1);
-        assert!(lab.journal.exists());
+        fs::write(lab.store.journal(), "{").unwrap();
+        assert_eq!(lab.store.open(Duration::ZERO, "test").unwrap().finished.len(), 1);
+        assert!(lab.store.journal().exists());
         assert_eq!(lab.login("codex"), "old");
         assert!(lab.staged.exists());
     }

@@ -113,7 +113,7 @@ impl Staged {
 
 /// Where the home that was live is while two homes change places: under the name of the staged
 /// one, or beside its place under the name of one that waits.
-pub(super) fn find_old(
+pub(crate) fn find_old(
     staged: &Path,
     place: &Path,
     old: Identity,
@@ -138,7 +138,7 @@ pub(super) fn remove_empty(folder: &Path) -> Option<String> {
 }
 
 /// Moves something from the old home into the new one, unless the snapshot brought its own.
-pub(super) fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
+pub(crate) fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError> {
     let target = new.join(path);
     if let Some(parent) = target.parent() {
         replace::private_dir(parent)?;
@@ -146,19 +146,26 @@ pub(super) fn carry(old: &Path, new: &Path, path: &str) -> Result<(), DiskError>
     replace::rename_new(&old.join(path), &target)
 }
 
+/// Name of the replaced home in `undo/OPERATION/`.
+pub(crate) const KEPT: &str = "codex-home";
+
+/// Where a replaced home may be put: in the folder of the operation, or beside its place.
+pub(crate) fn resting(place: &Path, undo: &Path, operation: &str) -> [PathBuf; 2] {
+    let leaf = place.file_name().unwrap_or_default().to_string_lossy();
+    [undo.join(KEPT), place.with_file_name(format!("{leaf}.replaced-{operation}"))]
+}
+
 /// Puts the replaced home where `undo` finds it: into the manager home if that is on the same
 /// file system, else beside its place under a name that tells what it is. Where even that
 /// fails it stays where it is, with a warning. Answers where it lies now.
-pub(super) fn keep(
+pub(crate) fn keep(
     old: &Path,
     place: &Path,
     undo: &Path,
     operation: &str,
     warnings: &mut Vec<String>,
 ) -> PathBuf {
-    let kept = undo.join("codex-home");
-    let leaf = place.file_name().unwrap_or_default().to_string_lossy();
-    let beside = place.with_file_name(format!("{leaf}.replaced-{operation}"));
+    let [kept, beside] = resting(place, undo, operation);
     let mut wanted = &kept;
     let mut moved = replace::private_dir(undo).and_then(|_| replace::rename_new(old, &kept));
     if moved.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::CrossesDevices) {
@@ -182,7 +189,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::disk::{flags, tree};
+    use crate::disk::{faults, tree};
 
     /// A live home and a folder beside it that holds the new one.
     fn homes() -> (tempfile::TempDir, PathBuf, Staged) {
@@ -275,7 +282,7 @@ mod tests {
     fn where_renaming_knows_no_flags_a_home_is_exchanged_and_put_away_too() {
         let (dir, place, mut staged) = homes();
         let mut warnings = Vec::new();
-        let kept = flags::without(|| {
+        let kept = faults::without_flags(|| {
             assert_eq!(staged.exchange(&place, &mut warnings).unwrap(), How::TwoRenames);
             keep(staged.path(), &place, &dir.path().join("undo/x"), "x", &mut warnings)
         });
@@ -283,7 +290,7 @@ mod tests {
         assert_eq!((kept, warnings), (dir.path().join("undo/x/codex-home"), Vec::new()));
         let name = tree::staging_name(&dir.path().join("copy")).unwrap();
         let mut copy = Staged::at(name).unwrap();
-        flags::without(|| copy.settle(&dir.path().join("copy"), &mut Vec::new())).unwrap();
+        faults::without_flags(|| copy.settle(&dir.path().join("copy"), &mut Vec::new())).unwrap();
     }
 
     #[test]
@@ -291,7 +298,7 @@ mod tests {
     fn an_exchange_without_its_last_rename_keeps_the_old_home_and_knows_where() {
         let (dir, place, mut staged) = homes();
         let mut warnings = Vec::new();
-        flags::stopped_after(2, || staged.exchange(&place, &mut warnings)).unwrap();
+        faults::stopped_after(2, || staged.exchange(&place, &mut warnings)).unwrap();
         assert_eq!((login(&place), login(staged.path())), ("new".to_owned(), "old".to_owned()));
         assert!(warnings[0].contains(staged.path().to_str().unwrap()), "{warnings:?}");
         let kept = keep(staged.path(), &place, &dir.path().join("undo/x"), "x", &mut warnings);

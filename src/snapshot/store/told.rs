@@ -1,12 +1,12 @@
 //! What does a snapshot say about itself, beside its archive and inside it?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Odd, OddKind, Origin, Stored};
-use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits};
+use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Layout, Limits, Node};
 use crate::disk::read;
 use crate::snapshot::legacy;
-use crate::snapshot::metadata::{Kind, MAX_BYTES, MEMBER, Metadata};
+use crate::snapshot::metadata::{self, ArchiveFacts, Kind, MAX_BYTES, MEMBER, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName, Who};
 use crate::time::Zone;
 
@@ -18,7 +18,7 @@ use crate::time::Zone;
 pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
     let title = archive.file_name().unwrap_or_default().to_string_lossy();
     let title = title.strip_suffix(ARCHIVE).unwrap_or(&title).to_owned();
-    let sidecar = archive.with_file_name(format!("{title}{SIDECAR}"));
+    let sidecar = sidecar_of(archive);
     let found = |sidecar, metadata, origin| Stored {
         title: title.clone(),
         archive: archive.to_owned(),
@@ -118,21 +118,85 @@ pub fn inside(archive: &Path) -> Result<Metadata, String> {
     Metadata::parse(&bytes).map_err(|error| format!("its metadata {error}"))
 }
 
-/// Whether a sidecar says of what was captured what the copy inside the archive does not; a copy
-/// that cannot be read says nothing.
+/// What is wrong with the sidecar beside an archive of ours, where the copy inside it speaks
+/// because the sidecar cannot be used; none if there is no sidecar at all.
+///
+/// The copy is sound, but who has the two of them does not have what was stored.
 #[must_use]
-pub fn contradicts(stored: &Stored) -> bool {
-    stored.origin == Origin::Ours
-        && stored.sidecar.is_some()
-        && inside(&stored.archive).is_ok_and(|inner| differs(&stored.metadata, &inner))
+pub fn damaged_sidecar(stored: &Stored) -> Option<(PathBuf, String)> {
+    if stored.origin != Origin::Ours || stored.sidecar.is_some() {
+        return None;
+    }
+    let path = sidecar_of(&stored.archive);
+    path.symlink_metadata().ok()?;
+    read_sidecar(&path).err().map(|what| (path, what))
 }
 
-/// Whether two copies of the metadata tell of another capture. The e-mail is a label, and like
-/// notes and pins it may change later; which part, whose, which login and when may not.
+fn sidecar_of(archive: &Path) -> PathBuf {
+    let title = archive.file_name().unwrap_or_default().to_string_lossy();
+    let title = title.strip_suffix(ARCHIVE).unwrap_or(&title);
+    archive.with_file_name(format!("{title}{SIDECAR}"))
+}
+
+/// What a sidecar of ours says of an archive's amount that is not so.
 #[must_use]
-pub fn differs(said: &Metadata, inner: &Metadata) -> bool {
-    inner.kind != said.kind
-        || inner.account != said.account
-        || inner.login != said.login
-        || inner.created_at != said.created_at
+pub fn miscount(said: &Metadata, archive: &Archive) -> Option<String> {
+    let facts = said.archive.as_ref()?;
+    let entries = archive.entries().ok()?;
+    let files = entries.iter().filter(|entry| matches!(entry.node, Node::File { .. })).count();
+    let bytes = entries.iter().map(Entry::size).fold(0, u64::saturating_add);
+    (u64::try_from(files) != Ok(facts.files) || bytes != facts.content_bytes).then(|| {
+        let ArchiveFacts { files: said_files, content_bytes: said_bytes, .. } = facts;
+        format!(
+            "its sidecar says {said_files} files of {said_bytes} bytes, it holds {files} of {bytes}"
+        )
+    })
+}
+
+/// Which fields of a sidecar say of what was captured what the copy inside the archive does not;
+/// a copy that cannot be read says nothing.
+#[must_use]
+pub fn contradictions(stored: &Stored) -> Vec<&'static str> {
+    if stored.origin != Origin::Ours || stored.sidecar.is_none() {
+        return Vec::new();
+    }
+    inside(&stored.archive).map(|inner| differences(&stored.metadata, &inner)).unwrap_or_default()
+}
+
+/// The fields in which two copies of the metadata tell of another capture.
+///
+/// What a person may change later is not compared: the e-mail, which is a label, label, note, tags
+/// and pin; nor are keys of later versions. What turned out while files were read adds to the
+/// sidecar's `excluded`. The older tool brings the quota in a sidecar up to date and marks it.
+#[must_use]
+pub fn differences(said: &Metadata, inner: &Metadata) -> Vec<&'static str> {
+    let rewritten = metadata::is_rewritten(said);
+    let quota = |same: bool| rewritten || same;
+    let rows = [
+        ("kind", said.kind == inner.kind),
+        ("account", said.account == inner.account),
+        ("login", said.login == inner.login),
+        ("created_at", said.created_at == inner.created_at),
+        ("product", said.product == inner.product),
+        ("session_start_at", quota(said.session_start_at == inner.session_start_at)),
+        ("next_available_at", quota(said.next_available_at == inner.next_available_at)),
+        ("reset_at", quota(said.reset_at == inner.reset_at)),
+        ("quota", quota(said.quota == inner.quota)),
+        ("quota_end_detected_at", said.quota_end_detected_at == inner.quota_end_detected_at),
+        (
+            "inferred_session_duration_seconds",
+            said.inferred_session_duration_seconds == inner.inferred_session_duration_seconds,
+        ),
+        ("inference_basis", said.inference_basis == inner.inference_basis),
+        ("legacy_auth_filename", said.legacy_auth_filename == inner.legacy_auth_filename),
+        ("legacy_quota_day_token", said.legacy_quota_day_token == inner.legacy_quota_day_token),
+        ("validation_status", said.validation_status == inner.validation_status),
+        ("source_codex_home", said.source_codex_home == inner.source_codex_home),
+        ("codex_version", said.codex_version == inner.codex_version),
+        ("captured_files", said.captured_files == inner.captured_files),
+        ("excluded", inner.excluded.iter().all(|path| said.excluded.contains(path))),
+        ("host", said.host == inner.host),
+        ("manager_version", said.manager_version == inner.manager_version),
+    ];
+    rows.into_iter().filter(|(_, same)| !same).map(|(field, _)| field).collect()
 }

@@ -10,51 +10,56 @@ use std::time::UNIX_EPOCH;
 
 use super::Facts;
 
-pub(in super::super) fn open_read(path: &Path) -> io::Result<File> {
+pub(super) fn open_read(path: &Path) -> io::Result<File> {
     refuse_link(path)?;
     File::open(path)
 }
 
-pub(in super::super) fn open_read_following(path: &Path) -> io::Result<File> {
+pub(super) fn open_read_following(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-pub(in super::super) fn open_write(path: &Path) -> io::Result<File> {
+pub(super) fn open_write(path: &Path) -> io::Result<File> {
     refuse_link(path)?;
     OpenOptions::new().read(true).write(true).open(path)
 }
 
-pub(in super::super) fn open_append(path: &Path) -> io::Result<File> {
+pub(super) fn open_append(path: &Path) -> io::Result<File> {
     refuse_link(path)?;
     OpenOptions::new().read(true).append(true).open(path)
 }
 
-pub(in super::super) fn create_new(path: &Path) -> io::Result<File> {
+pub(super) fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }
 
-pub(in super::super) fn open_or_create(path: &Path) -> io::Result<File> {
+pub(super) fn open_or_create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-pub(in super::super) fn open_dir(path: &Path) -> io::Result<File> {
+pub(super) fn open_dir(path: &Path) -> io::Result<File> {
     refuse_link(path)?;
     File::open(path)
 }
 
-pub(in super::super) fn create_dir(path: &Path) -> io::Result<()> {
+pub(super) fn remove_dir_all(path: &Path) -> io::Result<()> {
+    super::ask(super::Call::Remove, path)?;
+    std::fs::remove_dir_all(path)
+}
+
+pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     std::fs::create_dir(path)
 }
 
-pub(in super::super) fn symlink(_target: &Path, _at: &Path) -> io::Result<()> {
+pub(super) fn symlink(_target: &Path, _at: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-pub(in super::super) fn narrow(_file: &File) -> io::Result<Option<u32>> {
+pub(super) fn narrow(_file: &File) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
-pub(in super::super) fn kind_of(meta: &Metadata) -> &'static str {
+pub(in crate::disk) fn kind_of(meta: &Metadata) -> &'static str {
     if meta.is_dir() {
         "a folder"
     } else if meta.is_symlink() {
@@ -66,11 +71,11 @@ pub(in super::super) fn kind_of(meta: &Metadata) -> &'static str {
     }
 }
 
-pub(in super::super) fn explain_open(error: io::Error) -> io::Error {
+pub(in crate::disk) fn explain_open(error: io::Error) -> io::Error {
     error
 }
 
-pub(in super::super) fn facts(meta: &Metadata) -> Facts {
+pub(in crate::disk) fn facts(meta: &Metadata) -> Facts {
     let since = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let modified = since.map_or((0, 0), |since| {
         (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), i64::from(since.subsec_nanos()))
@@ -78,46 +83,46 @@ pub(in super::super) fn facts(meta: &Metadata) -> Facts {
     Facts { device: 0, inode: 0, size: meta.len(), modified, changed: modified }
 }
 
-pub(in super::super) fn sync_is_unsupported(error: &io::Error) -> bool {
+pub(in crate::disk) fn sync_is_unsupported(error: &io::Error) -> bool {
     // Windows refuses to flush a handle that is open for reading only, a folder's among them.
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
 }
 
-pub(in super::super) fn is_unsupported(error: &io::Error) -> bool {
+pub(in crate::disk) fn is_unsupported(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
 }
 
-pub(in super::super) fn lock_is_unsupported(error: &io::Error) -> bool {
+pub(in crate::disk) fn lock_is_unsupported(error: &io::Error) -> bool {
     is_unsupported(error)
 }
 
-pub(in super::super) fn rename_new(_from: &Path, _to: &Path) -> io::Result<()> {
+pub(super) fn rename_new(_from: &Path, _to: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-pub(in super::super) fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
+pub(super) fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-pub(in super::super) fn preallocate(_file: &File, _len: u64) -> io::Result<()> {
+pub(super) fn preallocate(_file: &File, _len: u64) -> io::Result<()> {
     Ok(())
 }
 
 /// Unknown here, so nothing is ever refused for want of room.
-pub(in super::super) fn available(_dir: &Path) -> io::Result<u64> {
+pub(in crate::disk) fn available(_dir: &Path) -> io::Result<u64> {
     Ok(u64::MAX)
 }
 
-pub(in super::super) fn mount_begins(_dir: &File) -> Option<bool> {
+pub(in crate::disk) fn mount_begins(_dir: &File) -> Option<bool> {
     None
 }
 
 /// Byte-range locks are mandatory here and an open database cannot be deleted: none is needed.
-pub(in super::super) fn record_lock_shared(_file: &File) -> io::Result<()> {
+pub(in crate::disk) fn record_lock_shared(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-pub(in super::super) fn is_alive(_pid: u32) -> bool {
+pub(in crate::disk) fn is_alive(_pid: u32) -> bool {
     true
 }
 

@@ -1,0 +1,119 @@
+//! What can be done in an open folder, by one name at a time?
+//!
+//! Whoever exchanges a folder for a link meanwhile leads nobody astray: no link is followed here.
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, Dir, Mode, OFlags, Timespec, Timestamps, futimens, mkdirat, openat, symlinkat,
+    unlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::{Call, ask, imp};
+
+/// Opens a folder.
+pub(in crate::disk) fn open_dir(dir: &File, name: impl AsRef<OsStr>) -> io::Result<File> {
+    ask(Call::Open, Path::new(name.as_ref()))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | imp::SAFE;
+    Ok(openat(dir, name.as_ref(), flags, Mode::empty())?.into())
+}
+
+/// Makes a folder, 0700.
+pub(in crate::disk) fn create_dir(dir: &File, name: &str) -> io::Result<()> {
+    ask(Call::MakeDir, Path::new(name))?;
+    Ok(mkdirat(dir, name, Mode::RWXU)?)
+}
+
+/// Creates a file for writing, 0600 or 0700; one that is there already is an error.
+pub(in crate::disk) fn create_new(dir: &File, name: &str, executable: bool) -> io::Result<File> {
+    ask(Call::Create, Path::new(name))?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | imp::SAFE;
+    let mode = if executable { Mode::RWXU } else { Mode::RUSR | Mode::WUSR };
+    Ok(openat(dir, name, flags, mode)?.into())
+}
+
+/// Makes a symbolic link of that time, in seconds since 1970.
+pub(in crate::disk) fn symlink(
+    dir: &File,
+    name: &str,
+    target: &str,
+    modified: i64,
+) -> io::Result<()> {
+    ask(Call::Link, Path::new(name))?;
+    symlinkat(target, dir, name)?;
+    ask(Call::Date, Path::new(name))?;
+    Ok(utimensat(dir, name, &times(modified), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Writes into an open file, at that place.
+pub(in crate::disk) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    let asked = ask(Call::Write, Path::new(""));
+    #[cfg(test)]
+    if asked.is_err() {
+        file.write_all_at(super::faults::torn(bytes), at)?;
+    }
+    asked?;
+    file.write_all_at(bytes, at)
+}
+
+/// Gives an open file or folder its time, in seconds since 1970.
+pub(in crate::disk) fn date(file: &File, modified: i64) -> io::Result<()> {
+    ask(Call::Date, Path::new(""))?;
+    Ok(futimens(file, &times(modified))?)
+}
+
+/// Brings all that was written to the file system of an open folder onto the disk.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(in crate::disk) fn sync_file_system(dir: &File) -> io::Result<()> {
+    ask(Call::Sync, Path::new(""))?;
+    Ok(rustix::fs::syncfs(dir)?)
+}
+
+/// Removes all that is in an open folder.
+pub(super) fn remove_all(dir: &File) -> io::Result<()> {
+    for name in names(dir)? {
+        let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+        ask(Call::Remove, path)?;
+        match unlinkat(dir, name.as_c_str(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            // Which of the two says that it is a folder depends on the system.
+            Err(refused @ (Errno::ISDIR | Errno::PERM)) => {
+                match open_dir(dir, path) {
+                    Ok(below) => remove_all(&below)?,
+                    Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                        return Err(refused.into());
+                    }
+                    Err(error) => return Err(error),
+                }
+                ask(Call::Remove, path)?;
+                unlinkat(dir, name.as_c_str(), AtFlags::REMOVEDIR)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Names what is in a folder, before anything of it changes.
+fn names(dir: &File) -> io::Result<Vec<CString>> {
+    ask(Call::List, Path::new(""))?;
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn times(modified: i64) -> Timestamps {
+    let at = Timespec { tv_sec: modified, tv_nsec: 0 };
+    Timestamps { last_access: at, last_modification: at }
+}

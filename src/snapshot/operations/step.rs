@@ -1,0 +1,186 @@
+//! What is done in one go, and how is it done again, or taken back, after a run was killed?
+//!
+//! Each step knows by looking at the disk how far it came: going forward twice is going forward
+//! once, and going back undoes whatever part of it was done.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::below;
+use crate::disk::{DiskError, read, replace, swap};
+
+/// One step of a transaction; paths are relative to the manager home.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// A file gets another name, which must be free.
+    Move {
+        /// Its name now.
+        from: PathBuf,
+        /// Its name then.
+        to: PathBuf,
+    },
+    /// A file takes the place of another one, in one instant; that one gets a name of its own
+    /// before.
+    Replace {
+        /// The place.
+        path: PathBuf,
+        /// The file that takes it.
+        with: PathBuf,
+        /// The name that the one before gets, which must be free.
+        keep: PathBuf,
+    },
+    /// Whole lines are added to a file.
+    Append {
+        /// The file.
+        path: PathBuf,
+        /// How long it was before, in bytes.
+        at: u64,
+        /// The lines, each with its newline.
+        lines: String,
+    },
+}
+
+impl Step {
+    /// Does it, or the rest of it.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses, or is not as it was when this was planned.
+    pub(in crate::snapshot) fn forward(&self, root: &Path) -> Result<(), DiskError> {
+        match self {
+            Self::Move { from, to } => move_file(&at(root, from)?, &at(root, to)?),
+            Self::Replace { path, with, keep } => {
+                let (path, with, keep) = (at(root, path)?, at(root, with)?, at(root, keep)?);
+                if !is_there(&with) {
+                    return if is_there(&path) { Ok(()) } else { Err(lost(&with)) };
+                }
+                if !is_there(&keep) {
+                    replace::keep_as(&path, &keep)?;
+                }
+                replace::rename_over(&with, &path)
+            }
+            Self::Append { path, at: length, lines } => {
+                append_at(&at(root, path)?, *length, lines.as_bytes())
+            }
+        }
+    }
+
+    /// Takes back whatever part of it was done.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses.
+    pub(super) fn back(&self, root: &Path) -> Result<(), DiskError> {
+        match self {
+            Self::Move { from, to } => {
+                let (from, to) = (at(root, from)?, at(root, to)?);
+                if is_there(&to) && (!is_there(&from) || is_one_file(&from, &to)?) {
+                    return move_file(&to, &from);
+                }
+                Ok(())
+            }
+            Self::Replace { path, with, keep } => {
+                let (path, with, keep) = (at(root, path)?, at(root, with)?, at(root, keep)?);
+                if !is_there(&keep) {
+                    return Ok(());
+                }
+                if !is_there(&with) {
+                    replace::keep_as(&path, &with)?;
+                    replace::rename_over(&keep, &path)?;
+                }
+                // Two names of one file are left alone by a rename.
+                replace::remove_file(&keep).map(drop)
+            }
+            Self::Append { path, at: length, .. } => cut(&at(root, path)?, *length),
+        }
+    }
+
+    /// The file under construction that it uses up, if it uses one.
+    pub(super) fn source(&self, root: &Path) -> Option<PathBuf> {
+        let source = match self {
+            Self::Move { from, .. } => from,
+            Self::Replace { with, .. } => with,
+            Self::Append { .. } => return None,
+        };
+        at(root, source).ok().filter(|path| replace::is_unfinished(path))
+    }
+
+    /// The folders that it needs.
+    pub(super) fn folders(&self, root: &Path) -> Result<Option<PathBuf>, DiskError> {
+        let target = match self {
+            Self::Move { to, .. } => to,
+            Self::Replace { keep, .. } => keep,
+            Self::Append { .. } => return Ok(None),
+        };
+        Ok(at(root, target)?.parent().map(Path::to_owned))
+    }
+}
+
+/// Adds lines to a file that had `length` bytes before anybody added them: the rest of them if
+/// only a part is there, nothing if they all are.
+///
+/// # Errors
+///
+/// When the disk refuses, or something else follows those bytes.
+pub(super) fn append_at(path: &Path, length: u64, lines: &[u8]) -> Result<(), DiskError> {
+    let found = match read::absent_is_none(read::bounded_from(path, length, lines.len()))? {
+        None if length == 0 => Vec::new(),
+        None => return Err(lost(path)),
+        Some(found) => found,
+    };
+    if found == lines {
+        return Ok(());
+    }
+    if !lines.starts_with(&found) {
+        let source = io::Error::new(io::ErrorKind::InvalidData, "somebody else wrote to it");
+        return Err(DiskError { action: "append to", path: path.to_owned(), source });
+    }
+    if !found.is_empty() {
+        replace::cut(path, length)?;
+    }
+    replace::append_lines(path, lines)
+}
+
+fn cut(path: &Path, length: u64) -> Result<(), DiskError> {
+    let found = path.symlink_metadata().map(|facts| facts.len());
+    match found {
+        Ok(found) if length == 0 && 0 < found => replace::remove_file(path).map(drop),
+        Ok(found) if length < found => replace::cut(path, length),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a file a new name. Where renaming knows no flags that is a link and an unlink, and a run
+/// that was killed in between leaves both names.
+fn move_file(from: &Path, to: &Path) -> Result<(), DiskError> {
+    match (is_there(from), is_there(to)) {
+        (true, true) if is_one_file(from, to)? => replace::remove_file(from).map(drop),
+        (true, _) => replace::rename_new(from, to),
+        (false, true) => Ok(()),
+        (false, false) => Err(lost(from)),
+    }
+}
+
+fn is_one_file(one: &Path, other: &Path) -> Result<bool, DiskError> {
+    let found = swap::identity(one)?;
+    Ok(found.is_some() && found == swap::identity(other)?)
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn at(root: &Path, relative: &Path) -> Result<PathBuf, DiskError> {
+    below(root, relative).ok_or_else(|| DiskError {
+        action: "touch",
+        path: relative.to_owned(),
+        source: io::Error::other("it is no place that an operation changes"),
+    })
+}
+
+fn lost(path: &Path) -> DiskError {
+    DiskError { action: "find", path: path.to_owned(), source: io::ErrorKind::NotFound.into() }
+}
