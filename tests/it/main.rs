@@ -25,6 +25,7 @@ mod fuzz;
 mod hostile;
 mod legacy;
 mod list;
+mod load;
 mod normalize;
 mod process;
 mod promises;
