@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
 use crate::cli::{
-    backup, completions, config, cooldown, demo, doctor, list, log, normalize, prune, recommend,
-    restore, show, status, switch, undo, verify,
+    backup, completions, config, cooldown, demo, doctor, drill, list, log, normalize, prune,
+    recommend, restore, show, status, switch, undo, verify,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Show(show::Args),
     /// Check snapshots against their digests
     Verify(verify::Args),
+    /// Restore each account's newest snapshot into a scratch folder, and check what comes out
+    Drill(drill::Args),
     /// Read the quota of the current account
     Status(status::Args),
     /// Show when each account may work again
@@ -121,6 +123,7 @@ impl Command {
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
+            Self::Drill(_) => "drill",
             Self::Status(_) => "status",
             Self::Cooldown(_) => "cooldown",
             Self::Recommend(_) => "recommend",

@@ -11,6 +11,7 @@ mod config;
 mod cooldown;
 mod demo;
 mod doctor;
+mod drill;
 mod evidence;
 mod exit;
 mod list;
@@ -96,6 +97,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::List(args) => list::run(&args, session),
         Command::Show(args) => show::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
+        Command::Drill(args) => drill::run(&args, session),
         Command::Status(args) => status::run(&args, session),
         Command::Cooldown(args) => cooldown::run(&args, session),
         Command::Recommend(args) => recommend::run(&args, session),

@@ -19,7 +19,7 @@ use crate::account::{AccountKey, Email, Secret};
 use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::{self, CodexHome, LeftOut, Surroundings};
 use crate::codex::process::Holder;
-use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout};
+use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout, Node};
 use crate::disk::lock::Lock;
 use crate::disk::swap::{self, How};
 use crate::disk::{read, replace, space, tree};
@@ -132,6 +132,13 @@ pub struct Terms {
 }
 
 impl Plan {
+    /// Whether the snapshot has a regular file of that name.
+    pub(crate) fn is_file(&self, name: &str) -> bool {
+        let entries = self.archive.entries().unwrap_or_default();
+        let is_it = |entry: &&Entry| entry.name.as_str() == name;
+        entries.iter().find(is_it).is_some_and(|entry| matches!(entry.node, Node::File { .. }))
+    }
+
     /// What it would do, to be compared with a later plan of the same question.
     #[must_use]
     pub fn terms(&self) -> Terms {
@@ -423,7 +430,8 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     if let Some(untold) = journal.take_if(|_| !is_known) {
         untold.close()?;
     }
-    let done = build(plan, staged.path(), store, run).and_then(|(built, incoming)| {
+    let built = build(plan, staged.path(), store, &mut *run.advance, run.stop);
+    let done = built.and_then(|(built, incoming)| {
         // Only now: what is refused up to here changes nothing.
         bank(run.outgoing.take(), store, run.lock, journal.as_mut())?;
         put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)
@@ -470,11 +478,34 @@ fn bank(
     }
 }
 
+/// Builds the home that a plan for a copy describes right where it would be, an empty folder of the
+/// caller's, and leaves it there: nothing changes names, and no journal is kept.
+///
+/// # Errors
+///
+/// [`RestoreError`]; what was built by then stays, for the caller to remove.
+pub(crate) fn rehearse(
+    plan: &Plan,
+    store: &Store,
+    advance: &mut dyn FnMut(u64),
+    stop: &AtomicBool,
+) -> Result<Restored, RestoreError> {
+    let place = plan.destination.path();
+    replace::private_dir(place)?;
+    Ok(build(plan, place, store, advance, stop)?.0)
+}
+
+/// Whether what was left out is no loss, for Codex makes it anew from what is there.
+pub(crate) fn is_no_loss(reason: &str) -> bool {
+    reason == databases::REBUILT
+}
+
 fn build(
     plan: &Plan,
     staging: &Path,
     store: &Store,
-    run: &mut Run<'_>,
+    advance: &mut dyn FnMut(u64),
+    stop: &AtomicBool,
 ) -> Result<(Restored, Option<Incoming>), RestoreError> {
     let title = &plan.stored.title;
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
@@ -492,8 +523,8 @@ fn build(
                     here.and_then(|path| std::fs::read_link(path).ok())
                         .is_some_and(|found| found.as_os_str() == target)
                 },
-                progress: &mut *run.advance,
-                stop: run.stop,
+                progress: advance,
+                stop,
             },
         )
         .map_err(failed)?;

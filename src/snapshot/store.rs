@@ -12,6 +12,7 @@ use crate::codex::home;
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
 use crate::quota::{Entry, Ledger, ledger};
+use crate::snapshot::drill;
 use crate::snapshot::journal;
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
@@ -473,6 +474,10 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
         if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+            // A drill holds no lock but its own, and may be at work in there.
+            if drill::is_in_use(&path) {
+                continue;
+            }
             // A restore that was killed right after its exchange leaves the replaced home so.
             if !home::may_be_one(&path) {
                 replace::remove_tree(&path)?;

@@ -22,6 +22,10 @@ use crate::snapshot::restore::{Destination, RestoreError, Restored};
 /// The folder in `undo/OPERATION/` that holds what was replaced outside the home.
 pub(super) const KEPT: &str = "sqlite_home";
 
+/// Why a sound index is left out: it is no loss.
+pub(super) const REBUILT: &str =
+    "its schema is unknown; Codex rebuilds its index from the sessions";
+
 /// Databases that belong into a folder outside the home: written and synced there, but for
 /// their names. Dropped, they are gone.
 #[derive(Debug)]
@@ -346,9 +350,8 @@ fn rebase(folder: &Path, place: &Path, restored: &mut Restored) -> Result<(), Re
             }
             // Codex builds the index again from the session files; a wrong one misleads it.
             Ok(Rewrite::UnknownSchema) => {
-                let why = "its schema is unknown; Codex rebuilds its index from the sessions";
                 replace::remove_file(&database)?;
-                restored.left_out.push((name.to_owned(), why.to_owned()));
+                restored.left_out.push((name.to_owned(), REBUILT.to_owned()));
             }
             Err(error) if !error.is_about_the_file() => return Err(error.into()),
             Err(error) => {
