@@ -20,6 +20,7 @@ mod normalize;
 mod picture;
 mod progress;
 mod prompt;
+mod prune;
 mod recommend;
 mod restore;
 mod session;
@@ -92,6 +93,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Use(args) => switch::run(&args, session),
         Command::Undo(args) => undo::run(&args, session),
         Command::Log(args) => log::run(&args, session),
+        Command::Prune(args) => prune::run(&args, session),
         Command::List(args) => list::run(&args, session),
         Command::Show(args) => show::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),

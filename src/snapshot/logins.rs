@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use crate::account::{AccountKey, Email, Login, Order};
 use crate::codex::auth::{self, AuthFile, MAX_BYTES};
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits};
+use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits};
 use crate::disk::read;
 use crate::snapshot::metadata::{self, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR};
-use crate::snapshot::store::{Odd, OddKind, Stored};
+use crate::snapshot::store::{Odd, OddKind, Origin, Stored};
 use crate::time::Stamp;
 
 pub use live::{HoldError, Live, LiveError, is_stored};
@@ -269,11 +269,29 @@ pub fn needed(stored: &Stored, others: &[Stored], live: Option<&AuthFile>) -> Op
     // Of a damaged archive its sidecar still tells that there was a login, perhaps the newest.
     let login = file.map(|file| file.login).or_else(|| stored.metadata.login.clone());
     let (Some(key), Some(login)) = (key, login) else { return Some("nobody known".to_owned()) };
-    let covers = |other: &Login| matches!(other.compare(&login), Order::Same | Order::Newer);
-    let is_live = live.is_some_and(|live| live.key.as_ref() == Some(&key) && covers(&live.login));
-    let (copies, _) = known(others, &key);
-    let is_stored = copies.iter().any(|copy| covers(&copy.login) && copy.read(&key).is_ok());
-    (!is_live && !is_stored).then(|| key.to_string())
+    (!has_copy(&key, &login, others, live)).then(|| key.to_string())
+}
+
+/// Whether this login can be done without: a snapshot or `live` has the same or a newer one of its
+/// account; of one that names nobody, a snapshot has the very bytes.
+#[must_use]
+pub fn is_covered(file: &AuthFile, snapshots: &[Stored], live: Option<&AuthFile>) -> bool {
+    let Some(key) = file.key.as_ref().filter(|_| file.mixed.is_none()) else {
+        return live::kept_in(snapshots, &file.bytes).is_some();
+    };
+    has_copy(key, &file.login, snapshots, live)
+}
+
+/// Whether a snapshot, or `live`, has this login of the account or a newer one.
+fn has_copy(
+    key: &AccountKey,
+    login: &Login,
+    snapshots: &[Stored],
+    live: Option<&AuthFile>,
+) -> bool {
+    let covers = |other: &Login| matches!(other.compare(login), Order::Same | Order::Newer);
+    live.is_some_and(|live| live.key.as_ref() == Some(key) && covers(&live.login))
+        || known(snapshots, key).0.iter().any(|copy| covers(&copy.login) && copy.read(key).is_ok())
 }
 
 /// The one account that has this address, if there is one: a record of the older tool knows no
@@ -498,8 +516,12 @@ pub(crate) fn open(stored: &Stored) -> Result<Archive, ArchiveError> {
     Archive::open(&stored.archive, &Limits::default())
 }
 
-/// Whether an archive is another one than its sidecar describes.
+/// Whether an archive is another one than its sidecar describes. The older tool never made one of
+/// our layout.
 pub(crate) fn is_another(archive: &Archive, stored: &Stored) -> bool {
+    if stored.origin == Origin::Python && archive.layout() == Layout::Seekable {
+        return true;
+    }
     stored.metadata.archive.as_ref().is_some_and(|facts| {
         archive.toc_digest() != Some(facts.toc_digest.as_str()) || archive.bytes() != facts.bytes
     })

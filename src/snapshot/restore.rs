@@ -24,12 +24,12 @@ use crate::disk::lock::Lock;
 use crate::disk::swap::{self, How};
 use crate::disk::{read, replace, space, tree};
 use crate::quota::Entry as Note;
-use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
+use crate::snapshot::backup::{self, OURS, OUTSIDE, config_text};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{self, Live, LoginError, Shelf};
 use crate::snapshot::metadata::Kind;
 use crate::snapshot::operations::transaction::Notes;
-use crate::snapshot::operations::{OperationError, Record};
+use crate::snapshot::operations::{OperationError, Record, Transaction};
 use crate::snapshot::store::{self, Origin, Store, Stored};
 use crate::snapshot::switch;
 use databases::Incoming;
@@ -172,6 +172,8 @@ pub struct Restored {
     pub warnings: Vec<String>,
     /// Whether nobody else wrote a login meanwhile.
     stood_still: bool,
+    /// Whether nothing is left for the next command.
+    is_over: bool,
 }
 
 /// Decides how `stored` is restored to `destination`.
@@ -383,6 +385,8 @@ pub struct Run<'a> {
     pub record: Record,
     /// What the ledger learns of it.
     pub ledger: &'a [Note],
+    /// Keeps the login that is live, if the store does not have it.
+    pub outgoing: Option<backup::Plan>,
     /// Held since everything was read.
     pub lock: &'a Lock,
     /// Hears of every byte of content.
@@ -428,6 +432,8 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     }
     let built = build(plan, staged.path(), store, &mut *run.advance, run.stop);
     let done = built.and_then(|(built, incoming)| {
+        // Only now: what is refused up to here changes nothing.
+        bank(run.outgoing.take(), store, run.lock, journal.as_mut())?;
         put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)
     });
     let mut restored = match done {
@@ -440,6 +446,7 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
         }
     };
     let noted = match &mut journal {
+        Some(_) if !restored.is_over => Ok(()),
         Some(journal) => journal.conclude(restored.kept.as_deref(), store, run.lock),
         None => notes.write_down(store, run.lock),
     };
@@ -472,6 +479,25 @@ pub(crate) fn rehearse(
 /// Whether what was left out is no loss, for Codex makes it anew from what is there.
 pub(crate) fn is_no_loss(reason: &str) -> bool {
     reason == databases::REBUILT
+}
+
+/// Keeps the login that is about to be replaced.
+fn bank(
+    outgoing: Option<backup::Plan>,
+    store: &Store,
+    lock: &Lock,
+    journal: Option<&mut Journal>,
+) -> Result<(), RestoreError> {
+    let Some(outgoing) = outgoing else { return Ok(()) };
+    let stop = AtomicBool::new(false);
+    let prepared = backup::prepare(outgoing, store, &mut |_| {}, &stop).map_err(Box::new)?;
+    match journal {
+        Some(journal) => Ok(journal.bank(prepared.steps, store)?),
+        None => {
+            let steps = prepared.steps;
+            Ok(Transaction { steps, ..Transaction::default() }.run(store, lock).map(drop)?)
+        }
+    }
 }
 
 fn build(
@@ -514,6 +540,7 @@ fn build(
         databases: None,
         warnings: Vec::new(),
         stood_still: true,
+        is_over: true,
     };
     if is_plain {
         databases::settle(staging, &mut restored.left_out)?;
@@ -587,7 +614,7 @@ fn put_in_place(
     let mut names_change = || match &mut journal {
         Some(journal) => journal.names_change(
             &plan.carried,
-            incoming.as_ref().map(Incoming::names).unwrap_or_default(),
+            incoming.as_ref().map(Incoming::files).unwrap_or_default(),
         ),
         None => Ok(()),
     };
@@ -633,8 +660,13 @@ fn put_in_place(
 
 /// Databases outside the home follow it.
 fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
-    if let Some(incoming) = incoming {
-        restored.databases = Some(incoming.folder.clone());
-        incoming.install(&undo.join(databases::KEPT), &mut restored.warnings);
+    let Some(incoming) = incoming else { return };
+    restored.databases = Some(incoming.folder.clone());
+    if let Err(error) = incoming.install(&undo.join(databases::KEPT)) {
+        restored.is_over = false;
+        restored.warnings.push(format!(
+            "the home is restored, and not all databases outside it yet: the next command goes on \
+             ({error})"
+        ));
     }
 }

@@ -336,6 +336,15 @@ impl Store {
         scan::scan(&self.backups(), zone)
     }
 
+    /// Reads what is in `trash/`; an absent folder holds nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the folder itself cannot be listed.
+    pub fn scan_trash(&self, zone: &Zone) -> Result<Scan, StoreError> {
+        scan::scan(&self.trash(), zone)
+    }
+
     /// The ledger, as far as it can be read.
     ///
     /// # Errors

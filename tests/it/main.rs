@@ -21,6 +21,8 @@ mod config;
 mod cooldown;
 mod doctor;
 mod drill;
+mod fuzz;
+mod hostile;
 mod legacy;
 mod list;
 mod normalize;

@@ -83,7 +83,8 @@ impl EntryName {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// What the name is compared by: NFKC and full case folding, as the most forgiving file system would.
+    /// What the name is compared by: NFKC, full case folding and no invisible characters, as the most
+    /// forgiving file system would.
     pub fn folded(&self) -> String {
         fold(&self.0)
     }
@@ -244,12 +245,19 @@ fn objection(text: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether some file system takes a name with this character for the one without it: joiners and
+/// marks that show nothing.
+fn is_passed_over(c: char) -> bool {
+    matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{206A}'..='\u{206F}' | '\u{FEFF}')
+}
+
 fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
     // Upper before lower makes one of letters that have several lower forms (ß and ss, σ and ς).
-    let upper: String = text.nfkc().flat_map(char::to_uppercase).collect();
+    let seen = text.chars().filter(|c| !is_passed_over(*c));
+    let upper: String = seen.nfkc().flat_map(char::to_uppercase).collect();
     upper.chars().flat_map(char::to_lowercase).nfkc().collect()
 }
 
@@ -317,6 +325,8 @@ mod tests {
         set(&["ὀδυσσεύς", "ὈΔΥΣΣΕΎΣ"],    "same name as ὀδυσσεύς");
         set(&["é", "e\u{301}"],           "same name as é");
         set(&["ﬁle", "file"],             "same name as ﬁle");      // a ligature
+        set(&["a\u{200c}b", "ab"],        "same name as a\u{200c}b");
+        set(&["\u{feff}a/x", "a/y"],      "same name as \u{feff}a");
         set(&["a", "a/b"],                "lies below a");
         set(&["a", "A/b"],                "lies below a");
         set(&["a/b", "a"],                "same name as a");

@@ -157,7 +157,7 @@ impl Plain {
         loop {
             let offset = stream.offset;
             let index = contents.entries.len();
-            let (entry, origin) = match Headers::new(&mut *stream, &self.limits).next() {
+            let (mut entry, origin) = match Headers::new(&mut *stream, &self.limits).next() {
                 Ok(Item::Entry(entry)) => (entry, index),
                 Ok(Item::Same { entry, of }) => {
                     let files = files.get_or_insert_with(|| contents.files());
@@ -174,6 +174,7 @@ impl Plain {
                 let found = limit.saturating_add(1);
                 return Err(ArchiveError::TooMuch { what: "entries", found, limit });
             }
+            entry.mode &= 0o777;
             names.insert(&entry.name, entry.is_dir())?;
             total = total.saturating_add(entry.size());
             // What hard links repeat costs the archive nothing, so it counts like compressed content.

@@ -295,10 +295,15 @@ impl Seekable {
         let (said, heard) = channel();
         let errand = Errand::of_this_thread();
         thread::scope(|scope| {
-            for _ in 0..threads {
-                let (said, errand) = (said.clone(), errand.clone());
-                let take = &take;
-                scope.spawn(move || errand.run(|| take(&said)));
+            if worth == 1 {
+                // Done here before a thread would have begun; nobody looks at a bar this short.
+                take(&said);
+            } else {
+                for _ in 0..threads {
+                    let (said, errand) = (said.clone(), errand.clone());
+                    let take = &take;
+                    scope.spawn(move || errand.run(|| take(&said)));
+                }
             }
             drop(said);
             let mut result = Ok(());

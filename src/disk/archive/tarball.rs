@@ -389,6 +389,20 @@ fn whole_seconds(text: &str) -> Option<i64> {
     Some(clamp_time(sign * whole.parse::<i64>().ok()?))
 }
 
+/// What an entry of this type is, unless it is a file, a hard link, a link or a directory.
+fn unwanted(kind: u8) -> Option<&'static str> {
+    Some(match kind {
+        b'0' | b'1' | b'2' | b'5' => return None,
+        b'3' | b'4' => "a device",
+        b'6' => "a named pipe",
+        b'g' => "a global PAX header",
+        b'x' => "a PAX header after a PAX header",
+        b'L' | b'K' => "a GNU long name",
+        b'S' => "a GNU sparse file",
+        _ => "a tar entry of an unknown type",
+    })
+}
+
 fn item(header: Header, records: Records) -> Result<Item, BadHeader> {
     if records.size.is_some_and(|size| size != header.size) {
         return Err(refuse("a PAX size and a tar header disagree"));
@@ -405,24 +419,20 @@ fn item(header: Header, records: Records) -> Result<Item, BadHeader> {
     if header.kind == b'5' && path.ends_with('/') {
         path.pop();
     }
-    let name = EntryName::try_from(path).map_err(|error| BadHeader::Refused(error.into()))?;
+    let name = EntryName::try_from(path);
+    if let Some(what) = unwanted(header.kind) {
+        // What is an extension of another program has a name that is none.
+        return Err(refuse(match name {
+            Ok(name) => format!("{name} is {what}"),
+            Err(_) => what.to_owned(),
+        }));
+    }
+    let name = name.map_err(|error| BadHeader::Refused(error.into()))?;
     let node = match header.kind {
-        b'0' | b'1' => Node::File { size: header.size },
         b'5' => Node::Dir,
         b'2' if is_target(&link) => Node::Symlink { target: link.clone() },
         b'2' => return Err(BadHeader::Refused(ArchiveError::InvalidTarget { name })),
-        other => {
-            let what = match other {
-                b'3' | b'4' => "a device",
-                b'6' => "a named pipe",
-                b'g' => "a global PAX header",
-                b'x' => "a PAX header after a PAX header",
-                b'L' | b'K' => "a GNU long name",
-                b'S' => "a GNU sparse file",
-                _ => "a tar entry of an unknown type",
-            };
-            return Err(refuse(format!("{name} is {what}")));
-        }
+        _ => Node::File { size: header.size },
     };
     if header.size != 0 && header.kind != b'0' {
         return Err(refuse(format!("{name} has a size but is no file")));
@@ -434,7 +444,10 @@ fn item(header: Header, records: Records) -> Result<Item, BadHeader> {
         Some(modified) => modified,
         None => clamp_time(i64::try_from(header.modified).unwrap_or(i64::MAX)),
     };
-    let mode = u32::try_from(header.mode & 0o777).unwrap_or(0);
+    // Only a folder may have more: the bit that makes what is in it the group's is inherited.
+    let most = if header.kind == b'5' { 0o7777 } else { 0o777 };
+    let mode = u32::try_from(header.mode).ok().filter(|mode| *mode <= most);
+    let mode = mode.ok_or_else(|| refuse(format!("{name} has a mode beyond permissions")))?;
     let entry = Entry { name, node, mode, modified };
     if header.kind != b'1' {
         return Ok(Item::Entry(entry));

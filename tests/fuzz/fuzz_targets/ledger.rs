@@ -1,0 +1,8 @@
+#![no_main]
+//! The target `ledger` for libFuzzer.
+
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "one of them is used here")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::ledger(data));

@@ -1,0 +1,95 @@
+//! Which command lines change something?
+//!
+//! One [`Case`] for each: what is so before it, and its words. Whatever a command touches besides
+//! the two homes lies in the user's folder too, so that it is looked at like them.
+
+use crate::ground::Ground;
+use crate::people::{Login, status_text};
+
+/// A command line, with what is so before.
+pub(crate) struct Case {
+    /// How it is called in the table.
+    pub(crate) name: &'static str,
+    /// Its words; `~` is the user's folder.
+    pub(crate) words: &'static str,
+    /// Makes the ground ready, right after it was laid out.
+    pub(crate) prepare: fn(&Ground),
+    /// Whether it stores the login that it replaces first. That snapshot may be there already
+    /// although nothing else has happened: a login more is no harm.
+    pub(crate) banks: bool,
+    /// What gets its place only after the home has: `worktrees/` moves over right after the
+    /// exchange, and databases outside the home are files of their own. Until the next run each of
+    /// these may be the old one, the new one or still where it was before.
+    pub(crate) later: &'static [&'static str],
+}
+
+impl Case {
+    /// The words, the folder filled in.
+    pub(crate) fn words(&self, ground: &Ground) -> Vec<String> {
+        let place = ground.place().display().to_string();
+        self.words.split(' ').map(|word| word.replace('~', &place)).collect()
+    }
+}
+
+const fn case(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
+    Case { name, words, prepare, banks: false, later: &[] }
+}
+
+const fn switching(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
+    Case { name, words, prepare, banks: true, later: &[".codex/worktrees", "databases/"] }
+}
+
+/// All of them.
+pub(crate) const CASES: &[Case] = &[
+    case("backup", "backup", as_it_is),
+    case("backup --auth-only", "backup --auth-only", as_it_is),
+    case("backup --force", "backup --force", as_it_is),
+    case("backup --status-file", "backup --status-file ~/status.txt", with_status),
+    switching("restore", "restore adas-week --yes", as_it_is),
+    switching("restore (databases elsewhere)", "restore elsewhere --yes", databases_elsewhere),
+    switching("restore --login keep", "restore --yes --login keep", as_it_is),
+    case("restore --to", "restore adas-week --to ~/copy", as_it_is),
+    switching("use (banks the login)", "use ada", as_it_is),
+    case("use (login is stored)", "use ada", stored_login),
+    case("cooldown set", "cooldown set bob --until 2097-01-01T00:00:00Z", as_it_is),
+    case("cooldown clear", "cooldown clear ada", as_it_is),
+    case("config set", "config set undo.keep_days 30", as_it_is),
+    case("config unset", "config unset aliases.work", as_it_is),
+    case("normalize", "normalize ~/old-logins", another_old_login),
+    case("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
+    case("status --status-file", "status --status-file ~/status.txt", with_status),
+];
+
+fn as_it_is(_ground: &Ground) {}
+
+fn with_status(ground: &Ground) {
+    ground.write("status.txt", status_text("bob"));
+}
+
+/// The live login is the one that the last snapshot holds.
+fn stored_login(ground: &Ground) {
+    ground.must(&["backup", "--auth-only"]);
+}
+
+/// Codex keeps its databases in a folder of their own, as `config.toml` says, and a snapshot knows.
+fn databases_elsewhere(ground: &Ground) {
+    let folder = ground.path("databases");
+    std::fs::create_dir(&folder).expect("a folder can be made");
+    for name in ["state_5.sqlite", "state_5.sqlite-wal", "logs_2.sqlite", "logs_2.sqlite-wal"] {
+        std::fs::rename(ground.codex().join(name), folder.join(name)).expect("it can be moved");
+        let _shared_memory =
+            std::fs::remove_file(ground.codex().join(name.replace("-wal", "-shm")));
+    }
+    let config = format!("model = \"gpt-5\"\nsqlite_home = \"{}\"\n", folder.display());
+    ground.write(".codex/config.toml", config);
+    let live = std::fs::read(ground.codex().join("auth.json")).expect("somebody is signed in");
+    ground.sign_in(&Login::of("ada", 2 * 3_600));
+    ground.must(&["backup", "--label", "elsewhere"]);
+    ground.write(".codex/auth.json", live);
+    ground.write(".codex/history.jsonl", "{\"text\":\"later\"}\n");
+}
+
+fn another_old_login(ground: &Ground) {
+    let bytes = Login::of("dana", 8 * 86_400).bytes();
+    ground.write("old-logins/20nov_dana@example.com_auth.json", bytes);
+}
