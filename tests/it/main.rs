@@ -26,6 +26,7 @@ mod hostile;
 mod legacy;
 mod list;
 mod normalize;
+mod only;
 mod process;
 mod promises;
 mod restore;
