@@ -476,6 +476,25 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     }
 }
 
+/// Keeps the login that is about to be replaced.
+fn bank(
+    outgoing: Option<backup::Plan>,
+    store: &Store,
+    lock: &Lock,
+    journal: Option<&mut Journal>,
+) -> Result<(), RestoreError> {
+    let Some(outgoing) = outgoing else { return Ok(()) };
+    let stop = AtomicBool::new(false);
+    let prepared = backup::prepare(outgoing, store, &mut |_| {}, &stop).map_err(Box::new)?;
+    match journal {
+        Some(journal) => Ok(journal.bank(prepared.steps, store)?),
+        None => {
+            let steps = prepared.steps;
+            Ok(Transaction { steps, ..Transaction::default() }.run(store, lock).map(drop)?)
+        }
+    }
+}
+
 /// Builds the home that a plan for a copy describes right where it would be, an empty folder of the
 /// caller's, and leaves it there: nothing changes names, and no journal is kept.
 ///
@@ -496,25 +515,6 @@ pub(crate) fn rehearse(
 /// Whether what was left out is no loss, for Codex makes it anew from what is there.
 pub(crate) fn is_no_loss(reason: &str) -> bool {
     reason == databases::REBUILT
-}
-
-/// Keeps the login that is about to be replaced.
-fn bank(
-    outgoing: Option<backup::Plan>,
-    store: &Store,
-    lock: &Lock,
-    journal: Option<&mut Journal>,
-) -> Result<(), RestoreError> {
-    let Some(outgoing) = outgoing else { return Ok(()) };
-    let stop = AtomicBool::new(false);
-    let prepared = backup::prepare(outgoing, store, &mut |_| {}, &stop).map_err(Box::new)?;
-    match journal {
-        Some(journal) => Ok(journal.bank(prepared.steps, store)?),
-        None => {
-            let steps = prepared.steps;
-            Ok(Transaction { steps, ..Transaction::default() }.run(store, lock).map(drop)?)
-        }
-    }
 }
 
 fn build(
@@ -634,6 +634,7 @@ fn put_in_place(
     if !logins::is_still(&CodexHome::at(staged.path().to_owned()), plan.login.as_ref())? {
         return Err(RestoreError::LoginNotBuilt);
     }
+    let is_written_down = journal.is_some();
     let mut names_change = || match &mut journal {
         Some(journal) => journal.names_change(
             &plan.carried,
@@ -670,12 +671,21 @@ fn put_in_place(
     let old = CodexHome::at(staged.path().to_owned());
     restored.stood_still = matches!(logins::is_still(&old, plan.live.as_ref()), Ok(true))
         && matches!(logins::is_still(&home, plan.login.as_ref()), Ok(true));
+    let mut is_whole = true;
     for path in &plan.carried {
         if let Err(error) = place::carry(staged.path(), place, path) {
-            restored.warnings.push(format!("{path} stays in the replaced home: {error}"));
+            is_whole = false;
+            let later = if is_written_down { "; the next command moves it" } else { "" };
+            let told = format!("{path} stays in the replaced home{later}: {error}");
+            restored.warnings.push(told);
         }
     }
     install(incoming, &undo, &mut restored);
+    if !is_whole && is_written_down {
+        restored.is_over = false;
+        restored.kept = Some(staged.path().to_owned());
+        return Ok(restored);
+    }
     let kept = place::keep(staged.path(), place, &undo, &run.record.id, &mut restored.warnings);
     restored.kept = Some(kept);
     Ok(restored)

@@ -21,6 +21,8 @@ pub(crate) struct Case {
     /// exchange, and databases outside the home are files of their own. Until the next run each of
     /// these may be the old one, the new one or still where it was before.
     pub(crate) later: &'static [&'static str],
+    /// Whether it deletes for good what was kept long enough, logins in it included.
+    pub(crate) deletes: bool,
 }
 
 impl Case {
@@ -32,11 +34,22 @@ impl Case {
 }
 
 const fn case(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: false, later: &[] }
+    Case { name, words, prepare, banks: false, later: &[], deletes: false }
 }
 
 const fn switching(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: true, later: &[".codex/worktrees", "databases/"] }
+    Case {
+        name,
+        words,
+        prepare,
+        banks: true,
+        later: &[".codex/worktrees", "databases/"],
+        deletes: false,
+    }
+}
+
+const fn deleting(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
+    Case { name, words, prepare, banks: false, later: &[], deletes: true }
 }
 
 /// All of them.
@@ -58,6 +71,33 @@ pub(crate) const CASES: &[Case] = &[
     case("normalize", "normalize ~/old-logins", another_old_login),
     case("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
+    switching("undo of restore", "undo --yes", |ground| {
+        ground.must(&["restore", "adas-week", "--yes"])
+    }),
+    switching("undo of undo of restore", "undo --yes", |ground| {
+        ground.must(&["restore", "adas-week", "--yes"]);
+        ground.must(&["undo", "--yes"]);
+    }),
+    switching("undo of use", "undo --yes", |ground| ground.must(&["use", "ada"])),
+    case("undo of cooldown set", "undo --yes", |ground| {
+        ground.must(&["cooldown", "set", "bob", "--until", "2097-01-01T00:00:00Z"]);
+    }),
+    case("undo of config set", "undo --yes", |ground| {
+        ground.must(&["config", "set", "undo.keep_days", "30"]);
+    }),
+    case("undo of backup --force", "undo --yes", |ground| ground.must(&["backup", "--force"])),
+    case("undo of normalize --adopt", "undo --yes", |ground| {
+        another_old_login(ground);
+        let folder = ground.path("old-logins").display().to_string();
+        ground.must(&["normalize", &folder, "--adopt"]);
+    }),
+    case("prune", "prune --keep-last 1 --yes", one_more_of_bobs),
+    case("undo of prune", "undo --yes", |ground| {
+        one_more_of_bobs(ground);
+        ground.must(&["prune", "--keep-last", "1", "--yes"]);
+    }),
+    deleting("prune (what has expired)", "prune --keep-last 9 --yes", something_expired),
+    case("doctor --fix", "doctor --fix", something_to_mend),
 ];
 
 fn as_it_is(_ground: &Ground) {}
@@ -92,4 +132,29 @@ fn databases_elsewhere(ground: &Ground) {
 fn another_old_login(ground: &Ground) {
     let bytes = Login::of("dana", 8 * 86_400).bytes();
     ground.write("old-logins/20nov_dana@example.com_auth.json", bytes);
+}
+
+/// Rights that are too wide, a sidecar that is gone, and what a run left that was killed.
+fn something_to_mend(ground: &Ground) {
+    let manager = ground.manager();
+    let wide = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(manager.join("ledger.jsonl"), wide).expect("a mode can be set");
+    let backups = manager.join("backups");
+    let name =
+        crate::state::names(&backups).into_iter().find(|name| name.ends_with(".metadata.json"));
+    std::fs::remove_file(backups.join(name.expect("there are snapshots")))
+        .expect("it can be removed");
+    ground.write(".codex-manager/tmp/.codex-manager-0123456789abcdef.tmp", "half");
+}
+
+fn one_more_of_bobs(ground: &Ground) {
+    ground.must(&["backup"]);
+}
+
+/// A snapshot in the trash and a home in `undo/`, neither of which is kept for longer than today.
+fn something_expired(ground: &Ground) {
+    ground.must(&["backup", "--force"]);
+    ground.must(&["restore", "adas-week", "--yes"]);
+    ground.must(&["config", "set", "trash.keep_days", "0"]);
+    ground.must(&["config", "set", "undo.keep_days", "0"]);
 }

@@ -31,7 +31,12 @@ const LINES: &[&str] = &[
     "use ada",
     "restore --account bob --yes",
     "restore adas-week --to ~/copy",
+    "undo --yes",
+    "prune --keep-last 1 --yes",
+    "log",
+    "log --verify",
     "doctor",
+    "doctor --fix",
     "demo",
     "completions bash",
 ];
