@@ -340,24 +340,26 @@ pub(crate) fn apply(
             if is_there {
                 let old = new.and_then(|new| place::find_old(staged, place, new).ok().flatten());
                 let old = old.unwrap_or_else(|| staged.clone());
+                let mut later = Vec::new();
                 for path in carried.iter().filter(|path| old.join(path).symlink_metadata().is_ok())
                 {
                     if let Err(error) = place::carry(&old, place, path) {
-                        warnings.push(format!("{path} stays in the replaced home: {error}"));
+                        later.push(format!("{path} stays in the replaced home: {error}"));
                     }
                 }
                 let installed = match incoming {
                     Some(incoming) => incoming.install(&undo.join(databases::KEPT)),
                     None => Ok(()),
                 };
-                kept = Some(place::keep(&old, place, &undo, folder, &mut warnings));
-                if let Err(error) = installed {
-                    warnings.push(format!(
-                        "the home is back, and not all databases outside it yet: the next command \
-                         goes on ({error})"
-                    ));
-                    return Ok(Returned { kept, warnings });
+                later.extend(
+                    installed.err().map(|error| format!("not all databases are back: {error}")),
+                );
+                if !later.is_empty() {
+                    let told = later.into_iter();
+                    warnings.extend(told.map(|told| format!("the next command goes on: {told}")));
+                    return Ok(Returned { kept: Some(old), warnings });
                 }
+                kept = Some(place::keep(&old, place, &undo, folder, &mut warnings));
             }
             (journal, kept)
         }
