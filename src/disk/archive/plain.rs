@@ -152,7 +152,7 @@ impl Plain {
     ) -> Result<Contents, ArchiveError> {
         let mut contents = Contents::default();
         let mut files = None;
-        let mut names = NameSet::default();
+        let mut names = NameSet::up_to(self.limits.entries);
         let mut total = 0_u64;
         loop {
             let offset = stream.offset;
@@ -176,6 +176,9 @@ impl Plain {
             }
             entry.mode &= 0o777;
             names.insert(&entry.name, entry.is_dir())?;
+            if let Node::Symlink { target } = &entry.node {
+                names.count(target)?;
+            }
             total = total.saturating_add(entry.size());
             // What hard links repeat costs the archive nothing, so it counts like compressed content.
             let limit = self.limits.total_unpacked.map_or(stream.cap, |most| most.min(stream.cap));
