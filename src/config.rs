@@ -19,7 +19,7 @@ pub use self::key::{Color, Key, UnknownColor, UnknownKey, Value};
 use crate::time::Zone;
 
 /// The tables that settings stand in.
-const GROUPS: [&str; 2] = ["undo", "aliases"];
+const GROUPS: [&str; 3] = ["undo", "trash", "aliases"];
 
 /// Who decided a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -342,6 +342,8 @@ pub struct Settings {
     pub lock_timeout: Duration,
     /// For how long `undo` keeps what was replaced.
     pub undo_keep: TimeDelta,
+    /// For how long snapshots that were put away stay.
+    pub trash_keep: TimeDelta,
     /// Length of a session, for legacy files.
     pub session_duration: TimeDelta,
     /// What snapshots leave out.
@@ -367,6 +369,7 @@ impl Settings {
             color: Color::Auto,
             lock_timeout: Duration::ZERO,
             undo_keep: TimeDelta::zero(),
+            trash_keep: TimeDelta::zero(),
             session_duration: TimeDelta::zero(),
             exclude: Vec::new(),
             lean: false,
@@ -384,6 +387,9 @@ impl Settings {
                 }
                 (Key::UndoKeepDays, Some(Value::Whole(days))) => {
                     settings.undo_keep = TimeDelta::days(days.into());
+                }
+                (Key::TrashKeepDays, Some(Value::Whole(days))) => {
+                    settings.trash_keep = TimeDelta::days(days.into());
                 }
                 (Key::SessionDurationHours, Some(Value::Decimal(hours))) => {
                     settings.session_duration = key::session(hours).unwrap_or_default();

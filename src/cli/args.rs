@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
 use crate::cli::{
-    backup, completions, config, cooldown, demo, doctor, list, log, normalize, recommend, restore,
-    show, status, switch, undo, verify,
+    backup, completions, config, cooldown, demo, doctor, drill, list, log, normalize, prune,
+    recommend, restore, show, status, switch, undo, verify,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -79,6 +79,9 @@ pub(crate) enum Command {
     Undo(undo::Args),
     /// Show what was done, newest first
     Log(log::Args),
+    /// Put away snapshots that no rule keeps
+    #[command(alias = "prune-backups")]
+    Prune(prune::Args),
     /// List the snapshots, newest first
     #[command(visible_alias = "ls", alias = "list-backups")]
     List(list::Args),
@@ -86,6 +89,8 @@ pub(crate) enum Command {
     Show(show::Args),
     /// Check snapshots against their digests
     Verify(verify::Args),
+    /// Restore each account's newest snapshot into a scratch folder, and check what comes out
+    Drill(drill::Args),
     /// Read the quota of the current account
     Status(status::Args),
     /// Show when each account may work again
@@ -114,9 +119,11 @@ impl Command {
             Self::Use(_) => "use",
             Self::Undo(_) => "undo",
             Self::Log(_) => "log",
+            Self::Prune(_) => "prune",
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
+            Self::Drill(_) => "drill",
             Self::Status(_) => "status",
             Self::Cooldown(_) => "cooldown",
             Self::Recommend(_) => "recommend",

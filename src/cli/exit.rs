@@ -137,6 +137,22 @@ fn of_operation(error: &OperationError) -> Exit {
     }
 }
 
+fn of_backup(error: &BackupError) -> Exit {
+    match error {
+        BackupError::NoHome { .. }
+        | BackupError::NoLogin { .. }
+        | BackupError::LoginElsewhere { .. }
+        | BackupError::Nobody(_)
+        | BackupError::OtherAccount { .. } => Exit::Usage,
+        BackupError::Auth(error) => of_auth(error),
+        BackupError::LoginChanged { .. } => Exit::Conflict,
+        BackupError::Mixed { .. } => Exit::Refused,
+        BackupError::Interrupted => Exit::Interrupted,
+        BackupError::Operation(error) => of_operation(error),
+        _ => Exit::Failed,
+    }
+}
+
 fn of_switch(error: &SwitchError) -> Exit {
     match error {
         SwitchError::NoHome { .. } | SwitchError::NotStored { .. } => Exit::Usage,
@@ -191,19 +207,7 @@ failure_from! {
     LoginError => of_login;
     OperationError => of_operation;
     StatusError => |_| Exit::Usage;
-    BackupError => |error| match error {
-        BackupError::NoHome { .. }
-        | BackupError::NoLogin { .. }
-        | BackupError::LoginElsewhere { .. }
-        | BackupError::Nobody(_)
-        | BackupError::OtherAccount { .. } => Exit::Usage,
-        BackupError::Auth(error) => of_auth(error),
-        BackupError::LoginChanged { .. } => Exit::Conflict,
-        BackupError::Mixed { .. } => Exit::Refused,
-        BackupError::Interrupted => Exit::Interrupted,
-        BackupError::Operation(error) => of_operation(error),
-        _ => Exit::Failed,
-    };
+    BackupError => of_backup;
     RestoreError => |error| match error {
         RestoreError::Archive { source: ArchiveError::Interrupted, .. } => Exit::Interrupted,
         RestoreError::NotEmpty { .. }
@@ -211,6 +215,7 @@ failure_from! {
         | RestoreError::OnlyALogin { .. } => Exit::Usage,
         RestoreError::Running { .. } => Exit::Running,
         RestoreError::Operation(error) => of_operation(error),
+        RestoreError::Bank(error) => of_backup(error),
         _ if error.is_refusal() => Exit::Refused,
         _ => Exit::Failed,
     };

@@ -11,6 +11,7 @@ mod config;
 mod cooldown;
 mod demo;
 mod doctor;
+mod drill;
 mod evidence;
 mod exit;
 mod list;
@@ -19,6 +20,7 @@ mod normalize;
 mod picture;
 mod progress;
 mod prompt;
+mod prune;
 mod recommend;
 mod restore;
 mod session;
@@ -91,9 +93,11 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Use(args) => switch::run(&args, session),
         Command::Undo(args) => undo::run(&args, session),
         Command::Log(args) => log::run(&args, session),
+        Command::Prune(args) => prune::run(&args, session),
         Command::List(args) => list::run(&args, session),
         Command::Show(args) => show::run(&args, session),
         Command::Verify(args) => verify::run(&args, session),
+        Command::Drill(args) => drill::run(&args, session),
         Command::Status(args) => status::run(&args, session),
         Command::Cooldown(args) => cooldown::run(&args, session),
         Command::Recommend(args) => recommend::run(&args, session),

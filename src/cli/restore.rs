@@ -10,7 +10,7 @@ use crate::cli::exit::Failure;
 use crate::cli::picture::{Facts, bytes, count, plain};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
-use crate::cli::switch::{activation, bank, refuse_while_running};
+use crate::cli::switch::{activation, refuse_while_running};
 use crate::cli::{Exit, Report, prompt};
 use crate::codex::process;
 use crate::disk::read::resolved;
@@ -90,9 +90,6 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         false => format!("restored {title} to {}", session.show(plan.destination.path())),
     };
     let record = session.record(&places.store, &places.zone, "restore", what)?;
-    if let Some(outgoing) = outgoing {
-        bank(outgoing, &places, &opened.lock, session)?;
-    }
     let signed_in = plan.account.clone().filter(|_| in_place);
     let ledger = activation(signed_in, &places, &known, session.world.now);
     let described = describe(&plan);
@@ -107,6 +104,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let mut run = Run {
         record,
         ledger: &ledger,
+        outgoing,
         lock: &opened.lock,
         advance: &mut |count| progress.advance(count),
         stop: &stop,

@@ -6,7 +6,7 @@ use crate::cli::Report;
 use crate::cli::accounts::{named, snapshot};
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
-use crate::cli::list::{length, row};
+use crate::cli::list::{Proven, length, row};
 use crate::cli::picture::{Facts, bytes, count, or_dash, percent, plain};
 use crate::cli::session::Session;
 use crate::disk::archive::Node;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
             stored
         }
     };
-    let mut data = row(&stored);
+    let mut data = row(&stored, &Proven::read(&places.store, session));
     let mut text = draw(&stored, session);
     if args.files {
         let failed = |source| logins::LoginError::Archive { title: stored.title.clone(), source };

@@ -22,6 +22,8 @@ pub enum Key {
     LockTimeout,
     /// `undo.keep_days`
     UndoKeepDays,
+    /// `trash.keep_days`
+    TrashKeepDays,
     /// `session_duration_hours`
     SessionDurationHours,
     /// `exclude`
@@ -34,12 +36,13 @@ pub enum Key {
 
 impl Key {
     /// Every setting with a fixed name, in the order in which they are listed.
-    pub const FIXED: [Self; 8] = [
+    pub const FIXED: [Self; 9] = [
         Self::CodexHome,
         Self::Timezone,
         Self::Color,
         Self::LockTimeout,
         Self::UndoKeepDays,
+        Self::TrashKeepDays,
         Self::SessionDurationHours,
         Self::Exclude,
         Self::Lean,
@@ -53,6 +56,7 @@ impl Key {
             Self::Timezone => "IANA name of the zone that times are shown and read in",
             Self::Color => "when output is coloured: auto, always or never",
             Self::LockTimeout => "seconds to wait for another run to finish",
+            Self::TrashKeepDays => "days for which snapshots that were put away stay in trash/",
             Self::UndoKeepDays => "days for which `undo` can bring back what was replaced",
             Self::SessionDurationHours => "length of a session in hours, for files of older tools",
             Self::Exclude => "glob patterns that snapshots leave out",
@@ -69,6 +73,7 @@ impl Key {
             Self::Color => Some(Value::Text("auto".to_owned())),
             Self::LockTimeout => Some(Value::Whole(10)),
             Self::UndoKeepDays => Some(Value::Whole(7)),
+            Self::TrashKeepDays => Some(Value::Whole(30)),
             Self::SessionDurationHours => Some(Value::Decimal(2.0)),
             Self::Exclude => Some(Value::List(Vec::new())),
             Self::Lean => Some(Value::Switch(false)),
@@ -89,7 +94,9 @@ impl Key {
             Self::Timezone => "an IANA time zone name, as Europe/Berlin",
             Self::Color => "auto, always or never",
             Self::LockTimeout => "a whole number of seconds between 0 and 86400",
-            Self::UndoKeepDays => "a whole number of days between 0 and 36500",
+            Self::UndoKeepDays | Self::TrashKeepDays => {
+                "a whole number of days between 0 and 36500"
+            }
             Self::SessionDurationHours => "a number of hours above 0 and up to 168",
             Self::Exclude => "a list of glob patterns",
             Self::Lean => "true or false",
@@ -101,6 +108,7 @@ impl Key {
     pub(super) fn path(&self) -> (Option<&'static str>, String) {
         match self {
             Self::UndoKeepDays => (Some("undo"), "keep_days".to_owned()),
+            Self::TrashKeepDays => (Some("trash"), "keep_days".to_owned()),
             Self::Alias(name) => (Some("aliases"), name.clone()),
             _ => (None, self.to_string()),
         }
@@ -148,7 +156,7 @@ impl Key {
             (Self::Timezone, Value::Text(name)) => name.parse::<Zone>().is_ok(),
             (Self::Color, Value::Text(when)) => when.parse::<Color>().is_ok(),
             (Self::LockTimeout, Value::Whole(seconds)) => *seconds <= 86_400,
-            (Self::UndoKeepDays, Value::Whole(days)) => *days <= 36_500,
+            (Self::UndoKeepDays | Self::TrashKeepDays, Value::Whole(days)) => *days <= 36_500,
             (Self::SessionDurationHours, Value::Decimal(hours)) => {
                 0.0 < *hours && *hours <= 168.0 && session(*hours).is_some()
             }
@@ -174,6 +182,7 @@ impl fmt::Display for Key {
             Self::Color => f.pad("color"),
             Self::LockTimeout => f.pad("lock_timeout"),
             Self::UndoKeepDays => f.pad("undo.keep_days"),
+            Self::TrashKeepDays => f.pad("trash.keep_days"),
             Self::SessionDurationHours => f.pad("session_duration_hours"),
             Self::Exclude => f.pad("exclude"),
             Self::Lean => f.pad("lean"),

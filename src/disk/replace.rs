@@ -49,7 +49,7 @@ impl NewFile {
     /// When `dir` does not exist or cannot be written.
     pub fn create_in(dir: &Path) -> Result<Self> {
         loop {
-            let path = dir.join(reserved_name(TEMP_SUFFIX).at("write", dir)?);
+            let path = Self::name_in(dir)?;
             match sys::create_new(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 // The folder is named, for the reserved name tells nobody anything.
@@ -57,6 +57,26 @@ impl NewFile {
                 Ok(file) => return Ok(Self { file, path, at: 0, end: 0, named: false }),
             }
         }
+    }
+
+    /// A reserved name in `dir` for [`NewFile::create_as`]: so that a journal can tell of a file
+    /// before it is there.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no random numbers.
+    pub fn name_in(dir: &Path) -> Result<PathBuf> {
+        Ok(dir.join(reserved_name(TEMP_SUFFIX).at("write", dir)?))
+    }
+
+    /// Creates an empty file, 0600, under a name of [`NewFile::name_in`].
+    ///
+    /// # Errors
+    ///
+    /// When its folder does not exist or cannot be written.
+    pub fn create_as(path: PathBuf) -> Result<Self> {
+        let file = sys::create_new(&path).at("create a file in", parent(&path))?;
+        Ok(Self { file, path, at: 0, end: 0, named: false })
     }
 
     /// The reserved name it has for now.

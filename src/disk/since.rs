@@ -19,6 +19,14 @@ pub struct Moment {
     nanoseconds: i64,
 }
 
+impl Moment {
+    /// Whole seconds since 1970.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        self.seconds
+    }
+}
+
 /// When the file or folder (a link at its end not followed) last changed in any way: content,
 /// name, or mode. `None` if it is not there, or where the system does not tell.
 ///

@@ -57,12 +57,14 @@ pub(super) fn begin(
     work: &impl Serialize,
 ) -> Result<(), OperationError> {
     let path = store.journal();
-    match replace::write_new(&path, &bytes(&path, kind, work)?) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(OperationError::Unfinished { path })
-        }
-        other => Ok(other?),
+    let Err(error) = replace::write_new(&path, &bytes(&path, kind, work)?) else { return Ok(()) };
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return Err(OperationError::Unfinished { path });
     }
+    // It may have its name although the last step failed, syncing the folder. Nothing has
+    // happened yet, so it may go; one that cannot is finished by the next command.
+    let _stays = replace::remove_file(&path);
+    Err(error.into())
 }
 
 /// Writes down, synced, how far it has come.

@@ -269,11 +269,29 @@ pub fn needed(stored: &Stored, others: &[Stored], live: Option<&AuthFile>) -> Op
     // Of a damaged archive its sidecar still tells that there was a login, perhaps the newest.
     let login = file.map(|file| file.login).or_else(|| stored.metadata.login.clone());
     let (Some(key), Some(login)) = (key, login) else { return Some("nobody known".to_owned()) };
-    let covers = |other: &Login| matches!(other.compare(&login), Order::Same | Order::Newer);
-    let is_live = live.is_some_and(|live| live.key.as_ref() == Some(&key) && covers(&live.login));
-    let (copies, _) = known(others, &key);
-    let is_stored = copies.iter().any(|copy| covers(&copy.login) && copy.read(&key).is_ok());
-    (!is_live && !is_stored).then(|| key.to_string())
+    (!has_copy(&key, &login, others, live)).then(|| key.to_string())
+}
+
+/// Whether this login can be done without: a snapshot or `live` has the same or a newer one of its
+/// account; of one that names nobody, a snapshot has the very bytes.
+#[must_use]
+pub fn is_covered(file: &AuthFile, snapshots: &[Stored], live: Option<&AuthFile>) -> bool {
+    let Some(key) = file.key.as_ref().filter(|_| file.mixed.is_none()) else {
+        return live::kept_in(snapshots, &file.bytes).is_some();
+    };
+    has_copy(key, &file.login, snapshots, live)
+}
+
+/// Whether a snapshot, or `live`, has this login of the account or a newer one.
+fn has_copy(
+    key: &AccountKey,
+    login: &Login,
+    snapshots: &[Stored],
+    live: Option<&AuthFile>,
+) -> bool {
+    let covers = |other: &Login| matches!(other.compare(login), Order::Same | Order::Newer);
+    live.is_some_and(|live| live.key.as_ref() == Some(key) && covers(&live.login))
+        || known(snapshots, key).0.iter().any(|copy| covers(&copy.login) && copy.read(key).is_ok())
 }
 
 /// The one account that has this address, if there is one: a record of the older tool knows no

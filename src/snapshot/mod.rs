@@ -2,12 +2,13 @@
 //!
 //! The store ([`store`]) holds archives and what they say about themselves ([`metadata`]) under
 //! their names ([`name`]). Snapshots are made ([`backup`]) and brought back ([`restore`]); a
-//! login alone changes place too ([`logins`], [`switch`]); what is kept is checked ([`verify`]) and,
-//! when it is no longer wanted, put away. What was done is written down
+//! login alone changes place too ([`logins`], [`switch`]); what is kept is checked ([`verify`]), tried
+//! out ([`drill`]) and, when it is no longer wanted, put away ([`prune`]). What was done is written down
 //! ([`operations`]) and taken back ([`undo`]). What the older tool left is read
 //! ([`legacy`]) and taken over ([`normalize`], [`inventory`]).
 
 pub mod backup;
+pub mod drill;
 pub mod inventory;
 mod journal;
 pub mod legacy;
@@ -16,6 +17,7 @@ pub mod metadata;
 pub mod name;
 pub mod normalize;
 pub mod operations;
+pub mod prune;
 pub mod restore;
 pub mod store;
 pub mod switch;

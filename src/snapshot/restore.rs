@@ -19,17 +19,17 @@ use crate::account::{AccountKey, Email, Secret};
 use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::{self, CodexHome, LeftOut, Surroundings};
 use crate::codex::process::Holder;
-use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout};
+use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout, Node};
 use crate::disk::lock::Lock;
 use crate::disk::swap::{self, How};
 use crate::disk::{read, replace, space, tree};
 use crate::quota::Entry as Note;
-use crate::snapshot::backup::{OURS, OUTSIDE, config_text};
+use crate::snapshot::backup::{self, OURS, OUTSIDE, config_text};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{self, Live, LoginError, Shelf};
 use crate::snapshot::metadata::Kind;
 use crate::snapshot::operations::transaction::Notes;
-use crate::snapshot::operations::{OperationError, Record};
+use crate::snapshot::operations::{OperationError, Record, Transaction};
 use crate::snapshot::store::{self, Origin, Store, Stored};
 use crate::snapshot::switch;
 use databases::Incoming;
@@ -132,6 +132,13 @@ pub struct Terms {
 }
 
 impl Plan {
+    /// Whether the snapshot has a regular file of that name.
+    pub(crate) fn is_file(&self, name: &str) -> bool {
+        let entries = self.archive.entries().unwrap_or_default();
+        let is_it = |entry: &&Entry| entry.name.as_str() == name;
+        entries.iter().find(is_it).is_some_and(|entry| matches!(entry.node, Node::File { .. }))
+    }
+
     /// What it would do, to be compared with a later plan of the same question.
     #[must_use]
     pub fn terms(&self) -> Terms {
@@ -165,6 +172,8 @@ pub struct Restored {
     pub warnings: Vec<String>,
     /// Whether nobody else wrote a login meanwhile.
     stood_still: bool,
+    /// Whether nothing is left for the next command.
+    is_over: bool,
 }
 
 /// Decides how `stored` is restored to `destination`.
@@ -376,6 +385,8 @@ pub struct Run<'a> {
     pub record: Record,
     /// What the ledger learns of it.
     pub ledger: &'a [Note],
+    /// Keeps the login that is live, if the store does not have it.
+    pub outgoing: Option<backup::Plan>,
     /// Held since everything was read.
     pub lock: &'a Lock,
     /// Hears of every byte of content.
@@ -419,7 +430,10 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     if let Some(untold) = journal.take_if(|_| !is_known) {
         untold.close()?;
     }
-    let done = build(plan, staged.path(), store, run).and_then(|(built, incoming)| {
+    let built = build(plan, staged.path(), store, &mut *run.advance, run.stop);
+    let done = built.and_then(|(built, incoming)| {
+        // Only now: what is refused up to here changes nothing.
+        bank(run.outgoing.take(), store, run.lock, journal.as_mut())?;
         put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)
     });
     let mut restored = match done {
@@ -432,6 +446,7 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
         }
     };
     let noted = match &mut journal {
+        Some(_) if !restored.is_over => Ok(()),
         Some(journal) => journal.conclude(restored.kept.as_deref(), store, run.lock),
         None => notes.write_down(store, run.lock),
     };
@@ -444,11 +459,53 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     }
 }
 
+/// Keeps the login that is about to be replaced.
+fn bank(
+    outgoing: Option<backup::Plan>,
+    store: &Store,
+    lock: &Lock,
+    journal: Option<&mut Journal>,
+) -> Result<(), RestoreError> {
+    let Some(outgoing) = outgoing else { return Ok(()) };
+    let stop = AtomicBool::new(false);
+    let prepared = backup::prepare(outgoing, store, &mut |_| {}, &stop).map_err(Box::new)?;
+    match journal {
+        Some(journal) => Ok(journal.bank(prepared.steps, store)?),
+        None => {
+            let steps = prepared.steps;
+            Ok(Transaction { steps, ..Transaction::default() }.run(store, lock).map(drop)?)
+        }
+    }
+}
+
+/// Builds the home that a plan for a copy describes right where it would be, an empty folder of the
+/// caller's, and leaves it there: nothing changes names, and no journal is kept.
+///
+/// # Errors
+///
+/// [`RestoreError`]; what was built by then stays, for the caller to remove.
+pub(crate) fn rehearse(
+    plan: &Plan,
+    store: &Store,
+    advance: &mut dyn FnMut(u64),
+    stop: &AtomicBool,
+) -> Result<Restored, RestoreError> {
+    let place = plan.destination.path();
+    replace::private_dir(place)?;
+    Ok(build(plan, place, store, advance, stop)?.0)
+}
+
+/// Whether what was left out is no loss, for Codex makes it anew from what is there.
+pub(crate) fn is_no_loss(reason: &str) -> bool {
+    reason == databases::REBUILT
+}
+
 fn build(
     plan: &Plan,
     staging: &Path,
     store: &Store,
-    run: &mut Run<'_>,
+    advance: &mut dyn FnMut(u64),
+    stop: &AtomicBool,
 ) -> Result<(Restored, Option<Incoming>), RestoreError> {
     let title = &plan.stored.title;
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
@@ -466,8 +523,8 @@ fn build(
                     here.and_then(|path| std::fs::read_link(path).ok())
                         .is_some_and(|found| found.as_os_str() == target)
                 },
-                progress: &mut *run.advance,
-                stop: run.stop,
+                progress: advance,
+                stop,
             },
         )
         .map_err(failed)?;
@@ -483,6 +540,7 @@ fn build(
         databases: None,
         warnings: Vec::new(),
         stood_still: true,
+        is_over: true,
     };
     if is_plain {
         databases::settle(staging, &mut restored.left_out)?;
@@ -556,7 +614,7 @@ fn put_in_place(
     let mut names_change = || match &mut journal {
         Some(journal) => journal.names_change(
             &plan.carried,
-            incoming.as_ref().map(Incoming::names).unwrap_or_default(),
+            incoming.as_ref().map(Incoming::files).unwrap_or_default(),
         ),
         None => Ok(()),
     };
@@ -602,8 +660,13 @@ fn put_in_place(
 
 /// Databases outside the home follow it.
 fn install(incoming: Option<Incoming>, undo: &Path, restored: &mut Restored) {
-    if let Some(incoming) = incoming {
-        restored.databases = Some(incoming.folder.clone());
-        incoming.install(&undo.join(databases::KEPT), &mut restored.warnings);
+    let Some(incoming) = incoming else { return };
+    restored.databases = Some(incoming.folder.clone());
+    if let Err(error) = incoming.install(&undo.join(databases::KEPT)) {
+        restored.is_over = false;
+        restored.warnings.push(format!(
+            "the home is restored, and not all databases outside it yet: the next command goes on \
+             ({error})"
+        ));
     }
 }

@@ -12,6 +12,7 @@ use crate::codex::home;
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace};
 use crate::quota::{Entry, Ledger, ledger};
+use crate::snapshot::drill;
 use crate::snapshot::journal;
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
@@ -335,6 +336,15 @@ impl Store {
         scan::scan(&self.backups(), zone)
     }
 
+    /// Reads what is in `trash/`; an absent folder holds nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the folder itself cannot be listed.
+    pub fn scan_trash(&self, zone: &Zone) -> Result<Scan, StoreError> {
+        scan::scan(&self.trash(), zone)
+    }
+
     /// The ledger, as far as it can be read.
     ///
     /// # Errors
@@ -464,6 +474,10 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
         if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+            // A drill holds no lock but its own, and may be at work in there.
+            if drill::is_in_use(&path) {
+                continue;
+            }
             // A restore that was killed right after its exchange leaves the replaced home so.
             if !home::may_be_one(&path) {
                 replace::remove_tree(&path)?;

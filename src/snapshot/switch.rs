@@ -272,11 +272,18 @@ fn put(
     store: &Store,
     holders: &dyn Fn() -> Vec<Holder>,
 ) -> Result<Vec<String>, SwitchError> {
-    let mut new = NewFile::create_in(target.parent().unwrap_or(&target))?;
-    let temporary = Some(new.path().to_owned());
-    let identity = swap::identity(new.path())?;
+    let temporary = NewFile::name_in(target.parent().unwrap_or(&target))?;
+    let mut journal = Journal {
+        notes: notes.clone(),
+        temporary: Some(temporary.clone()),
+        target: target.clone(),
+        identity: None,
+    };
     // There is a copy of the login from here on.
-    begin(store, Journal { notes: notes.clone(), temporary, target: target.clone(), identity })?;
+    begin(store, &journal)?;
+    let mut new = NewFile::create_as(temporary)?;
+    journal.identity = swap::identity(new.path())?;
+    journal.update(store)?;
     let failed = |source| DiskError { action: "write", path: target.clone(), source };
     new.write_all(login.bytes()).map_err(failed)?;
     let _held = refuse_if_moved(plan, holders)?;
@@ -294,17 +301,16 @@ fn take_away(
     let identity = swap::identity(&target)?;
     let journal =
         Journal { notes: notes.clone(), temporary: None, target: target.clone(), identity };
-    begin(store, journal)?;
+    begin(store, &journal)?;
     let _held = refuse_if_moved(plan, holders)?;
     named(replace::remove_file(&target).map(drop), &plan.home, None)
 }
 
-fn begin(store: &Store, journal: Journal) -> Result<(), SwitchError> {
-    // Only a path that is not UTF-8 has no JSON form; such a home does without.
-    if journal.target.to_str().is_none() {
-        return Ok(());
+fn begin(store: &Store, journal: &Journal) -> Result<(), SwitchError> {
+    match journal.has_a_form() {
+        true => Ok(journal::begin(store, Kind::Login, journal)?),
+        false => Ok(()),
     }
-    Ok(journal::begin(store, Kind::Login, &journal)?)
 }
 
 /// Keeps Codex out, and refuses if the home is not as it was when it was decided.
@@ -348,8 +354,22 @@ pub(super) struct Journal {
     temporary: Option<PathBuf>,
     /// What it will replace.
     target: PathBuf,
-    /// Which file it is: the new login, or the one that goes.
+    /// Which file it is: the new login, once it is made, or the one that goes.
     identity: Option<Identity>,
+}
+
+impl Journal {
+    fn update(&self, store: &Store) -> Result<(), DiskError> {
+        match self.has_a_form() {
+            true => journal::update(&store.journal(), Kind::Login, self),
+            false => Ok(()),
+        }
+    }
+
+    /// Only a path that is not UTF-8 has no JSON form; such a home does without.
+    fn has_a_form(&self) -> bool {
+        self.target.to_str().is_some()
+    }
 }
 
 /// Ends what an interrupted run began: a login that has no name yet is removed, exactly the file
@@ -454,19 +474,19 @@ mod tests {
         let (auth, new) =
             (dir.path().join("auth.json"), dir.path().join(".codex-manager-0123456789abcdef.tmp"));
         fs::write(&new, "new").unwrap();
-        begin(&store, journal(&auth, Some(&new), Some(&new))).unwrap();
+        begin(&store, &journal(&auth, Some(&new), Some(&new))).unwrap();
         assert_eq!(next_run(&store).1, 0);
         assert!(!new.exists());
         assert_eq!(fs::read_to_string(&auth).unwrap(), "old");
 
         fs::write(&new, "new").unwrap();
-        begin(&store, journal(&auth, Some(&new), Some(&new))).unwrap();
+        begin(&store, &journal(&auth, Some(&new), Some(&new))).unwrap();
         fs::rename(&new, &auth).unwrap();
         let (told, noted) = next_run(&store);
         assert_eq!((told.len(), noted), (1, 1), "{told:?}");
         assert_eq!(fs::read_to_string(&auth).unwrap(), "new");
 
-        begin(&store, journal(&auth, None, Some(&auth))).unwrap();
+        begin(&store, &journal(&auth, None, Some(&auth))).unwrap();
         assert_eq!(next_run(&store).1, 1, "nobody was signed out");
     }
 
@@ -481,12 +501,12 @@ mod tests {
         }
         fs::create_dir(at(".codex-manager-0123456789abcde1.tmp")).unwrap();
         let auth = at("auth.json");
-        begin(&store, journal(&auth, Some(&ours), Some(&ours))).unwrap();
+        begin(&store, &journal(&auth, Some(&ours), Some(&ours))).unwrap();
         assert_eq!(next_run(&store).0.len(), 1);
         assert!(!ours.exists() && other.exists());
         for kept in ["auth.json", ".codex-manager-notes.tmp", ".codex-manager-0123456789abcde1.tmp"]
         {
-            begin(&store, journal(&at("none"), Some(&at(kept)), Some(&other))).unwrap();
+            begin(&store, &journal(&at("none"), Some(&at(kept)), Some(&other))).unwrap();
             assert_eq!(next_run(&store), (Vec::new(), 0));
             assert!(at(kept).exists(), "{kept}");
         }

@@ -184,9 +184,9 @@ fn a_second_snapshot_of_the_same_week_gets_a_number() {
     ");
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
-    NAME                                       KIND  SIZE     CREATED           AVAILABLE         LABEL
-    2026-11-19-100200-ada@example.com~2-codex  full  #.# KiB  2026-11-21 12:00  2026-11-26 10:02  before the update
-    2026-11-19-100200-ada@example.com-codex    full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  –
+    NAME                                       KIND  SIZE     CREATED           AVAILABLE         LABEL              PROVEN
+    2026-11-19-100200-ada@example.com~2-codex  full  #.# KiB  2026-11-21 12:00  2026-11-26 10:02  before the update  –
+    2026-11-19-100200-ada@example.com-codex    full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  –                  –
     ");
 }
 

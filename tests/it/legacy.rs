@@ -16,9 +16,9 @@ fn a_store_of_1_0_0_is_listed_and_shown() {
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
     warning: ~/.codex-manager/backups/2026-11-17-070500-odd-one@example.com-codex.tar.gz: refused: a.fifo is a named pipe
-    NAME                                        KIND  SIZE     CREATED           AVAILABLE         LABEL
-    2026-04-23-100200-second@example.com-codex  auth  #.# KiB  2026-11-21 12:45  2026-04-30 10:02  –
-    2026-11-19-100200-user@example.com-codex    full  #.# KiB  2026-11-21 12:45  2026-11-26 10:02  –
+    NAME                                        KIND  SIZE     CREATED           AVAILABLE         LABEL  PROVEN
+    2026-04-23-100200-second@example.com-codex  auth  #.# KiB  2026-11-21 12:45  2026-04-30 10:02  –      –
+    2026-11-19-100200-user@example.com-codex    full  #.# KiB  2026-11-21 12:45  2026-11-26 10:02  –      –
     ");
     assert_snapshot!(home.run("show user@example.com --files"), @"
     $ codex-manager show user@example.com --files
@@ -76,7 +76,7 @@ fn a_store_of_1_0_0_is_listed_and_shown() {
         it was written without digests; its checksums are right
     unverifiable  2026-11-19-100200-user@example.com-codex
         it was written without digests; its checksums are right
-    3 snapshots checked, 1 corrupt
+    3 snapshots: 0 ok, 1 corrupt, 2 unverifiable, 44 KiB read
     (exit 5)
     ");
     assert_snapshot!(home.run("cooldown"), @"
@@ -96,10 +96,10 @@ fn a_store_of_23_0_0_is_listed_and_shown() {
     let before = home.tree(".codex-manager");
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
-    NAME                                                      KIND   SIZE     CREATED           AVAILABLE         LABEL
-    auth/user@example.com/latest                              auth   1.9 KiB  2026-11-21 12:45  2026-11-27 09:15  –
-    auth/second@example.com/latest                            auth   1.9 KiB  2026-11-21 12:45  2026-11-28 12:45  –
-    sessions/user@example.com/backup-2026-11-19-100200-codex  state  #.# KiB  2026-11-21 12:45  2026-11-26 10:02  –
+    NAME                                                      KIND   SIZE     CREATED           AVAILABLE         LABEL  PROVEN
+    auth/user@example.com/latest                              auth   1.9 KiB  2026-11-21 12:45  2026-11-27 09:15  –      –
+    auth/second@example.com/latest                            auth   1.9 KiB  2026-11-21 12:45  2026-11-28 12:45  –      –
+    sessions/user@example.com/backup-2026-11-19-100200-codex  state  #.# KiB  2026-11-21 12:45  2026-11-26 10:02  –      –
     ");
     assert_snapshot!(home.run("verify --all"), @"
     $ codex-manager verify --all
@@ -109,7 +109,7 @@ fn a_store_of_23_0_0_is_listed_and_shown() {
         it was written without digests; its checksums are right
     unverifiable  sessions/user@example.com/backup-2026-11-19-100200-codex
         it was written without digests; its checksums are right
-    3 snapshots checked, nothing is wrong
+    3 snapshots: 0 ok, 3 unverifiable, 48 KiB read
     ");
     assert_snapshot!(home.run("cooldown"), @"
     $ codex-manager cooldown

@@ -29,14 +29,14 @@ fn the_newest_comes_first_and_an_account_narrows_it() {
     let home = two_accounts();
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
-    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
-    2026-11-22-110000-bob@example.com-codex  auth  #.# KiB  2026-11-22 11:00  –                 –
-    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday
+    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL   PROVEN
+    2026-11-22-110000-bob@example.com-codex  auth  #.# KiB  2026-11-22 11:00  –                 –       –
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday  –
     ");
     assert_snapshot!(home.run("ls --account ada"), @"
     $ codex-manager ls --account ada
-    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
-    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday
+    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL   PROVEN
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday  –
     ");
     assert_snapshot!(home.run("list-backups --account carol"), @r#"
     $ codex-manager list-backups --account carol
@@ -164,9 +164,9 @@ fn one_bad_snapshot_does_not_hide_the_others() {
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
     warning: ~/.codex-manager/backups/2026-11-01-080000-eve@example.com-codex.tar.gz: the archive is damaged at byte 0: the compressed data is damaged
-    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
-    2026-11-22-110000-bob@example.com-codex  auth  #.# KiB  2026-11-22 11:00  –                 –
-    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday
+    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL   PROVEN
+    2026-11-22-110000-bob@example.com-codex  auth  #.# KiB  2026-11-22 11:00  –                 –       –
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  monday  –
     ");
 }
 
@@ -209,8 +209,8 @@ fn a_large_archive_without_sidecar_is_listed_by_its_name_and_shown_by_what_it_ho
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
     warning: ~/.codex-manager/backups/2026-11-19-100200-user@example.com-codex.tar.gz: has no sidecar and was not looked into; `show` reads all of it
-    NAME                                      KIND  SIZE     CREATED  AVAILABLE  LABEL
-    2026-11-19-100200-user@example.com-codex  full  #.# MiB  –        –          –
+    NAME                                      KIND  SIZE     CREATED  AVAILABLE  LABEL  PROVEN
+    2026-11-19-100200-user@example.com-codex  full  #.# MiB  –        –          –      –
     ");
     let shown = home.json(&format!("show {name}"))["data"].clone();
     assert_eq!(shown["next_available_at"], "2026-11-26T10:02:00+01:00", "{}", home.run("show"));

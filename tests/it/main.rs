@@ -20,6 +20,7 @@ mod backup;
 mod config;
 mod cooldown;
 mod doctor;
+mod drill;
 mod fuzz;
 mod hostile;
 mod legacy;

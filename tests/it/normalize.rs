@@ -114,9 +114,9 @@ fn an_adopted_login_can_be_used() {
     ");
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
-    NAME                                                   KIND  SIZE     CREATED           AVAILABLE         LABEL
-    2026-04-15-070000-third_person@mail.example.com-codex  auth  #.# KiB  2026-04-20 12:00  2026-04-22 07:00  –
-    2026-04-14-155500-drdpsbose023@example.com-codex       auth  #.# KiB  2026-04-20 12:00  2026-04-21 15:55  –
+    NAME                                                   KIND  SIZE     CREATED           AVAILABLE         LABEL  PROVEN
+    2026-04-15-070000-third_person@mail.example.com-codex  auth  #.# KiB  2026-04-20 12:00  2026-04-22 07:00  –      –
+    2026-04-14-155500-drdpsbose023@example.com-codex       auth  #.# KiB  2026-04-20 12:00  2026-04-21 15:55  –      –
     ");
     assert_snapshot!(home.run("use third_person"), @"
     $ codex-manager use third_person

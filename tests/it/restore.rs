@@ -500,8 +500,8 @@ fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> Restore
     let lock = store.open(Duration::ZERO, "test").unwrap().lock;
     let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
     let record = Record::new("test".to_owned(), at, "restore", "restored it".to_owned());
-    let (ledger, advance) = (&[], &mut |_| {});
-    let mut run = Run { record, ledger, lock: &lock, advance, stop: &stop, holders };
+    let (ledger, advance, outgoing) = (&[], &mut |_| {}, None);
+    let mut run = Run { record, ledger, outgoing, lock: &lock, advance, stop: &stop, holders };
     let error = restore::apply(&plan, &store, &mut run).unwrap_err();
     assert!(!store.journal().exists(), "nothing is left to finish");
     error
@@ -595,7 +595,7 @@ fn a_damaged_newer_login_is_told_before_an_older_one_is_restored() {
     let before = home.tree(".codex");
     assert_snapshot!(home.run("restore good --yes"), @"
     $ codex-manager restore good --yes
-    error: the newest login known (refreshed 2026-11-22T08:00:00Z) is in 2026-11-19-100200-ada@example.com~2-codex, which cannot be used: auth.json: chunk 0, byte #: its compressed bytes do not match their digest; the one in 2026-11-19-100200-ada@example.com-codex is older (refreshed 2026-11-21T10:00:00Z)
+    error: the newest login known (refreshed 2026-11-22T08:00:00Z) is in 2026-11-19-100200-ada@example.com~2-codex, which cannot be used: auth.json, chunk 1 of 1 (bytes 0-1114): its compressed bytes do not match their digest, at byte # of the archive; the one in 2026-11-19-100200-ada@example.com-codex is older (refreshed 2026-11-21T10:00:00Z)
     hint: `--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` takes the one in this snapshot
     (exit 5)
     ");

@@ -4,8 +4,9 @@ use insta::assert_snapshot;
 
 use crate::home::{TestHome, without_checksum};
 
-const ARCHIVE: &str = ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
-const ROLLOUT: &str =
+pub(crate) const ARCHIVE: &str =
+    ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
+pub(crate) const ROLLOUT: &str =
     "sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl";
 const SIDECAR: &str =
     ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json";
@@ -18,16 +19,16 @@ fn sound_snapshots_are_said_to_be_so() {
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
     ok  2026-11-19-100200-ada@example.com~2-codex
-    1 snapshot checked, nothing is wrong
+    1 snapshot: 1 ok, 2.6 KiB read
     ");
     assert_snapshot!(home.run("verify --all"), @"
     $ codex-manager verify --all
     ok  2026-11-19-100200-ada@example.com~2-codex
     ok  2026-11-19-100200-ada@example.com-codex
-    2 snapshots checked, nothing is wrong
+    2 snapshots: 2 ok, 18 KiB read
     ");
     assert_snapshot!(home.json("verify --all"), @r#"
-    {"schema":"codex-manager.verify/1","ok":true,"data":{"snapshots":[{"name":"2026-11-19-100200-ada@example.com~2-codex","verdict":"ok","problems":[]},{"name":"2026-11-19-100200-ada@example.com-codex","verdict":"ok","problems":[]}]},"warnings":[],"error":null}
+    {"schema":"codex-manager.verify/1","ok":true,"data":{"snapshots":[{"name":"2026-11-19-100200-ada@example.com~2-codex","verdict":"ok","problems":[],"damaged":[],"damaged_files":0},{"name":"2026-11-19-100200-ada@example.com-codex","verdict":"ok","problems":[],"damaged":[],"damaged_files":0}],"summary":{"snapshots":2,"ok":2,"corrupt":0,"unverifiable":0,"gone":0,"bytes":18725}},"warnings":[],"error":null}
     "#);
 }
 
@@ -71,8 +72,8 @@ fn the_file_that_rots_is_named() {
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
     corrupt  2026-11-19-100200-ada@example.com-codex
-        notes.md: chunk 0, byte #: its compressed bytes do not match their digest
-    1 snapshot checked, 1 corrupt
+        notes.md, chunk 1 of 1 (bytes 0-29999): its compressed bytes do not match their digest, at byte # of the archive
+    1 snapshot: 0 ok, 1 corrupt, 15 KiB read
     (exit 5)
     ");
 }
@@ -165,13 +166,13 @@ fn an_archive_alone_is_complete() {
     $ codex-manager verify
     warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has no sidecar; the copy inside it is used
     ok  2026-11-19-100200-ada@example.com-codex
-    1 snapshot checked, nothing is wrong
+    1 snapshot: 1 ok, 15 KiB read
     ");
     assert_snapshot!(home.run("list"), @"
     $ codex-manager list
     warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz: has no sidecar; the copy inside it is used
-    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL
-    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  –
+    NAME                                     KIND  SIZE     CREATED           AVAILABLE         LABEL  PROVEN
+    2026-11-19-100200-ada@example.com-codex  full  #.# KiB  2026-11-21 11:00  2026-11-26 10:02  –      –
     ");
     assert_eq!(home.play("restore --yes").exit, 0);
 }
@@ -216,4 +217,159 @@ fn nobody_gets_an_older_snapshot_for_a_newest_one_that_is_damaged() {
         home.run("backup");
         assert_eq!(home.play("restore --yes").exit, 0);
     }
+}
+
+/// The archive with one byte changed in the middle of one of a file's chunks, counted from 1.
+pub(crate) fn rotten_chunk(archive: &[u8], name: &str, number: usize) -> Vec<u8> {
+    let table = crate::home::table_of_contents(archive);
+    let entries = table["entries"].as_array().unwrap();
+    let mut chunks = entries.iter().filter(|entry| entry["name"] == name);
+    let chunk = chunks.nth(number - 1).unwrap();
+    let at = |key: &str| usize::try_from(chunk[key].as_u64().unwrap()).unwrap();
+    let mut rotten = archive.to_vec();
+    rotten[at("offset") + at("memberSize") / 2] ^= 0x10;
+    rotten
+}
+
+/// Bytes that no packing makes smaller.
+pub(crate) fn noise(count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    getrandom::fill(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn every_damaged_file_is_named_with_its_chunk_and_the_sound_ones_are_not() {
+    let home = TestHome::of_ada()
+        .file(".codex/big.bin", noise((3 << 20) + 5))
+        .file(".codex/notes.md", "0123456789");
+    home.run("backup");
+    let rotten = rotten_chunk(&home.read(ARCHIVE), "big.bin", 3);
+    let rotten = rotten_chunk(&rotten, "big.bin", 2);
+    let home = home.file(ARCHIVE, rotten_chunk(&rotten, "notes.md", 1));
+    let before = home.tree("");
+    assert_snapshot!(home.run("verify --all"), @"
+    $ codex-manager verify --all
+    corrupt  2026-11-19-100200-ada@example.com-codex
+        big.bin, chunk 2 of 4 (bytes 1048576-2097151): its compressed bytes do not match their digest, at byte # of the archive; 2 of its chunks are damaged
+        notes.md, chunk 1 of 1 (bytes 0-9): its compressed bytes do not match their digest, at byte # of the archive
+    1 snapshot: 0 ok, 1 corrupt, 1.0 MiB read
+    (exit 5)
+    ");
+    let data = home.json("verify")["data"].clone();
+    assert_snapshot!(data["snapshots"][0]["damaged"], @r#"
+    [{"file":"big.bin","chunk":2,"chunks":4,"offset":1048576,"damaged_chunks":2},{"file":"notes.md","chunk":1,"chunks":1,"offset":0,"damaged_chunks":1}]
+    "#);
+    assert_eq!(data["snapshots"][0]["problems"].as_array().unwrap().len(), 2);
+    assert_snapshot!(data["summary"], @r#"
+    {"snapshots":1,"ok":0,"corrupt":1,"unverifiable":0,"gone":0,"bytes":1064621}
+    "#);
+    home.assert_same("", &before);
+}
+
+#[test]
+fn twenty_damaged_places_are_named_and_the_others_counted() {
+    let mut home = TestHome::of_ada();
+    for number in 0..30 {
+        home = home.file(&format!(".codex/prompts/{number:02}.md"), noise(64));
+    }
+    home.run("backup");
+    let mut rotten = home.read(ARCHIVE);
+    for number in 0..30 {
+        rotten = rotten_chunk(&rotten, &format!("prompts/{number:02}.md"), 1);
+    }
+    let home = home.file(ARCHIVE, rotten);
+    let found = home.json("verify")["data"]["snapshots"][0].clone();
+    let problems = found["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 21);
+    assert_eq!(problems[20], "10 more damaged places, 30 damaged files in all");
+    assert_eq!(found["damaged"].as_array().unwrap().len(), 20);
+    assert_eq!(
+        (&found["damaged"][19]["file"], &found["damaged_files"]),
+        (&"prompts/19.md".into(), &30.into())
+    );
+}
+
+#[test]
+fn damage_that_is_in_no_file_is_said_to_be_so() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let sound = home.read(ARCHIVE);
+    let table = crate::home::table_of_contents(&sound);
+    let second = table["entries"].as_array().unwrap().iter().find(|it| it["name"] == "config.toml");
+    let config = usize::try_from(second.unwrap()["offset"].as_u64().unwrap()).unwrap();
+    let rows = [
+        (config - 20, "config.toml: byte #: a tar header between files: "),
+        (sound.len() - 200, "which files are sound cannot be told"),
+        (
+            sound.len() - 10,
+            "the footer is damaged or cut off; which files are sound cannot be told",
+        ),
+    ];
+    let mut home = home;
+    for (place, says) in rows {
+        let mut rotten = sound.clone();
+        rotten[place] ^= 0x10;
+        home = home.file(ARCHIVE, rotten);
+        let seen = home.play("verify 2026-11-19-100200-ada@example.com-codex");
+        assert_eq!(seen.exit, 5, "{}", seen.screen);
+        assert!(seen.screen.contains(says), "{says:?} is not in\n{}", seen.screen);
+        let all = home.json("verify --all")["data"]["snapshots"].clone();
+        assert_eq!(all[0]["damaged_files"], 0, "{all}");
+    }
+}
+
+#[test]
+fn a_sidecar_that_cannot_be_read_is_damage_of_its_snapshot_and_counts_once() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let mut sidecar = home.read(SIDECAR);
+    sidecar[0] ^= 0x10;
+    let home = home.file(SIDECAR, sidecar);
+    assert_snapshot!(home.run("verify --all"), @"
+    $ codex-manager verify --all
+    corrupt  2026-11-19-100200-ada@example.com-codex
+        its sidecar is not JSON at line 1, column 1
+    1 snapshot: 0 ok, 1 corrupt, 15 KiB read
+    (exit 5)
+    ");
+    assert_snapshot!(home.run("verify"), @"
+    $ codex-manager verify
+    warning: ~/.codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json: is not JSON at line 1, column 1
+    corrupt  2026-11-19-100200-ada@example.com-codex
+        its sidecar is not JSON at line 1, column 1
+    1 snapshot: 0 ok, 1 corrupt, 15 KiB read
+    (exit 5)
+    ");
+}
+
+#[test]
+fn a_job_that_wants_silence_hears_only_what_is_not_ok() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    home.run("backup --auth-only");
+    assert_snapshot!(home.run("verify --all --quiet"), @"$ codex-manager verify --all --quiet");
+    let rotten = crate::home::rotten_member(&home.read(ARCHIVE), "config.toml");
+    let home = home.file(ARCHIVE, rotten);
+    assert_snapshot!(home.run("verify --all --quiet"), @"
+    $ codex-manager verify --all --quiet
+    corrupt  2026-11-19-100200-ada@example.com-codex
+        config.toml, chunk 1 of 1 (bytes 0-15): its compressed bytes do not match their digest, at byte # of the archive
+    (exit 5)
+    ");
+}
+
+#[test]
+fn a_store_without_snapshots_is_no_fault() {
+    let home = TestHome::at("2026-11-21T10:00:00Z");
+    for line in ["verify", "verify --all"] {
+        let seen = home.play(line);
+        let says = "no snapshot is stored yet: `codex-manager backup` makes one\n";
+        assert_eq!((seen.exit, seen.screen.as_str()), (0, says), "{line}");
+        assert_eq!(home.play(&format!("{line} --quiet")).screen, "", "{line}");
+    }
+    assert_eq!(home.json("verify --all")["data"]["summary"]["snapshots"], 0);
+    assert_eq!(home.files(), "", "a look creates nothing");
+    // Who names one is told that it is not there.
+    assert_eq!(home.play("verify ada").exit, 4);
 }

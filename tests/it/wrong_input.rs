@@ -107,7 +107,6 @@ fn without_a_codex_home_there_is_nothing_to_store_or_to_switch() {
     refused(&home, "use ada",            4, "no account is called \"ada\"");
     refused(&home, "restore",            4, "no snapshot is stored yet");
     refused(&home, "show",               4, "no snapshot is stored yet");
-    refused(&home, "verify",             4, "no snapshot is stored yet");
     assert!(home.tree(".codex").is_empty(), "no home was made up");
 }
 

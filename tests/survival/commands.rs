@@ -58,6 +58,27 @@ pub(crate) const CASES: &[Case] = &[
     case("normalize", "normalize ~/old-logins", another_old_login),
     case("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
+    switching("undo of restore", "undo --yes", |ground| {
+        ground.must(&["restore", "adas-week", "--yes"])
+    }),
+    switching("undo of undo of restore", "undo --yes", |ground| {
+        ground.must(&["restore", "adas-week", "--yes"]);
+        ground.must(&["undo", "--yes"]);
+    }),
+    switching("undo of use", "undo --yes", |ground| ground.must(&["use", "ada"])),
+    case("undo of cooldown set", "undo --yes", |ground| {
+        ground.must(&["cooldown", "set", "bob", "--until", "2097-01-01T00:00:00Z"]);
+    }),
+    case("undo of config set", "undo --yes", |ground| {
+        ground.must(&["config", "set", "undo.keep_days", "30"]);
+    }),
+    case("undo of backup --force", "undo --yes", |ground| ground.must(&["backup", "--force"])),
+    case("undo of normalize --adopt", "undo --yes", |ground| {
+        another_old_login(ground);
+        let folder = ground.path("old-logins").display().to_string();
+        ground.must(&["normalize", &folder, "--adopt"]);
+    }),
+    case("doctor --fix", "doctor --fix", something_to_mend),
 ];
 
 fn as_it_is(_ground: &Ground) {}
@@ -92,4 +113,17 @@ fn databases_elsewhere(ground: &Ground) {
 fn another_old_login(ground: &Ground) {
     let bytes = Login::of("dana", 8 * 86_400).bytes();
     ground.write("old-logins/20nov_dana@example.com_auth.json", bytes);
+}
+
+/// Rights that are too wide, a sidecar that is gone, and what a run left that was killed.
+fn something_to_mend(ground: &Ground) {
+    let manager = ground.manager();
+    let wide = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(manager.join("ledger.jsonl"), wide).expect("a mode can be set");
+    let backups = manager.join("backups");
+    let name =
+        crate::state::names(&backups).into_iter().find(|name| name.ends_with(".metadata.json"));
+    std::fs::remove_file(backups.join(name.expect("there are snapshots")))
+        .expect("it can be removed");
+    ground.write(".codex-manager/tmp/.codex-manager-0123456789abcdef.tmp", "half");
 }

@@ -4,6 +4,7 @@
 //! every run at the same path, so that every run begins from the same bytes. Each worker has one
 //! processor to itself.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -107,7 +108,7 @@ impl Ground {
 
     /// Runs the program without strace: exit code and what it said.
     pub(crate) fn play(&self, words: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
+        let mut command = Command::new(program());
         let output = self.clean(command.args(words)).stdin(Stdio::null()).output();
         let output = output.expect("the program can be started");
         let said =
@@ -245,6 +246,12 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         copy(&from.join(&name), &to.join(&name));
     }
     fs::set_permissions(to, facts.permissions()).expect("a mode can be set");
+}
+
+/// The program: `SURVIVAL_PROGRAM` names another build of it, such as the one to be released.
+pub(crate) fn program() -> OsString {
+    let named = std::env::var_os("SURVIVAL_PROGRAM");
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_codex-manager").into())
 }
 
 /// The processors that this process may use.

@@ -183,7 +183,7 @@ fn faults(ground: &Ground, logins_before: &BTreeSet<String>) -> Result<(), Strin
     if !gone.is_empty() {
         found.push(format!("{} logins are gone: {gone:?}", gone.len()));
     }
-    for words in [&["verify", "--all"][..], &["list"], &["doctor"]] {
+    for words in [&["verify", "--all"][..], &["log", "--verify"], &["list"], &["doctor"]] {
         let (exit, said) = ground.play(words);
         if let Err(what) = is_clean(&said) {
             found.push(what);

@@ -31,7 +31,11 @@ const LINES: &[&str] = &[
     "use ada",
     "restore --account bob --yes",
     "restore adas-week --to ~/copy",
+    "undo --yes",
+    "log",
+    "log --verify",
     "doctor",
+    "doctor --fix",
     "demo",
     "completions bash",
 ];

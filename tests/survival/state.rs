@@ -45,6 +45,11 @@ static TIME: LazyLock<Regex> = LazyLock::new(|| {
     let time = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?";
     Regex::new(&format!(r"{time}|\d{{4}}-\d\d-\d\d-\d{{6}}")).expect("it is an expression")
 });
+/// What two names of the same second are told apart by.
+static SECOND: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(<now>-[a-z-]+[a-z]|<now>-[^\s/~\x22]+)(?:-\d+|~\d+)\b")
+        .expect("it is an expression")
+});
 static DIGEST: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"[0-9a-f]{64}|(\x22(?:bytes|content_bytes)\x22: ?)\d+")
         .expect("it is an expression")
@@ -75,13 +80,12 @@ impl Known {
         let text = TIME.replace_all(text, |found: &regex::Captures<'_>| {
             if self.times.contains(&found[0]) { found[0].to_owned() } else { "<now>".to_owned() }
         });
-        DIGEST
-            .replace_all(&text, |found: &regex::Captures<'_>| match found.get(1) {
-                _ if self.digests.contains(&found[0]) => found[0].to_owned(),
-                Some(key) => format!("{}<size>", key.as_str()),
-                None => "<digest>".to_owned(),
-            })
-            .into_owned()
+        let text = DIGEST.replace_all(&text, |found: &regex::Captures<'_>| match found.get(1) {
+            _ if self.digests.contains(&found[0]) => found[0].to_owned(),
+            Some(key) => format!("{}<size>", key.as_str()),
+            None => "<digest>".to_owned(),
+        });
+        SECOND.replace_all(&text, "$1").into_owned()
     }
 }
 
@@ -150,6 +154,14 @@ fn manager(ground: &Ground, known: &Known) -> Entries {
     let root = ground.manager();
     walk(&root, "", &mut |name, path, facts| {
         if name.is_empty() || name == "lock" || name.contains("/codex-home") {
+            return;
+        }
+        if name.ends_with(".jsonl") {
+            // A line is an entry, so that a difference tells the line.
+            let bytes = fs::read(path).expect("a file can be read");
+            for (number, line) in String::from_utf8_lossy(&bytes).split('\n').enumerate() {
+                entries.push((format!("{name} {number}"), known.mask(line)));
+            }
             return;
         }
         let what = if facts.is_symlink() {

@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::ground::Ground;
+use crate::ground::{Ground, program};
 
 /// Everything that changes what is on a disk. What reads is in none of our counts, but for an
 /// `open` that may be either: its flags tell.
@@ -175,7 +175,7 @@ pub(crate) fn under_strace(
     let mut command = Command::new("timeout");
     command.args(["--signal=KILL", "120", "strace"]).args(options).arg("-o").arg(log);
     command.args(["taskset", "-c", &ground.processor().to_string()]);
-    command.arg(env!("CARGO_BIN_EXE_codex-manager")).args(words);
+    command.arg(program()).args(words);
     ground.clean(&mut command).stdin(Stdio::null());
     let mut output = command.output().expect("timeout (of coreutils) can be started");
     assert!(

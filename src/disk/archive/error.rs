@@ -192,22 +192,44 @@ impl ArchiveError {
 pub struct Problem {
     /// The entry it concerns, where it is known.
     pub name: Option<EntryName>,
-    /// Which chunk of the file, counted from 0; none if it is not about content.
-    pub chunk: Option<u64>,
-    /// Where: a byte of the file, or of the unpacked stream for plain archives.
+    /// Which chunk of the file; none if it is not about content, or the layout has no chunks.
+    pub chunk: Option<Place>,
+    /// Where: a byte of the archive, or of the unpacked stream for plain archives.
     pub offset: u64,
     /// What is wrong.
     pub what: String,
 }
 
+/// Where a chunk lies in its file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// Its number, from 1 on.
+    pub number: u64,
+    /// How many chunks the file has.
+    pub of: u64,
+    /// The first byte of the file that is in it, from 0 on.
+    pub first: u64,
+    /// Bytes of content, at least one.
+    pub bytes: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { number, of, first, bytes } = self;
+        let last = first.saturating_add(*bytes).saturating_sub(1);
+        write!(f, "chunk {number} of {of} (bytes {first}-{last})")
+    }
+}
+
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(name) = &self.name {
-            write!(f, "{name}: ")?;
+        let Self { offset, what, .. } = self;
+        match (&self.name, &self.chunk) {
+            (Some(name), Some(chunk)) => {
+                write!(f, "{name}, {chunk}: {what}, at byte {offset} of the archive")
+            }
+            (Some(name), None) => write!(f, "{name}: byte {offset}: {what}"),
+            (None, _) => write!(f, "byte {offset}: {what}"),
         }
-        if let Some(chunk) = self.chunk {
-            write!(f, "chunk {chunk}, ")?;
-        }
-        write!(f, "byte {}: {}", self.offset, self.what)
     }
 }

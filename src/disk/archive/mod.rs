@@ -21,7 +21,7 @@ mod write;
 
 pub(crate) use entry::is_target;
 pub use entry::{Entry, Limits, Node};
-pub use error::{ArchiveError, Problem};
+pub use error::{ArchiveError, Place, Problem};
 pub use extract::{Extracted, Extraction};
 pub use name::{EntryName, InvalidName, NameSet};
 pub use open::{Archive, Layout};

@@ -197,6 +197,26 @@ impl Archive {
             Inner::Plain(archive) => archive.extract(into, how),
         }
     }
+
+    /// Unpacks what [`Extraction::place`] chooses, as [`Archive::extract`] does, but one damaged file
+    /// does not keep the others back: it is left out and in the answer. What was not chosen is
+    /// not looked at.
+    ///
+    /// A plain archive vouches for nothing by parts: it is sound as a whole, or an error.
+    ///
+    /// # Errors
+    ///
+    /// What is no damage of a single file. What was unpacked by then stays, for the caller to remove.
+    pub fn pick(
+        &self,
+        into: &Path,
+        how: &mut Extraction<'_>,
+    ) -> Result<(Extracted, Vec<Problem>), ArchiveError> {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.pick(into, how),
+            Inner::Plain(archive) => Ok((archive.extract(into, how)?, Vec::new())),
+        }
+    }
 }
 
 /// A stretch of a file, read without moving the file's own position.

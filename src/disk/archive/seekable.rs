@@ -18,7 +18,10 @@ use super::tarball::{Headers, Item, padding};
 use super::target::Destination;
 use super::toc::{TOC_NAME, Toc, as_u64, digest_text, sha256};
 use super::write::FRAME;
-use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
+use super::{
+    ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Place, Problem,
+};
+use crate::disk::replace;
 use crate::disk::sys::Errand;
 
 /// Most bytes a frame unpacks to: what gathers, and the headers of one more entry.
@@ -201,6 +204,51 @@ impl Seekable {
         plan.complete(into)
     }
 
+    /// Unpacks what was asked for and is sound, and answers what is not: of a damaged file nothing
+    /// stays. The frames between the files do not count, for the table of contents tells all
+    /// that is in them.
+    pub(super) fn pick(
+        &self,
+        into: &Path,
+        how: &mut Extraction<'_>,
+    ) -> Result<(Extracted, Vec<Problem>), ArchiveError> {
+        let mut plan = Plan::new(&self.toc.entries, how)?;
+        let mut problems = Vec::new();
+        let mut lost = Extracted::default();
+        let stop = how.stop;
+        let mut judge = |result| match result {
+            Err(ArchiveError::CorruptFile { problem }) => {
+                let index = problem.name.as_ref().and_then(|name| self.index(name));
+                let entry = index.and_then(|index| self.toc.entries.get(index));
+                lost.files += 1;
+                lost.bytes += entry.map_or(0, Entry::size);
+                problems.push(*problem);
+                Ok(())
+            }
+            other => other,
+        };
+        self.on_all_threads(how.progress, stop, &mut judge, |destination, index, said| {
+            let Some((entry, name)) =
+                self.toc.entries.get(index).zip(plan.files.get(index).and_then(Option::as_ref))
+            else {
+                return;
+            };
+            let done = opened(destination, into).and_then(|opened| {
+                let done = self.extract_file(opened, index, entry, name, stop);
+                if let Err(ArchiveError::CorruptFile { .. }) = done {
+                    replace::remove_file(&into.join(name.as_str()))
+                        .map_err(|error| extract::writing(name, error.source))?;
+                }
+                done
+            });
+            let _ = said.send(done.map(|()| entry.size()));
+        })?;
+        plan.extracted.files = plan.extracted.files.saturating_sub(lost.files);
+        plan.extracted.bytes = plan.extracted.bytes.saturating_sub(lost.bytes);
+        problems.sort_by_key(|problem| problem.offset);
+        Ok((plan.complete(into)?, problems))
+    }
+
     fn extract_file(
         &self,
         destination: &mut Destination,
@@ -296,7 +344,15 @@ impl Seekable {
 
     fn damaged(&self, index: usize, number: usize, chunk: &Chunk, what: &str) -> ArchiveError {
         let name = self.toc.entries.get(index).map(|entry| entry.name.clone());
-        let (chunk, offset) = (Some(as_u64(number)), chunk.offset);
+        let chunks = self.toc.chunks.get(index).map(Vec::as_slice).unwrap_or_default();
+        let before = chunks.iter().take(number).map(|chunk| chunk.size);
+        let place = Place {
+            number: as_u64(number).saturating_add(1),
+            of: as_u64(chunks.len()),
+            first: before.fold(0, u64::saturating_add),
+            bytes: chunk.size,
+        };
+        let (chunk, offset) = (Some(place), chunk.offset);
         let problem = Box::new(Problem { name, chunk, offset, what: what.to_owned() });
         ArchiveError::CorruptFile { problem }
     }
@@ -328,7 +384,7 @@ impl Seekable {
         while at < gap.end {
             let name = expected.peek().map(|entry| entry.name.clone());
             let damaged = |what: &str| {
-                let (name, what) = (name.clone(), format!("a tar header: {what}"));
+                let (name, what) = (name.clone(), format!("a tar header between files: {what}"));
                 let problem = Box::new(Problem { name, chunk: None, offset: at, what });
                 ArchiveError::CorruptFile { problem }
             };
@@ -354,7 +410,7 @@ impl Seekable {
         }
         if zeros > 0 || expected.peek().is_some() {
             let name = expected.peek().map(|entry| entry.name.clone());
-            let what = "a tar header is missing".to_owned();
+            let what = "a tar header between files is missing".to_owned();
             let problem = Box::new(Problem { name, chunk: None, offset: gap.end, what });
             return Err(ArchiveError::CorruptFile { problem });
         }

@@ -43,6 +43,32 @@ impl DatabaseError {
         Self::Sqlite { action, path: path.to_owned(), source }
     }
 
+    /// Whether the file itself is what is wrong: it is damaged, or none that SQLite can work with.
+    /// Otherwise the disk, or somebody else, stood in the way, and another time it may go well.
+    #[must_use]
+    pub fn is_about_the_file(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Busy { .. } | Self::Disk(_) => false,
+            Self::Sqlite { source, .. } => !matches!(
+                source.sqlite_error_code(),
+                Some(
+                    ErrorCode::SystemIoFailure
+                        | ErrorCode::DiskFull
+                        | ErrorCode::CannotOpen
+                        | ErrorCode::PermissionDenied
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::OutOfMemory
+                        | ErrorCode::OperationInterrupted
+                        | ErrorCode::DatabaseBusy
+                        | ErrorCode::DatabaseLocked
+                        | ErrorCode::NoLargeFileSupport
+                        | ErrorCode::FileLockingProtocolFailed
+                )
+            ),
+        }
+    }
+
     /// What a person can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {

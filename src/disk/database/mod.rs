@@ -8,6 +8,7 @@
 //! SQLite's locks on a file belong to the process and fall when *any* descriptor of that file
 //! is closed: no database that this process has open elsewhere may be given to this room.
 
+mod column;
 mod copy;
 mod error;
 mod rewrite;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use column::texts;
 pub use copy::{Copied, copy};
 pub use error::DatabaseError;
 pub use rewrite::{Rewrite, rebase};

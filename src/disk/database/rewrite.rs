@@ -56,14 +56,15 @@ pub fn rebase(
     Ok(rewrite)
 }
 
-struct Column<'a> {
-    table: &'a str,
-    name: &'a str,
+/// A column that may be in a database.
+pub(super) struct Column<'a> {
+    pub(super) table: &'a str,
+    pub(super) name: &'a str,
 }
 
 impl Column<'_> {
     /// Whether it is there, in a table whose rows have numbers.
-    fn exists(&self, db: &Connection) -> rusqlite::Result<bool> {
+    pub(super) fn exists(&self, db: &Connection) -> rusqlite::Result<bool> {
         db.query_row(
             "SELECT EXISTS (SELECT 1 FROM pragma_table_list AS t, pragma_table_xinfo(t.name) AS c
              WHERE t.schema = 'main' AND t.type = 'table' AND t.wr = 0
@@ -133,6 +134,6 @@ fn rewrite(
 }
 
 /// An identifier that can hold any character and still is one.
-fn quoted(identifier: &str) -> String {
+pub(super) fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }

@@ -86,7 +86,7 @@ impl Bench {
 
     /// What is wrong with a snapshot.
     pub(super) fn verdict(&self, stored: &Stored) -> Vec<String> {
-        verify::verify(stored, &mut |_| (), &AtomicBool::new(false)).1
+        verify::verify(stored, &Zone::UTC, &mut |_| (), &AtomicBool::new(false)).problems
     }
 
     /// The files in the store but for the lock, relative to it.

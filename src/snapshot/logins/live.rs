@@ -145,7 +145,7 @@ impl Live {
 }
 
 /// The snapshot that holds this very orphan, byte for byte.
-fn kept_in<'a>(snapshots: &'a [Stored], bytes: &Secret) -> Option<&'a Stored> {
+pub(super) fn kept_in<'a>(snapshots: &'a [Stored], bytes: &Secret) -> Option<&'a Stored> {
     let mut orphans = snapshots.iter().filter(|stored| stored.is_orphan());
     orphans.find(|stored| orphan_in(stored).is_some_and(|found| found == *bytes))
 }

@@ -73,7 +73,7 @@ impl Step {
     /// # Errors
     ///
     /// When the disk refuses.
-    pub(super) fn back(&self, root: &Path) -> Result<(), DiskError> {
+    pub(in crate::snapshot) fn back(&self, root: &Path) -> Result<(), DiskError> {
         match self {
             Self::Move { from, to } => {
                 let (from, to) = (at(root, from)?, at(root, to)?);

@@ -75,6 +75,10 @@ impl Transaction {
         let paper = match self.written(store) {
             Ok(paper) => paper,
             Err(error) => {
+                let is_ours = !matches!(error, OperationError::Unfinished { .. });
+                if is_ours && store.journal().symlink_metadata().is_ok() {
+                    return Err(to_be_finished(store, &error, "the journal could not be removed"));
+                }
                 self.tidy(store.root());
                 return Err(error);
             }
@@ -82,10 +86,7 @@ impl Transaction {
         if let Err((number, error)) = paper.forward(store.root()) {
             let done = paper.back(store.root(), number).and_then(|()| strike_out(store));
             if let Err(second) = done {
-                let what = format!("{error}; the next command finishes it, for {second}");
-                let path = store.journal();
-                let source = io::Error::other(what);
-                return Err(DiskError { action: "go on with", path, source }.into());
+                return Err(to_be_finished(store, &error, second));
             }
             self.tidy(store.root());
             return Err(error.into());
@@ -172,6 +173,16 @@ impl Paper {
         self.conclude(store, lock)?;
         Ok(self.notes.told().into_iter().collect())
     }
+}
+
+/// What is told when it could neither be done nor taken back.
+fn to_be_finished(
+    store: &Store,
+    error: impl std::fmt::Display,
+    why: impl std::fmt::Display,
+) -> OperationError {
+    let source = io::Error::other(format!("{error}; the next command finishes it, for {why}"));
+    DiskError { action: "go on with", path: store.journal(), source }.into()
 }
 
 fn strike_out(store: &Store) -> Result<(), DiskError> {

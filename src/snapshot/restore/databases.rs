@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::codex::home::{self, CodexHome, Surroundings};
-use crate::disk::database::{self, DatabaseError, Rewrite};
+use crate::disk::database::{self, Rewrite};
 use crate::disk::replace::{self, NewFile, Overwrite};
 use crate::disk::tree::{self, Kind as NodeKind, Visit};
 use crate::disk::{DiskError, read};
@@ -20,13 +22,36 @@ use crate::snapshot::restore::{Destination, RestoreError, Restored};
 /// The folder in `undo/OPERATION/` that holds what was replaced outside the home.
 pub(super) const KEPT: &str = "sqlite_home";
 
+/// Why a sound index is left out: it is no loss.
+pub(super) const REBUILT: &str =
+    "its schema is unknown; Codex rebuilds its index from the sessions";
+
 /// Databases that belong into a folder outside the home: written and synced there, but for
 /// their names. Dropped, they are gone.
 #[derive(Debug)]
 pub(super) struct Incoming {
     /// Where they belong.
     pub(super) folder: PathBuf,
-    files: Vec<(String, NewFile)>,
+    files: Vec<Waiting>,
+}
+
+/// A database that lies in its folder and has no name yet.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Waiting {
+    /// The name it will have.
+    pub(super) name: String,
+    /// The reserved name it has.
+    pub(super) temporary: String,
+}
+
+#[cfg(test)]
+impl Waiting {
+    /// One of this name, under a reserved name of its own.
+    pub(super) fn of_test(name: &str) -> Self {
+        let temporary =
+            format!(".codex-manager-{:0>16x}.tmp", name.len() + usize::from(name.as_bytes()[0]));
+        Self { name: name.to_owned(), temporary }
+    }
 }
 
 /// The folder outside `home` into which databases go when a home with this configuration takes
@@ -185,83 +210,78 @@ impl Incoming {
         replace::private_dir(&folder)?;
         // What an interrupted restore left here; the lock is held.
         replace::remove_unfinished(&folder)?;
-        let mut files = Vec::new();
+        let mut incoming = Self { folder, files: Vec::new() };
         for name in names {
-            files.push((name.clone(), copied(&from.join(name), &folder)?));
+            let copy = copied(&from.join(name), &incoming.folder)?.keep()?;
+            let temporary = copy.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            incoming.files.push(Waiting { name: name.clone(), temporary });
         }
-        Ok(Self { folder, files })
+        Ok(incoming)
     }
 
-    /// What they are called.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.files.iter().map(|(name, _)| name.clone()).collect()
+    /// What waits for its name.
+    pub(super) fn files(&self) -> Vec<Waiting> {
+        self.files.clone()
     }
 
-    /// Puts them in place of those that are there, which go to `undo` first. One that cannot be
-    /// exchanged is named in the warnings. Databases that the snapshot does not have stay.
-    pub(super) fn install(self, undo: &Path, warnings: &mut Vec<String>) {
-        for (name, file) in self.files {
-            let live = self.folder.join(&name);
-            if let Err(error) = exchange(file, &live, undo) {
-                warnings.push(format!(
-                    "{} was not restored ({error}); what was there is in {}",
-                    live.display(),
-                    undo.display()
-                ));
-            }
+    /// Puts them in place of those that are there, which go to `undo` first. Databases that the
+    /// snapshot does not have stay. One that cannot be exchanged waits on for the next command, as
+    /// do those after it.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses.
+    pub(super) fn install(mut self, undo: &Path) -> Result<(), DiskError> {
+        let files = std::mem::take(&mut self.files);
+        install(&self.folder, &files, undo)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        for file in &self.files {
+            // What stays, the next command removes.
+            let _litter = replace::remove_file(&self.folder.join(&file.temporary));
         }
     }
 }
 
+/// Puts databases in their places, all that are not there already.
+///
+/// # Errors
+///
+/// When the disk refuses; what waits may be tried again.
+pub(super) fn install(folder: &Path, files: &[Waiting], undo: &Path) -> Result<(), DiskError> {
+    // A name with a path in it is none of ours.
+    let ours = |file: &&Waiting| Path::new(&file.name).file_name() == Some(file.name.as_ref());
+    files.iter().filter(ours).try_for_each(|file| {
+        let new = folder.join(Path::new(&file.temporary).file_name().unwrap_or_default());
+        if replace::is_unfinished(&new) {
+            exchange(&new, &folder.join(&file.name), undo)
+        } else {
+            Ok(())
+        }
+    })
+}
+
 /// The old database goes first, then what belongs to it, then the new one comes: a new database
 /// must not meet an old log even for a moment, and a log without its database is nothing to
-/// SQLite. Stopped in between, Codex makes a database anew.
-fn exchange(new: NewFile, live: &Path, undo: &Path) -> Result<(), DiskError> {
-    for path in with_companions(live) {
-        if let (true, Some(name)) = (path.symlink_metadata().is_ok(), path.file_name()) {
-            replace::private_dir(undo)?;
-            copied(&path, undo)?.commit(&undo.join(name), Overwrite::Never)?;
+/// SQLite. Stopped in between, Codex makes a database anew, which goes to `undo` in its turn.
+fn exchange(new: &Path, live: &Path, undo: &Path) -> Result<(), DiskError> {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    // Without the database its copies are complete, for it goes only when they are.
+    if is_there(live) {
+        for path in with_companions(live) {
+            if let (true, Some(name)) = (is_there(&path), path.file_name()) {
+                replace::private_dir(undo)?;
+                copied(&path, undo)?.commit(&undo.join(name), Overwrite::Replace)?;
+            }
         }
     }
     for path in with_companions(live) {
         replace::remove_file(&path)?;
     }
-    new.commit(live, Overwrite::Never)
-}
-
-/// Puts the databases of these names back into `folder` that a run took away and did not replace:
-/// `kept` has copies. Where one is there, it may be either, and it is told where the copy is.
-pub(super) fn put_back(
-    folder: &Path,
-    names: &[String],
-    kept: &Path,
-    told: &mut Vec<String>,
-) -> Result<(), DiskError> {
-    let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    // A name with a path in it is none of ours.
-    for name in names.iter().filter(|name| Path::new(name).file_name() == Some(name.as_ref())) {
-        let (live, copy) = (folder.join(name), kept.join(name));
-        if !is_there(&copy) {
-            continue;
-        }
-        if is_there(&live) {
-            told.push(format!(
-                "whether {} is the restored one is not known; the one before is {}",
-                live.display(),
-                copy.display()
-            ));
-            continue;
-        }
-        replace::private_dir(folder)?;
-        // Its log first: without the database it is nothing to SQLite.
-        let mut pairs: Vec<_> = with_companions(&copy).zip(with_companions(&live)).collect();
-        pairs.reverse();
-        for (copy, live) in pairs.iter().filter(|(copy, live)| is_there(copy) && !is_there(live)) {
-            copied(copy, folder)?.commit(live, Overwrite::Never)?;
-        }
-        told.push(format!("{} was put back as it was before", live.display()));
-    }
-    Ok(())
+    replace::rename_new(new, live)
 }
 
 /// A database and what SQLite keeps beside it, in the order in which they may be removed.
@@ -300,7 +320,7 @@ pub(super) fn settle(
         }
         match database::settle(&path) {
             Ok(_) => {}
-            Err(DatabaseError::Disk(error)) => return Err(error.into()),
+            Err(error) if !error.is_about_the_file() => return Err(error.into()),
             Err(error) => {
                 for path in with_companions(&path) {
                     replace::remove_file(&path)?;
@@ -330,11 +350,10 @@ fn rebase(folder: &Path, place: &Path, restored: &mut Restored) -> Result<(), Re
             }
             // Codex builds the index again from the session files; a wrong one misleads it.
             Ok(Rewrite::UnknownSchema) => {
-                let why = "its schema is unknown; Codex rebuilds its index from the sessions";
                 replace::remove_file(&database)?;
-                restored.left_out.push((name.to_owned(), why.to_owned()));
+                restored.left_out.push((name.to_owned(), REBUILT.to_owned()));
             }
-            Err(DatabaseError::Disk(error)) => return Err(error.into()),
+            Err(error) if !error.is_about_the_file() => return Err(error.into()),
             Err(error) => {
                 replace::remove_file(&database)?;
                 restored.left_out.push((name.to_owned(), error.to_string()));
@@ -384,6 +403,7 @@ mod tests {
             databases: None,
             warnings: Vec::new(),
             stood_still: true,
+            is_over: true,
         }
     }
 
@@ -485,7 +505,7 @@ mod tests {
         let around = Surroundings { sqlite_home: Some(folder.clone()), user_home: None };
         let (to, mut told) = (Destination::InPlace(root.join("live")), restored());
         let incoming = arrange(&staging, &to, &around, Path::new("/m"), Some(&folder), &mut told);
-        incoming.unwrap().unwrap().install(&root.join("undo"), &mut told.warnings);
+        incoming.unwrap().unwrap().install(&root.join("undo")).unwrap();
         assert_eq!(read::names(&folder).unwrap(), ["state_5.sqlite"]);
         assert_eq!((told.left_out.len(), told.warnings.len()), (5, 0), "{told:?}");
         assert!(!staging.join("auth.json").exists());
@@ -513,11 +533,9 @@ mod tests {
         let incoming = arrange(&staging, &to, &around, Path::new("/m"), allowed, &mut restored());
         let incoming = incoming.unwrap().unwrap();
         assert_eq!(rollout(&folder.join("state_5.sqlite")), "/before/sessions/b.jsonl");
-        let mut warnings = Vec::new();
-        incoming.install(&undo, &mut warnings);
+        incoming.install(&undo).unwrap();
         drop(open);
 
-        assert_eq!(warnings, Vec::<String>::new());
         let place = root.join("live/sessions/a.jsonl");
         assert_eq!(Path::new(&rollout(&folder.join("state_5.sqlite"))), place);
         assert_eq!(rollout(&undo.join("state_5.sqlite")), "/before/sessions/b.jsonl");

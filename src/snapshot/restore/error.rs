@@ -7,6 +7,7 @@ use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::database::DatabaseError;
 use crate::disk::space::human;
+use crate::snapshot::backup::BackupError;
 use crate::snapshot::logins::{HoldError, LoginError};
 use crate::snapshot::operations::OperationError;
 
@@ -92,6 +93,9 @@ pub enum RestoreError {
     /// An operation before this one was interrupted and could not be finished.
     #[error(transparent)]
     Operation(#[from] OperationError),
+    /// The login that is live could not be stored.
+    #[error(transparent)]
+    Bank(#[from] Box<BackupError>),
     /// A stored login cannot be read.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -166,6 +170,7 @@ impl RestoreError {
             }
             Self::NoRoom { .. } => "free some space and try again".to_owned(),
             Self::Operation(error) => return error.hint(),
+            Self::Bank(error) => return error.hint(),
             Self::Login(LoginError::Lost { .. } | LoginError::Damaged { .. }) => {
                 "`--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` \
                  takes the one in this snapshot"

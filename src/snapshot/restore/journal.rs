@@ -14,8 +14,9 @@ use crate::disk::swap::{self, Identity};
 use crate::disk::{DiskError, replace, since};
 use crate::snapshot::journal::{self, Kind};
 use crate::snapshot::operations::transaction::Notes;
-use crate::snapshot::operations::{Change, Databases, HomeChange, OperationError};
-use crate::snapshot::restore::{databases, place};
+use crate::snapshot::operations::{Change, Databases, HomeChange, OperationError, Step};
+use crate::snapshot::restore::databases::{self, Waiting};
+use crate::snapshot::restore::place;
 use crate::snapshot::store::Store;
 
 /// What a restore is about to do. Format: SPEC, "Restore".
@@ -41,10 +42,22 @@ pub(crate) struct Journal {
     carried: Vec<String>,
     /// What is replaced outside the home.
     #[serde(default)]
-    databases: Option<Databases>,
+    databases: Option<Outside>,
+    /// What keeps the login that was live, before the homes change names.
+    #[serde(default)]
+    banking: Vec<Step>,
     /// The journal itself.
     #[serde(skip)]
     file: PathBuf,
+}
+
+/// Databases outside the home.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Outside {
+    /// Where they are used.
+    pub(super) folder: PathBuf,
+    /// Those that lie there and get their names once the home is in its place.
+    pub(super) files: Vec<Waiting>,
 }
 
 /// How far it has come.
@@ -73,7 +86,7 @@ impl Journal {
         databases: Option<&Path>,
     ) -> Result<Self, OperationError> {
         let databases =
-            databases.map(|folder| Databases { folder: folder.to_owned(), names: Vec::new() });
+            databases.map(|folder| Outside { folder: folder.to_owned(), files: Vec::new() });
         let mut journal =
             Self::new(store, notes, folder, Phase::Building, staged, place, databases);
         journal.new = swap::identity(staged)?;
@@ -91,7 +104,7 @@ impl Journal {
         staged: Option<&Path>,
         (place, leaves_to): (&Path, Option<&Path>),
         carried: &[String],
-        databases: Option<Databases>,
+        databases: Option<Outside>,
     ) -> Result<Self, OperationError> {
         let phase = if staged.is_some() { Phase::Returning } else { Phase::Leaving };
         let staged = staged.or(leaves_to).unwrap_or(place);
@@ -110,7 +123,7 @@ impl Journal {
         phase: Phase,
         staged: &Path,
         place: &Path,
-        databases: Option<Databases>,
+        databases: Option<Outside>,
     ) -> Self {
         Self {
             notes,
@@ -122,6 +135,7 @@ impl Journal {
             old: None,
             carried: Vec::new(),
             databases,
+            banking: Vec::new(),
             file: store.journal(),
         }
     }
@@ -134,18 +148,37 @@ impl Journal {
         Ok(self.new.is_some())
     }
 
+    /// Gives the login that was live its place in the store, before anything is replaced.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses; it has none then.
+    pub(super) fn bank(&mut self, steps: Vec<Step>, store: &Store) -> Result<(), DiskError> {
+        self.banking = steps;
+        let done = self
+            .write()
+            .and_then(|()| self.banking.iter().try_for_each(|step| step.forward(store.root())));
+        if let Err(error) = done {
+            self.banking.iter().rev().try_for_each(|step| step.back(store.root()))?;
+            self.banking = Vec::new();
+            self.write()?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
     /// Writes down, synced, that the names are about to change: `carried` moves from the home in
     /// the place, if there is one, and the databases of these names are replaced.
     pub(super) fn names_change(
         &mut self,
         carried: &[String],
-        databases: Vec<String>,
+        databases: Vec<Waiting>,
     ) -> Result<(), DiskError> {
         self.phase = Phase::Exchanging;
         self.old = swap::identity(&self.place)?;
         self.carried = carried.to_vec();
         if let Some(outside) = &mut self.databases {
-            outside.names = databases;
+            outside.files = databases;
         }
         self.write()
     }
@@ -174,7 +207,10 @@ impl Journal {
                 new: if self.phase == Phase::Leaving { None } else { self.new },
                 old: self.old,
                 carried: self.carried.clone(),
-                databases: self.databases.clone().filter(|outside| !outside.names.is_empty()),
+                databases: self.databases.as_ref().filter(|it| !it.files.is_empty()).map(|it| {
+                    let names = it.files.iter().map(|file| file.name.clone()).collect();
+                    Databases { folder: it.folder.clone(), names }
+                }),
                 settled,
             }));
         }
@@ -222,15 +258,18 @@ pub(crate) fn finish(
 ) -> Result<Vec<String>, DiskError> {
     let mut journal = Journal { file: store.journal(), ..journal };
     let mut told = Vec::new();
+    journal.banking.iter().try_for_each(|step| step.forward(store.root()))?;
     let end = match journal.phase {
         Phase::Building => take_back(&journal)?,
         Phase::Exchanging | Phase::Returning => settle(&journal, store, &mut told)?,
         Phase::Leaving => left(&journal)?,
     };
     if let Some(outside) = &journal.databases {
+        if let End::Finished(_) = end {
+            let kept = store.undo().join(&journal.folder).join(databases::KEPT);
+            databases::install(&outside.folder, &outside.files, &kept)?;
+        }
         replace::remove_unfinished(&outside.folder)?;
-        let kept = store.undo().join(&journal.folder).join(databases::KEPT);
-        databases::put_back(&outside.folder, &outside.names, &kept, &mut told)?;
     }
     match end {
         End::Nothing => journal.close()?,
@@ -383,8 +422,9 @@ mod tests {
 
         fn begin(&self, databases: Option<&Path>) {
             let mut begun = self.building(&self.staged, databases);
-            let names = ["a.sqlite", "b.sqlite", "../auth.json"].map(str::to_owned);
-            begun.names_change(&["worktrees".to_owned()], names.into()).unwrap();
+            let waiting = |name: &str| Waiting::of_test(name);
+            let waiting = ["a.sqlite", "b.sqlite", "../auth.json"].map(waiting);
+            begun.names_change(&["worktrees".to_owned()], waiting.into()).unwrap();
         }
 
         fn building(&self, staged: &Path, databases: Option<&Path>) -> Journal {
@@ -608,28 +648,46 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         fs::create_dir_all(&kept).unwrap();
         // The first was exchanged, the second only taken away; its log was not yet.
+        let [b, outside] =
+            ["b.sqlite", "../auth.json"].map(|name| Waiting::of_test(name).temporary);
         for (path, content) in [
             (folder.join("a.sqlite"), "new"),
             (kept.join("a.sqlite"), "old"),
             (kept.join("b.sqlite"), "old"),
             (kept.join("b.sqlite-wal"), "its log"),
             (folder.join("b.sqlite-wal"), "its log"),
-            (kept.join("b.sqlite-shm"), "its index"),
-            (lab.undo().join("auth.json"), "not a database of this restore"),
+            (folder.join(b), "new"),
+            (folder.join(outside), "not a database of this restore"),
         ] {
             fs::write(path, content).unwrap();
         }
-        let told = lab.finish().join("\n");
+        lab.finish();
         let read = |path: PathBuf| fs::read_to_string(path).unwrap();
-        assert_eq!(read(folder.join("a.sqlite")), "new");
-        assert_eq!(read(folder.join("b.sqlite")), "old");
-        assert_eq!(read(folder.join("b.sqlite-wal")), "its log");
-        assert_eq!(read(folder.join("b.sqlite-shm")), "its index");
-        assert_eq!(read(kept.join("b.sqlite")), "old", "undo still has it");
+        let mut names = read::names(&folder).unwrap();
+        names.sort();
+        assert_eq!(names, ["a.sqlite", "b.sqlite"]);
+        assert_eq!(
+            (read(folder.join("a.sqlite")), read(folder.join("b.sqlite"))),
+            ("new".into(), "new".into())
+        );
+        assert_eq!(
+            (read(kept.join("b.sqlite")), read(kept.join("b.sqlite-wal"))),
+            ("old".into(), "its log".into())
+        );
         assert_eq!(lab.login("codex"), "new");
         assert!(!lab.dir.path().join("auth.json").exists());
-        assert!(told.contains("databases/b.sqlite was put back"), "{told}");
-        assert!(told.contains("undo/op/sqlite_home/a.sqlite"), "{told}");
+    }
+
+    #[test]
+    fn killed_before_the_exchange_databases_outside_stay_as_they_are() {
+        let lab = Lab::new();
+        let folder = lab.dir.path().join("databases");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("b.sqlite"), "old").unwrap();
+        fs::write(folder.join(Waiting::of_test("b.sqlite").temporary), "new").unwrap();
+        lab.finish();
+        assert_eq!(read::names(&folder).unwrap(), ["b.sqlite"]);
+        assert_eq!(fs::read_to_string(folder.join("b.sqlite")).unwrap(), "old");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::snapshot::logins::{self, HoldError, Live, LoginError, Pick, Shelf, St
 use crate::snapshot::operations::transaction::Notes;
 use crate::snapshot::operations::{Databases, HomeChange, OperationError, Record};
 use crate::snapshot::restore::databases::{self, Incoming};
-use crate::snapshot::restore::journal::Journal;
+use crate::snapshot::restore::journal::{Journal, Outside};
 use crate::snapshot::restore::place;
 use crate::snapshot::store::Store;
 use crate::snapshot::switch;
@@ -307,9 +307,9 @@ pub(crate) fn apply(
                 incoming(outside, &before, store, &mut warnings)
             });
             let incoming = incoming.transpose()?;
-            let outside = outside.as_ref().map(|outside| Databases {
-                folder: outside.folder.clone(),
-                names: incoming.as_ref().map(Incoming::names).unwrap_or_default(),
+            let outside = incoming.as_ref().map(|incoming| Outside {
+                folder: incoming.folder.clone(),
+                files: incoming.files(),
             });
             let journal = Journal::begin_return(
                 store,
@@ -346,10 +346,18 @@ pub(crate) fn apply(
                         warnings.push(format!("{path} stays in the replaced home: {error}"));
                     }
                 }
-                if let Some(incoming) = incoming {
-                    incoming.install(&undo.join(databases::KEPT), &mut warnings);
-                }
+                let installed = match incoming {
+                    Some(incoming) => incoming.install(&undo.join(databases::KEPT)),
+                    None => Ok(()),
+                };
                 kept = Some(place::keep(&old, place, &undo, folder, &mut warnings));
+                if let Err(error) = installed {
+                    warnings.push(format!(
+                        "the home is back, and not all databases outside it yet: the next command \
+                         goes on ({error})"
+                    ));
+                    return Ok(Returned { kept, warnings });
+                }
             }
             (journal, kept)
         }

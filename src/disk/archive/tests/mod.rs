@@ -345,10 +345,58 @@ fn damage_is_named_by_file_and_chunk_and_hides_nothing_else() {
     let problems = verify(&archive).unwrap();
     let named: Vec<_> =
         problems.iter().map(|p| (p.name.as_ref().unwrap().as_str(), p.chunk.unwrap())).collect();
-    assert_eq!(named, [("a", 0), ("big", 1), ("big", 2)]);
+    let place = |number, of, first, bytes| Place { number, of, first, bytes };
+    let mib = u64::try_from(MIB).unwrap();
+    let expected = [
+        ("a", place(1, 1, 0, 5)),
+        ("big", place(2, 3, mib, mib)),
+        ("big", place(3, 3, 2 * mib, mib)),
+    ];
+    assert_eq!(named, expected);
+    let said = problems[1].to_string();
+    assert!(
+        said.starts_with("big, chunk 2 of 3 (bytes 1048576-2097151): its compressed"),
+        "{said}"
+    );
 
     assert_eq!(archive.read(&name("z"), 10).unwrap().unwrap(), b"last");
     assert!(archive.read(&name("a"), 10).unwrap_err().is_corrupt());
+
+    let into = desk.fresh();
+    let (taken, damaged) = pick(&archive, &into, &["a", "big", "z"]);
+    assert_eq!((taken.files, taken.bytes), (1, 4));
+    let lost: Vec<_> = damaged.iter().map(|p| p.name.as_ref().unwrap().as_str()).collect();
+    assert_eq!(lost, ["a", "big"]);
+    assert_eq!(on_disk(&into), tree(&[("z", b"last")]));
+}
+
+/// Unpacks these names and no other.
+fn pick(archive: &Archive, into: &Path, names: &[&str]) -> (Extracted, Vec<Problem>) {
+    let mut how = Extraction {
+        place: &mut |entry| names.contains(&entry.name.as_str()).then(|| entry.name.clone()),
+        keep_link: &mut |_, _| false,
+        progress: &mut |_| {},
+        stop: &AtomicBool::new(false),
+    };
+    archive.pick(into, &mut how).unwrap()
+}
+
+#[test]
+fn what_is_not_asked_for_does_not_stand_in_the_way() {
+    let (mut bytes, _) = write(&tree(&[("a", b"first"), ("m", b"middle"), ("z", b"last")]), 1);
+    let desk = Desk::with(&bytes);
+    let at = usize::try_from(desk.open().unwrap().chunks(&name("m")).unwrap()[0].offset).unwrap();
+    // The chunk of `m`, and the frame before it.
+    for place in [at + 12, at - 20] {
+        bytes[place] ^= 4;
+    }
+    fs::write(&desk.path, &bytes).unwrap();
+    let archive = desk.open().unwrap();
+    assert!(extract(&archive, &desk.fresh()).is_err());
+    let into = desk.fresh();
+    let (taken, damaged) = pick(&archive, &into, &["a", "z"]);
+    assert_eq!((taken.files, damaged.len()), (2, 0));
+    assert_eq!(on_disk(&into), tree(&[("a", b"first"), ("z", b"last")]));
 }
 
 #[test]
