@@ -284,13 +284,14 @@ fn take(stream: &mut impl Read, length: u64, buffer: &mut Vec<u8>) -> io::Result
 /// Reads to the end of the stream, so that its checksum is checked, and finds only zeros.
 fn rest_is_zeros(stream: &mut Counted<impl Read>) -> Result<(), ArchiveError> {
     let mut buffer = vec![0; 64 << 10];
+    let zeros = buffer.clone();
     loop {
         let offset = stream.offset;
         let read = stream.read(&mut buffer).map_err(|error| stream_error(error, offset))?;
         if read == 0 {
             return Ok(());
         }
-        if buffer.iter().take(read).any(|byte| *byte != 0) {
+        if buffer.get(..read) != zeros.get(..read) {
             return Err(ArchiveError::hostile("something hides behind the end of the tar"));
         }
     }
