@@ -7,8 +7,10 @@
 #![cfg(unix)]
 
 mod archives;
+mod bounds;
 pub(crate) mod forge;
 mod layout;
+mod records;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
