@@ -109,12 +109,12 @@ fn a_small_file_with_very_many_names_is_refused_within_64_mib() {
     let deep = |n: usize| format!("{n}/{}", ["x"; 60].join("/"));
     plain_bomb(
         "folders that follow",
-        &many(2_000, |n| Part::file(deep(n), "")),
+        &many(2_000, |n| Part::file("x", "").pax(&[("path", &deep(n))])),
         "files and folders: 100001",
     );
     let long = |n: usize| {
         format!(
-            "{n}/{}/{}/{}/{}",
+            "{}/{}/{}/{}{n}",
             "a".repeat(240),
             "b".repeat(240),
             "c".repeat(240),
@@ -187,7 +187,7 @@ fn a_large_home_is_stored_checked_and_restored_within_64_mib() {
     let noise = noise(24 << 20);
     let lines: String =
         (0..20_000).map(|n| format!("{{\"line\":{n},\"text\":\"hello\"}}\n")).collect();
-    let mut home = TestHome::of_ada().file(".codex/sessions/big.bin", &noise);
+    let mut home = TestHome::of_ada().tokens_in("copy").file(".codex/sessions/big.bin", &noise);
     for number in 0..60 {
         home = home.file(&format!(".codex/sessions/{number}.jsonl"), &lines);
     }
