@@ -21,6 +21,8 @@ pub(crate) struct Case {
     /// exchange, and databases outside the home are files of their own. Until the next run each of
     /// these may be the old one, the new one or still where it was before.
     pub(crate) later: &'static [&'static str],
+    /// Whether it deletes for good what was kept long enough, logins in it included.
+    pub(crate) deletes: bool,
 }
 
 impl Case {
@@ -32,11 +34,22 @@ impl Case {
 }
 
 const fn case(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: false, later: &[] }
+    Case { name, words, prepare, banks: false, later: &[], deletes: false }
 }
 
 const fn switching(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: true, later: &[".codex/worktrees", "databases/"] }
+    Case {
+        name,
+        words,
+        prepare,
+        banks: true,
+        later: &[".codex/worktrees", "databases/"],
+        deletes: false,
+    }
+}
+
+const fn deleting(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
+    Case { name, words, prepare, banks: false, later: &[], deletes: true }
 }
 
 /// All of them.
@@ -78,6 +91,12 @@ pub(crate) const CASES: &[Case] = &[
         let folder = ground.path("old-logins").display().to_string();
         ground.must(&["normalize", &folder, "--adopt"]);
     }),
+    case("prune", "prune --keep-last 1 --yes", one_more_of_bobs),
+    case("undo of prune", "undo --yes", |ground| {
+        one_more_of_bobs(ground);
+        ground.must(&["prune", "--keep-last", "1", "--yes"]);
+    }),
+    deleting("prune (what has expired)", "prune --keep-last 9 --yes", something_expired),
     case("doctor --fix", "doctor --fix", something_to_mend),
 ];
 
@@ -126,4 +145,16 @@ fn something_to_mend(ground: &Ground) {
     std::fs::remove_file(backups.join(name.expect("there are snapshots")))
         .expect("it can be removed");
     ground.write(".codex-manager/tmp/.codex-manager-0123456789abcdef.tmp", "half");
+}
+
+fn one_more_of_bobs(ground: &Ground) {
+    ground.must(&["backup"]);
+}
+
+/// A snapshot in the trash and a home in `undo/`, neither of which is kept for longer than today.
+fn something_expired(ground: &Ground) {
+    ground.must(&["backup", "--force"]);
+    ground.must(&["restore", "adas-week", "--yes"]);
+    ground.must(&["config", "set", "trash.keep_days", "0"]);
+    ground.must(&["config", "set", "undo.keep_days", "0"]);
 }

@@ -32,6 +32,7 @@ const LINES: &[&str] = &[
     "restore --account bob --yes",
     "restore adas-week --to ~/copy",
     "undo --yes",
+    "prune --keep-last 1 --yes",
     "log",
     "log --verify",
     "doctor",
