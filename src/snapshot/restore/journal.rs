@@ -13,7 +13,7 @@ use crate::disk::lock::Lock;
 use crate::disk::swap::{self, Identity};
 use crate::disk::{DiskError, replace, since};
 use crate::snapshot::journal::{self, Kind};
-use crate::snapshot::operations::transaction::Notes;
+use crate::snapshot::operations::transaction::{Notes, clear};
 use crate::snapshot::operations::{Change, Databases, HomeChange, OperationError, Step};
 use crate::snapshot::restore::databases::{self, Waiting};
 use crate::snapshot::restore::place;
@@ -160,8 +160,9 @@ impl Journal {
             .and_then(|()| self.banking.iter().try_for_each(|step| step.forward(store.root())));
         if let Err(error) = done {
             self.banking.iter().rev().try_for_each(|step| step.back(store.root()))?;
-            self.banking = Vec::new();
+            let given_up = std::mem::take(&mut self.banking);
             self.write()?;
+            clear(&given_up, store.root());
             return Err(error);
         }
         Ok(())
