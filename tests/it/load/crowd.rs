@@ -67,7 +67,7 @@ impl Player {
                 assert_eq!(code, 0);
             }
             3 => {
-                self.expect(&["restore", "first", "--yes"], &[0]);
+                self.expect(&["restore", "--account", "ada", "--yes"], &[0]);
                 self.claims.push(Claim::Operation("restore"));
             }
             4 => {
@@ -107,7 +107,7 @@ impl Player {
             }
             11 => {
                 self.expect(&["log", "--verify"], &[0]);
-                self.expect(&["drill"], &[0]);
+                self.expect(&["drill"], &[0, 1]);
             }
             _ => {
                 // A restore that is going on looks to it like one that was interrupted.
