@@ -9,7 +9,7 @@ use crate::codex::home::{CodexHome, Surroundings};
 use crate::config::{self, Config, Key, Settings};
 use crate::disk::read::{self, resolved};
 use crate::snapshot::operations::{self, Record};
-use crate::snapshot::store::{MAX_RECORDS, Opened, Store};
+use crate::snapshot::store::{MAX_CONFIG, Opened, Store};
 use crate::time::Zone;
 use crate::world::World;
 
@@ -78,7 +78,7 @@ impl Session {
     }
 
     fn read_config(&self, store: &Store) -> Result<Config, Failure> {
-        let bytes = read::optional(&store.config(), MAX_RECORDS)?;
+        let bytes = read::optional(&store.config(), MAX_CONFIG)?;
         let text =
             String::from_utf8(bytes.unwrap_or_default()).map_err(|_| self.not_text(store))?;
         Ok(Config::parse(&text)?)

@@ -25,8 +25,10 @@ pub use told::{
     contradictions, damaged_sidecar, differences, inside, look_into, miscount, remains, stored_at,
 };
 
-/// Largest ledger, inventory or configuration that is read, in bytes.
+/// Largest ledger, inventory or log that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;
+/// Largest configuration that is read, in bytes.
+pub const MAX_CONFIG: u64 = 1 << 20;
 
 /// What is in every manager home that was ever written to, this program's or the older tool's,
 /// and hardly anywhere else. `backups/` counts too, if snapshots are in it.

@@ -5,7 +5,7 @@
 //! it finishes what was begun ([`finish`]): folders are known by their inodes, so it does not
 //! matter where it stopped, and nothing is removed but what was built and never was live.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -262,7 +262,14 @@ pub(crate) fn finish(
     store: &Store,
     lock: &Lock,
 ) -> Result<Vec<String>, DiskError> {
-    let mut journal = Journal { file: store.journal(), ..journal };
+    let above = replace::parent(&journal.place);
+    let (new, old) = (on(journal.new, above)?, on(journal.old, above)?);
+    let mut journal = Journal { file: store.journal(), new, old, ..journal };
+    if !journal.is_believable() {
+        let what = "it tells of an interrupted restore in places where none ever works: nothing \
+                    was touched";
+        return Ok(vec![format!("{}: {what}", journal.file.display())]);
+    }
     let mut told = Vec::new();
     journal.banking.iter().try_for_each(|step| step.forward(store.root()))?;
     let end = match journal.phase {
@@ -295,6 +302,15 @@ pub(crate) fn finish(
         }
     }
     Ok(told)
+}
+
+/// A home that was written down, as it would be found now. Where even the folder above is gone it is
+/// what it was, and is not found.
+pub(super) fn on(written: Option<Identity>, above: &Path) -> Result<Option<Identity>, DiskError> {
+    match written {
+        Some(written) if above.is_dir() => written.on(above).map(Some),
+        written => Ok(written),
+    }
 }
 
 /// What became of it.
@@ -371,6 +387,25 @@ fn left(journal: &Journal) -> Result<End, DiskError> {
 }
 
 impl Journal {
+    /// Whether it names only what a restore names: a folder under construction, and what lies in
+    /// the folders it is about. What somebody else wrote must not get anything else removed or moved.
+    fn is_believable(&self) -> bool {
+        let is_plain = |path: &str| {
+            let mut parts = Path::new(path).components().peekable();
+            parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        let is_one = |name: &str| is_plain(name) && Path::new(name).components().count() == 1;
+        let staged = self.staged.file_name().and_then(|name| name.to_str());
+        let is_built = matches!(self.phase, Phase::Building | Phase::Exchanging);
+        let outside = self.databases.iter().flat_map(|outside| &outside.files);
+        is_one(&self.folder)
+            && (!is_built || staged.is_some_and(replace::is_reserved))
+            && self.carried.iter().all(|path| is_plain(path))
+            && outside
+                .into_iter()
+                .all(|file| is_one(&file.name) && replace::is_reserved(&file.temporary))
+    }
+
     /// Where the home before was put away, if that was done before the run was killed.
     fn put_away(&self, store: &Store) -> Result<Option<PathBuf>, DiskError> {
         if self.old.is_none() {
