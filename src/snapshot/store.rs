@@ -482,13 +482,10 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
         if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
-            // A drill holds no lock but its own, and may be at work in there.
-            if drill::is_in_use(&path) {
-                continue;
-            }
-            // A restore that was killed right after its exchange leaves the replaced home so.
+            // A restore that was killed right after its exchange leaves the replaced home so; and
+            // a drill holds no lock but its own, and may be at work in there.
             if !home::may_be_one(&path) {
-                replace::remove_tree(&path)?;
+                drill::remove_unless_in_use(&path)?;
             }
         } else {
             replace::remove_file(&path)?;
