@@ -21,6 +21,9 @@ pub(crate) struct Case {
     /// exchange, and databases outside the home are files of their own. Until the next run each of
     /// these may be the old one, the new one or still where it was before.
     pub(crate) later: &'static [&'static str],
+    /// Whether all it leaves is a line in `operations.jsonl` about what it found, which may be less
+    /// than it would have been, but never a thing that is not so.
+    pub(crate) reports: bool,
     /// Whether it deletes for good what was kept long enough, logins in it included.
     pub(crate) deletes: bool,
 }
@@ -34,7 +37,7 @@ impl Case {
 }
 
 const fn case(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: false, later: &[], deletes: false }
+    Case { name, words, prepare, banks: false, later: &[], reports: false, deletes: false }
 }
 
 const fn switching(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
@@ -49,7 +52,11 @@ const fn switching(name: &'static str, words: &'static str, prepare: fn(&Ground)
 }
 
 const fn deleting(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: false, later: &[], deletes: true }
+    Case { name, words, prepare, banks: false, later: &[], reports: false, deletes: true }
+}
+
+const fn reporting(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
+    Case { name, words, prepare, banks: false, later: &[], reports: true, deletes: false }
 }
 
 /// All of them.
@@ -97,6 +104,7 @@ pub(crate) const CASES: &[Case] = &[
         ground.must(&["prune", "--keep-last", "1", "--yes"]);
     }),
     deleting("prune (what has expired)", "prune --keep-last 9 --yes", something_expired),
+    reporting("drill", "drill", as_it_is),
     case("doctor --fix", "doctor --fix", something_to_mend),
 ];
 

@@ -151,8 +151,12 @@ impl Ground {
         private(&self.path(".codex/skills/mine/run.sh"), 0o700);
         self.write(".codex/AGENTS.md", "Be brief.\n");
         symlink("AGENTS.md", self.path(".codex/latest.md")).expect("a link can be made");
-        self.database(".codex/state_5.sqlite", "ada");
-        self.database(".codex/logs_2.sqlite", "log");
+        self.database(
+            ".codex/state_5.sqlite",
+            "threads (id TEXT PRIMARY KEY, rollout_path TEXT NOT NULL, title TEXT)",
+        );
+        self.database(".codex/logs_2.sqlite", "logs (at INTEGER, line TEXT)");
+        self.change(".codex/logs_2.sqlite", "INSERT INTO logs VALUES (1, 'it began')");
 
         // Ada's week is stored; then Bob signs in and works, and is stored; then Codex refreshes
         // his login, which is stored nowhere.
@@ -166,7 +170,6 @@ impl Ground {
             "{\"text\":\"first\"}\n{\"text\":\"second\"}\n{\"text\":\"third\"}\n",
         );
         self.write(".codex/prompts/new.md", "What changed?\n");
-        self.insert(".codex/state_5.sqlite", "bob");
         self.must(&["backup"]);
         // Cleo's is a login of the older tool.
         let old = Login::of("cleo", 9 * 86_400);
@@ -182,35 +185,30 @@ impl Ground {
         self.sign_in(&Login::of("bob", 3_600));
     }
 
-    /// A session of somebody's that ended so many seconds ago.
+    /// A session of somebody's that ended so many seconds ago, which the database knows.
     fn session(&self, who: &str, number: u32, ago: i64) {
         let (name, text) = rollout(who, number, ago);
-        self.write(&format!(".codex/sessions/{name}"), text);
+        let name = format!(".codex/sessions/{name}");
+        self.write(&name, text);
+        let path = self.path(&name);
+        let row =
+            format!("INSERT INTO threads VALUES ('{who}', '{}', 'what is left?')", path.display());
+        self.change(".codex/state_5.sqlite", &row);
     }
 
-    /// A database in WAL mode whose rows are only in the log.
-    fn database(&self, below: &str, word: &str) {
+    /// A database in WAL mode with an empty table; what changes later is only in the log.
+    fn database(&self, below: &str, table: &str) {
+        let begin = format!(
+            "PRAGMA journal_mode = WAL; CREATE TABLE {table}; PRAGMA wal_checkpoint(TRUNCATE);"
+        );
+        self.change(below, &begin);
+    }
+
+    fn change(&self, below: &str, sql: &str) {
         let path = self.path(below);
         let db = open(&path);
-        db.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;
-             CREATE TABLE threads (id TEXT PRIMARY KEY, rollout_path TEXT NOT NULL, title TEXT);
-             PRAGMA wal_checkpoint(TRUNCATE);",
-        )
-        .expect("a table can be made");
-        drop(db);
-        self.insert(below, word);
-    }
-
-    fn insert(&self, below: &str, word: &str) {
-        let db = open(&self.path(below));
-        let rollout = self.path(&format!(".codex/sessions/{word}.jsonl"));
-        db.execute(
-            "INSERT INTO threads VALUES (?1, ?2, 'what is left to do?')",
-            (word, rollout.display().to_string()),
-        )
-        .expect("a row can be written");
-        drop(db);
+        db.execute_batch("PRAGMA wal_autocheckpoint = 0;").expect("a database can be told");
+        db.execute_batch(sql).expect("a database can be changed");
     }
 }
 

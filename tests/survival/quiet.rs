@@ -35,6 +35,7 @@ const LINES: &[&str] = &[
     "prune --keep-last 1 --yes",
     "log",
     "log --verify",
+    "drill",
     "doctor",
     "doctor --fix",
     "demo",

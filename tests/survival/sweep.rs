@@ -46,6 +46,9 @@ fn sweep(ground: &Ground, number: usize, case: &Case) -> Outcome {
     let traced = trace::run(ground, &words, None);
     assert_eq!(traced.exit, Some(0), "{}:\n{}", case.name, traced.said);
     let points = traced.trace.points(ground);
+    for call in traced.trace.changes(ground) {
+        assert!(call.makes_private(), "{} lets others in: {call:?}", case.name);
+    }
     let step = if is_full() { 1 } else { ONE_OF };
     let all =
         points.iter().enumerate().flat_map(|(at, point)| Blow::ALL.map(|blow| (at, point, blow)));

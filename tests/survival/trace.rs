@@ -297,6 +297,16 @@ impl Call {
         self.paths().iter().any(|path| path.starts_with(place))
     }
 
+    /// Whether what it creates is asked to be the owner's alone, without help of a mask.
+    pub(crate) fn makes_private(&self) -> bool {
+        let creates = match self.name.as_str() {
+            "open" | "openat" | "openat2" => self.arguments.contains("O_CREAT"),
+            name => name.starts_with("mkdir") || name.starts_with("mknod") || name == "creat",
+        };
+        let mode = self.arguments.rsplit(", ").next().unwrap_or_default();
+        !creates || u32::from_str_radix(mode, 8).is_ok_and(|mode| mode & 0o077 == 0)
+    }
+
     /// Every path in its arguments, of descriptors and of names. What is written is none.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let arguments = match self.name.contains("write") {
