@@ -41,22 +41,16 @@ const fn case(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> 
 }
 
 const fn switching(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case {
-        name,
-        words,
-        prepare,
-        banks: true,
-        later: &[".codex/worktrees", "databases/"],
-        deletes: false,
-    }
-}
-
-const fn deleting(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: false, later: &[], reports: false, deletes: true }
+    let later = &[".codex/worktrees", "databases/"];
+    Case { banks: true, later, ..case(name, words, prepare) }
 }
 
 const fn reporting(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: false, later: &[], reports: true, deletes: false }
+    Case { reports: true, ..case(name, words, prepare) }
+}
+
+const fn deleting(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
+    Case { deletes: true, ..case(name, words, prepare) }
 }
 
 /// All of them.
