@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::cli::accounts::named;
+use crate::cli::accounts::{labelled, named};
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, FAINT, Table, bytes, count, plain, styled};
@@ -117,7 +117,16 @@ fn decide(
     };
     let keeping = Keeping { undo: places.settings.undo_keep, trash: places.settings.trash_keep };
     let concerns = |stored: &Stored| account.is_none_or(|account| stored.is_of(&account.account));
-    Ok(prune::plan(&world, policy, keeping, &concerns)?)
+    let mut plan = prune::plan(&world, policy, keeping, &concerns)?;
+    for (_, reasons) in &mut plan.verdicts {
+        for reason in reasons {
+            *reason = labelled(reason, &known);
+        }
+    }
+    for expired in &mut plan.expired {
+        expired.stays = expired.stays.take().map(|why| labelled(&why, &known));
+    }
+    Ok(plan)
 }
 
 /// What somebody agrees to who says yes.

@@ -9,7 +9,7 @@ use crate::cli::picture::{Facts, or_dash, percent};
 use crate::cli::session::{Places, Session};
 use crate::cli::{Report, picture};
 use crate::overview::{self, Overview};
-use crate::quota::{Entry, Reading, Source};
+use crate::quota::{Entry, Ledger, Reading, Source};
 use crate::snapshot::backup::BackupError;
 use crate::snapshot::logins::Live;
 use crate::snapshot::name::{SnapshotName, Who};
@@ -79,16 +79,22 @@ fn save(
     places: &Places,
     session: &mut Session,
 ) -> Result<(), Failure> {
-    let entry = Entry::Reading { at: session.world.now.into(), reading };
-    let is_known = known.ledger.entries.iter().any(|old| match (old, &entry) {
-        (Entry::Reading { reading: old, .. }, Entry::Reading { reading, .. }) => old == reading,
-        _ => false,
-    });
-    if !is_known {
-        let opened = session.open(places, "status")?;
+    if holds(&known.ledger, &reading) {
+        return Ok(());
+    }
+    let opened = session.open(places, "status")?;
+    // Another run may have read the same thing while this one waited for the lock.
+    if !holds(&places.store.read_ledger()?, &reading) {
+        let entry = Entry::Reading { at: session.world.now.into(), reading };
         places.store.record(&[entry], &opened.lock)?;
     }
     Ok(())
+}
+
+fn holds(ledger: &Ledger, wanted: &Reading) -> bool {
+    let is_it =
+        |entry: &Entry| matches!(entry, Entry::Reading { reading, .. } if reading == wanted);
+    ledger.entries.iter().any(is_it)
 }
 
 /// Whose the evidence is: the source's own word, else the account that has the address in the

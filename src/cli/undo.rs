@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::account::{AccountKey, Email};
+use crate::cli::accounts::labelled;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{Facts, plain};
@@ -13,7 +14,7 @@ use crate::codex::process::{self, Holder};
 use crate::disk::lock::Lock;
 use crate::overview::Overview;
 use crate::snapshot::logins::{Live, Shelf};
-use crate::snapshot::operations::{self, Change, Record, SignedIn, Transaction};
+use crate::snapshot::operations::{self, Change, Log, Record, SignedIn, Transaction};
 use crate::snapshot::restore::undo as home;
 use crate::snapshot::switch;
 use crate::snapshot::undo::{self, Plan, World};
@@ -57,8 +58,15 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         })
     };
     let mut facts = Facts::new();
-    let verb = if args.dry_run { "would take back" } else { "taken back" };
-    facts.add(verb, format!("{}: {}", plain(&target.id), plain(&shown(&target.what, session))));
+    let (verb, rest) = record.what.split_once(' ').unwrap_or(("took", &record.what));
+    let rest = rest.strip_prefix("back ").or_else(|| rest.strip_prefix("again ")).unwrap_or(rest);
+    let verb = match (verb, args.dry_run) {
+        ("did", false) => "done again",
+        ("did", true) => "would do again",
+        (_, false) => "taken back",
+        (_, true) => "would take back",
+    };
+    facts.add(verb, plain(&shown(rest, session)));
     let Some(opened) = opened else {
         let text = facts.to_string();
         return Ok(Report::new(&data(None), text));
@@ -91,7 +99,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     if let Some(kept) = &kept {
         facts.add("before", format!("kept in {}", session.show(kept)));
     }
-    facts.add("again", format!("codex-manager undo {}", plain(&record.id)));
+    facts.add("the other way", format!("codex-manager undo {}", plain(&record.id)));
     Ok(Report::new(&data(kept.as_deref()), facts.to_string()))
 }
 
@@ -114,7 +122,7 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     let known = look(places, session.world.now, session)?;
     let log = operations::log::read(&places.store)?;
     let target = undo::choose(&log, args.operation.as_deref())?.clone();
-    let what = format!("took back {}: {}", target.id, target.what);
+    let what = what(&target, &log);
     let mut record = session.record(&places.store, &places.zone, "undo", what)?;
     record.undoes = Some(target.id.clone());
     let live = Live::read(&places.home)?;
@@ -131,7 +139,11 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
             at: places.zone.stamp(session.world.now),
             force: args.force,
         },
-    )?;
+    )
+    .map_err(|error| {
+        let failure = Failure::from(error);
+        Failure { message: labelled(&failure.message, &known), ..failure }
+    })?;
     let told = match &plan {
         Plan::Steps { .. } => &[][..],
         Plan::Login { plan, .. } => plan.warnings.as_slice(),
@@ -144,6 +156,16 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
         refuse_while_running(places, args.force, session)?;
     }
     Ok(Decided { record, known, live, target, plan })
+}
+
+/// What the log will say: of taking back what took something back, that this is done again.
+fn what(target: &Record, log: &Log) -> String {
+    let (mut first, mut again) = (target, false);
+    while let Some(before) = first.undoes.as_deref().and_then(|id| log.find(id)) {
+        (first, again) = (before, !again);
+    }
+    let verb = if again { "did again" } else { "took back" };
+    format!("{verb} {}: {}", first.id, first.what)
 }
 
 /// Asks whether a home may be replaced; no lock is held while a person thinks. Answers which

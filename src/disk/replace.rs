@@ -49,12 +49,9 @@ impl NewFile {
     /// When `dir` does not exist or cannot be written.
     pub fn create_in(dir: &Path) -> Result<Self> {
         loop {
-            let path = Self::name_in(dir)?;
-            match sys::create_new(&path) {
+            match Self::create_as(Self::name_in(dir)?) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                // The folder is named, for the reserved name tells nobody anything.
-                Err(error) => return Err(DiskError::new("create a file in", dir, error)),
-                Ok(file) => return Ok(Self { file, path, at: 0, end: 0, named: false }),
+                other => return other,
             }
         }
     }
@@ -124,8 +121,9 @@ impl NewFile {
     ///
     /// # Errors
     ///
-    /// Nothing has the new name and the file is gone, unless only the last step, syncing the
-    /// folder, failed: then the name is there, and a power cut may take it back.
+    /// Nothing has the new name and the file is gone, unless it replaced another one and only the
+    /// last step, syncing the folder, failed: then it has the name, and a power cut may bring the
+    /// other one back.
     pub fn commit(mut self, to: &Path, overwrite: Overwrite) -> Result<()> {
         self.settle().at("write", to)?;
         match overwrite {
@@ -133,7 +131,12 @@ impl NewFile {
             Overwrite::Never => rename_without_replacing(&self.path, to).at("write", to)?,
         }
         self.named = true;
-        sync_dir(parent(to))
+        let synced = sync_dir(parent(to));
+        if synced.is_err() && overwrite == Overwrite::Never {
+            // Nothing had the name before, so nothing has it again. If this fails too, it does.
+            let _still_there = sys::remove_file(to);
+        }
+        synced
     }
 }
 
@@ -281,10 +284,13 @@ pub fn private_dir(path: &Path) -> Result<bool> {
         created = sys::create_dir(path);
     }
     match created {
-        Ok(()) => {
-            sync_dir(parent(path))?;
-            Ok(true)
-        }
+        Ok(()) => match sync_dir(parent(path)) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                let _left_behind = sys::remove_dir(path);
+                Err(error)
+            }
+        },
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if std::fs::metadata(path).at("create", path)?.is_dir() {
                 return Ok(false);
@@ -531,7 +537,9 @@ fn rename_without_flags(from: &Path, to: &Path) -> io::Result<()> {
     if !from.symlink_metadata()?.is_dir() {
         // A hard link does; then the old name goes.
         sys::hard_link(from, to)?;
-        return sys::remove_file(from);
+        return sys::remove_file(from).inspect_err(|_| {
+            let _second_name = sys::remove_file(to);
+        });
     }
     // A folder has no second name. What may come between these two steps is nothing to lose: a
     // folder never takes the place of a file, nor of a folder that holds anything.

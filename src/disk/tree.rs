@@ -101,7 +101,11 @@ pub fn staging_dir(beside: &Path) -> Result<PathBuf> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             other => {
                 other.at("create a folder in", holder)?;
-                sync_dir(holder)?;
+                if let Err(error) = sync_dir(holder) {
+                    // If this fails too, its name says to everybody that it is litter.
+                    let _left_behind = sys::remove_dir(&path);
+                    return Err(error);
+                }
                 return Ok(path);
             }
         }

@@ -611,6 +611,7 @@ fn put_in_place(
     if !logins::is_still(&CodexHome::at(staged.path().to_owned()), plan.login.as_ref())? {
         return Err(RestoreError::LoginNotBuilt);
     }
+    let is_written_down = journal.is_some();
     let mut names_change = || match &mut journal {
         Some(journal) => journal.names_change(
             &plan.carried,
@@ -647,12 +648,21 @@ fn put_in_place(
     let old = CodexHome::at(staged.path().to_owned());
     restored.stood_still = matches!(logins::is_still(&old, plan.live.as_ref()), Ok(true))
         && matches!(logins::is_still(&home, plan.login.as_ref()), Ok(true));
+    let mut is_whole = true;
     for path in &plan.carried {
         if let Err(error) = place::carry(staged.path(), place, path) {
-            restored.warnings.push(format!("{path} stays in the replaced home: {error}"));
+            is_whole = false;
+            let later = if is_written_down { "; the next command moves it" } else { "" };
+            let told = format!("{path} stays in the replaced home{later}: {error}");
+            restored.warnings.push(told);
         }
     }
     install(incoming, &undo, &mut restored);
+    if !is_whole && is_written_down {
+        restored.is_over = false;
+        restored.kept = Some(staged.path().to_owned());
+        return Ok(restored);
+    }
     let kept = place::keep(staged.path(), place, &undo, &run.record.id, &mut restored.warnings);
     restored.kept = Some(kept);
     Ok(restored)

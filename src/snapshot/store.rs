@@ -286,10 +286,16 @@ impl Store {
         for folder in [self.backups(), self.tmp(), self.undo(), self.trash()] {
             replace::private_dir(&folder)?;
         }
-        // First of all, for what was staged is litter only when this is done.
-        let finished = journal::finish(self, &lock).unwrap_or_else(|error| {
-            vec![format!("an interrupted operation could not be finished: {error}")]
-        });
+        // Half a line is what a kill leaves of the last one; nothing is noted down behind it.
+        let torn = self.mend_ledger()?.into_iter().chain(log::mend(&self.operations())?).collect();
+        let finished = match journal::finish(self, &lock) {
+            Ok(finished) => finished,
+            // What was staged is litter only when this is done: all of it stays.
+            Err(error) => {
+                let told = format!("an interrupted operation could not be finished: {error}");
+                return Ok(Opened { lock, narrowed, torn, finished: vec![told] });
+            }
+        };
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
@@ -302,7 +308,6 @@ impl Store {
             // What a step would have put there, had it come to that. Most hold something.
             let _is_needed = replace::remove_empty_dir(&folder);
         }
-        let torn = self.mend_ledger()?.into_iter().chain(log::mend(&self.operations())?).collect();
         Ok(Opened { lock, narrowed, torn, finished })
     }
 

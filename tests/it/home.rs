@@ -335,16 +335,8 @@ impl TestHome {
     /// prints is for [`Self::heard`] to search.
     #[cfg(unix)]
     pub(crate) fn program(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
         self.expect_tokens(&words.iter().map(OsString::from).collect::<Vec<_>>());
-        command
-            .args(words)
-            .env_clear()
-            .env("HOME", self.path(""))
-            .env("TZ", "Europe/Berlin")
-            .current_dir(self.path(""))
-            .stdin(Stdio::null());
-        command
+        program(&self.root, words)
     }
 
     /// Runs the program as a process of its own to its end; no token is in what it printed.
@@ -493,9 +485,23 @@ impl Drop for TestHome {
     }
 }
 
+/// The program as a process of its own in a user's folder; see [`TestHome::program`].
+#[cfg(unix)]
+pub(crate) fn program(user: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
+    command
+        .args(words)
+        .env_clear()
+        .env("HOME", user)
+        .env("TZ", "Europe/Berlin")
+        .current_dir(user)
+        .stdin(Stdio::null());
+    command
+}
+
 /// No token is in what was printed.
 #[track_caller]
-fn assert_silent(printed: &[u8]) {
+pub(crate) fn assert_silent(printed: &[u8]) {
     let token = token_in(printed);
     assert!(token.is_none(), "{token:?} was printed:\n{}", String::from_utf8_lossy(printed));
 }

@@ -57,9 +57,16 @@ impl Gathered {
         let mut odd = Vec::new();
         let walk = tree::walk(root, &mut |node| {
             let path = shown(&node.path);
-            if let Some(why) = why_not(root, &path, node, request) {
-                left_out.extend(why.map(|why| (marked(&path, node), why)));
-                return Visit::Skip;
+            match why_not(root, &path, node, request) {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    left_out.extend(why.map(|why| (marked(&path, node), why)));
+                    return Visit::Skip;
+                }
+                Err(objection) => {
+                    odd.push((marked(&path, node), objection));
+                    return Visit::Skip;
+                }
             }
             // What is in a folder that has no name in an archive has none either.
             if let Err(error) = EntryName::from_path(&node.path)
@@ -116,7 +123,7 @@ impl Gathered {
             let path = shown(&node.path);
             let is_session = CodexHome::SESSIONS.iter().any(|folder| node.path.starts_with(folder));
             let can_be_named = EntryName::from_path(&node.path).is_ok();
-            if is_session && can_be_named && why_not(root, &path, node, request).is_none() {
+            if is_session && can_be_named && why_not(root, &path, node, request) == Ok(None) {
                 Visit::Take
             } else {
                 Visit::Skip
@@ -335,27 +342,32 @@ fn is_part(path: &Path, kind: Kind) -> bool {
 
 /// Whether an entry stays out of this snapshot; inside, the reason, unless nothing is lost by
 /// it: a database's log is part of its copy, and a login alone leaves out everything else.
-fn why_not(root: &Path, path: &str, node: &Node, request: &Request) -> Option<Option<String>> {
+fn why_not(
+    root: &Path,
+    path: &str,
+    node: &Node,
+    request: &Request,
+) -> Result<Option<Option<String>>, Objection> {
     if !is_part(&node.path, request.kind) {
         let is_worth_a_word = request.kind == Kind::State && path == CodexHome::LOGIN_SESSIONS;
-        return Some(is_worth_a_word.then(|| "belongs to the login".to_owned()));
+        return Ok(Some(is_worth_a_word.then(|| "belongs to the login".to_owned())));
     }
     let is_folder = node.kind == NodeKind::Dir;
     if path == OURS || is_ours_for_now(path) {
-        return Some(Some("belongs to codex-manager".to_owned()));
+        return Ok(Some(Some("belongs to codex-manager".to_owned())));
     }
-    if node.kind == NodeKind::File && is_part_of_database(root, path) {
-        return Some(None);
+    if node.kind == NodeKind::File && is_part_of_database(root, path)? {
+        return Ok(Some(None));
     }
     match home::left_out(path, is_folder, node.size) {
         // By its name; whether it is one was just asked.
         Some(LeftOut::PartOfDatabase) | None => {}
-        Some(why) => return Some(Some(why.to_string())),
+        Some(why) => return Ok(Some(Some(why.to_string()))),
     }
     if path == CodexHome::AUTH {
-        return None;
+        return Ok(None);
     }
-    not_wanted(path, request).map(|why| Some(why.to_owned()))
+    Ok(not_wanted(path, request).map(|why| Some(why.to_owned())))
 }
 
 /// Why the user does not want it.
@@ -368,13 +380,23 @@ fn not_wanted(path: &str, request: &Request) -> Option<&'static str> {
 }
 
 /// Whether a file is what SQLite keeps beside a database: the file it is named after begins like
-/// one, or is a database that was never written to. A name alone proves nothing.
-fn is_part_of_database(root: &Path, path: &str) -> bool {
-    let Some(base) = home::named_after(path) else { return false };
+/// one, or is a database that was never written to. A name alone proves nothing, and while that
+/// file cannot be read nobody knows: a log that was stored as a file would meet the copy of its
+/// database one day, and spoil it.
+fn is_part_of_database(root: &Path, path: &str) -> Result<bool, Objection> {
+    let Some(base) = home::named_after(path) else { return Ok(false) };
     let beside = root.join(base);
-    let is_empty = || beside.symlink_metadata().is_ok_and(|it| it.is_file() && it.len() == 0);
-    database::looks_like_database(&beside).unwrap_or(false)
-        || (home::left_out(path, false, 1) == Some(LeftOut::PartOfDatabase) && is_empty())
+    let Some(facts) = beside.symlink_metadata().ok().filter(std::fs::Metadata::is_file) else {
+        return Ok(false);
+    };
+    match database::looks_like_database(&beside) {
+        Ok(is_database) => {
+            let is_by_name = home::left_out(path, false, 1) == Some(LeftOut::PartOfDatabase);
+            Ok(is_database || (is_by_name && facts.len() == 0))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(format!("whether it belongs to {base} is not known: {}", error.source)),
+    }
 }
 
 /// Whether a top-level name is one of our own temporary ones.

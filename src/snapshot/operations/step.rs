@@ -108,6 +108,17 @@ impl Step {
         at(root, source).ok().filter(|path| replace::is_unfinished(path))
     }
 
+    /// The folder of an operation in `undo/` out of which it takes something.
+    pub(super) fn leaves(&self, root: &Path) -> Option<PathBuf> {
+        let source = match self {
+            Self::Move { from, .. } => from,
+            Self::Replace { with, .. } => with,
+            Self::Append { .. } => return None,
+        };
+        let folder = at(root, source).ok()?.parent()?.to_owned();
+        (folder.parent() == Some(&root.join("undo"))).then_some(folder)
+    }
+
     /// The folders that it needs.
     pub(super) fn folders(&self, root: &Path) -> Result<Option<PathBuf>, DiskError> {
         let target = match self {

@@ -153,6 +153,10 @@ impl Paper {
 
     fn conclude(&self, store: &Store, lock: &Lock) -> Result<(), DiskError> {
         self.notes.write_down(store, lock)?;
+        // What a step took out of `undo/` may have been the last thing there.
+        for folder in self.steps.iter().filter_map(|step| step.leaves(store.root())) {
+            let _is_needed = replace::remove_empty_dir(&folder);
+        }
         for path in self.discards.iter().filter_map(|path| below(store.root(), path)) {
             replace::remove_tree(&path)?;
         }

@@ -215,6 +215,12 @@ impl Journal {
             }));
         }
         self.notes.write_down(store, lock)?;
+        if self.phase == Phase::Returning
+            && let Some(folder) = self.staged.parent()
+            && folder.parent() == Some(&store.undo())
+        {
+            let _is_needed = replace::remove_empty_dir(folder);
+        }
         self.close()
     }
 

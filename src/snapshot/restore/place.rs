@@ -155,8 +155,8 @@ pub(crate) fn resting(place: &Path, undo: &Path, operation: &str) -> [PathBuf; 2
     [undo.join(KEPT), place.with_file_name(format!("{leaf}.replaced-{operation}"))]
 }
 
-/// Puts the replaced home where `undo` finds it: into the manager home if that is on the same
-/// file system, else beside its place under a name that tells what it is. Where even that
+/// Puts the replaced home where `undo` finds it: into the manager home, or, where that fails as on
+/// another file system, beside its place under a name that tells what it is. Where even that
 /// fails it stays where it is, with a warning. Answers where it lies now.
 pub(crate) fn keep(
     old: &Path,
@@ -168,7 +168,13 @@ pub(crate) fn keep(
     let [kept, beside] = resting(place, undo, operation);
     let mut wanted = &kept;
     let mut moved = replace::private_dir(undo).and_then(|_| replace::rename_new(old, &kept));
-    if moved.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::CrossesDevices) {
+    // One that has moved and was only not synced is gone from here.
+    if let Err(error) = &moved
+        && old.symlink_metadata().is_ok()
+    {
+        if error.kind() != io::ErrorKind::CrossesDevices {
+            warnings.push(format!("the replaced home does not go to {}: {error}", undo.display()));
+        }
         wanted = &beside;
         moved = replace::rename_new(old, &beside);
     }
@@ -273,8 +279,13 @@ mod tests {
         let mut warnings = Vec::new();
         staged.exchange(&place, &mut warnings).unwrap();
         let old = staged.path().to_owned();
+        let beside = place.with_file_name("codex.replaced-x");
+        fs::write(&beside, "in the way too").unwrap();
         let kept = keep(&old, &place, &undo.join("x"), "x", &mut warnings);
         assert_eq!((kept.as_path(), login(&kept)), (old.as_path(), "old".to_owned()));
+        fs::remove_file(&beside).unwrap();
+        let kept = keep(&old, &place, &undo.join("x"), "x", &mut warnings);
+        assert_eq!((&kept, login(&kept)), (&beside, "old".to_owned()));
         assert!(warnings.iter().any(|told| told.contains(old.to_str().unwrap())), "{warnings:?}");
     }
 
