@@ -10,7 +10,7 @@ use crate::commands::Case;
 use crate::ground::Ground;
 use crate::oracle::{End, Expected};
 use crate::trace::{self, Blow, Point};
-use crate::work::{Table, is_full, on_all_processors};
+use crate::work::{Table, on_all_processors, one_of};
 
 /// Of how many points one is tried, unless all are.
 const ONE_OF: usize = 25;
@@ -49,7 +49,7 @@ fn sweep(ground: &Ground, number: usize, case: &Case) -> Outcome {
     for call in traced.trace.changes(ground) {
         assert!(call.makes_private(), "{} lets others in: {call:?}", case.name);
     }
-    let step = if is_full() { 1 } else { ONE_OF };
+    let step = one_of(ONE_OF);
     let all =
         points.iter().enumerate().flat_map(|(at, point)| Blow::ALL.map(|blow| (at, point, blow)));
     let mut outcome = Outcome { calls: points.len(), tried: BTreeMap::new(), failures: Vec::new() };
