@@ -4,9 +4,10 @@
 //! every run at the same path, so that every run begins from the same bytes. Each worker has one
 //! processor to itself.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::people::{Login, rollout, seconds};
+use crate::renumber::renumber;
+use crate::state::names;
 
 /// What every made-up token holds, and nothing else in the world.
 pub(crate) const CANARY: &str = "canary-7f3a";
@@ -224,26 +227,32 @@ fn private(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode can be set");
 }
 
-/// Copies a folder with modes, times and links as they are.
-pub(crate) fn copy(from: &Path, to: &Path) {
+/// Copies a user's folder, so that the program takes the copy for the same one.
+fn copy(from: &Path, to: &Path) {
+    let mut numbers = HashMap::new();
+    copy_entry(from, to, &mut numbers);
+    renumber(to, &|old| numbers.get(&old).copied());
+}
+
+/// Copies with modes, times and links as they are; notes which inode became which.
+fn copy_entry(from: &Path, to: &Path, numbers: &mut HashMap<u64, u64>) {
     let facts = fs::symlink_metadata(from).expect("it is there");
     if facts.is_symlink() {
-        symlink(fs::read_link(from).expect("a link can be read"), to).expect("a link can be made");
-        return;
-    }
-    if facts.is_file() {
+        let target = fs::read_link(from).expect("a link can be read");
+        symlink(target, to).expect("a link can be made");
+    } else if facts.is_file() {
         fs::copy(from, to).expect("a file can be copied");
         let modified = facts.modified().expect("a file has a time");
         let file = File::open(to).and_then(|file| file.set_modified(modified));
         file.expect("a file can be dated");
-        return;
+    } else {
+        fs::create_dir(to).expect("a folder can be made");
+        for name in names(from) {
+            copy_entry(&from.join(&name), &to.join(&name), numbers);
+        }
+        fs::set_permissions(to, facts.permissions()).expect("a mode can be set");
     }
-    fs::create_dir(to).expect("a folder can be made");
-    for entry in fs::read_dir(from).expect("a folder can be listed") {
-        let name = entry.expect("a folder can be listed").file_name();
-        copy(&from.join(&name), &to.join(&name));
-    }
-    fs::set_permissions(to, facts.permissions()).expect("a mode can be set");
+    numbers.insert(facts.ino(), fs::symlink_metadata(to).expect("it was made").ino());
 }
 
 /// The program: `SURVIVAL_PROGRAM` names another build of it, such as the one to be released.

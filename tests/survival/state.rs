@@ -45,6 +45,11 @@ static TIME: LazyLock<Regex> = LazyLock::new(|| {
     let time = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?";
     Regex::new(&format!(r"{time}|\d{{4}}-\d\d-\d\d-\d{{6}}")).expect("it is an expression")
 });
+/// What every copy has a number of its own for, and what therefore hashes otherwise.
+static PLACE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"("inode": ?|"(?:previous|hash)":"sha256:)(?:[0-9a-f]+|<digest>)"#)
+        .expect("it is an expression")
+});
 /// What two names of the same second are told apart by.
 static SECOND: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(<now>-[a-z-]+[a-z]|<now>-[^\s/~\x22]+)(?:-\d+|~\d+)\b")
@@ -85,7 +90,8 @@ impl Known {
             Some(key) => format!("{}<size>", key.as_str()),
             None => "<digest>".to_owned(),
         });
-        SECOND.replace_all(&text, "$1").into_owned()
+        let text = SECOND.replace_all(&text, "$1");
+        PLACE.replace_all(&text, "$1<this>").into_owned()
     }
 }
 

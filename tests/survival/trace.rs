@@ -303,6 +303,9 @@ impl Call {
             "open" | "openat" | "openat2" => self.arguments.contains("O_CREAT"),
             name => name.starts_with("mkdir") || name.starts_with("mknod") || name == "creat",
         };
+        // SQLite gives the files beside a database the mode of that database.
+        let beside = ["-wal\"", "-shm\"", "-journal\""];
+        let creates = creates && !beside.iter().any(|end| self.arguments.contains(end));
         let mode = self.arguments.rsplit(", ").next().unwrap_or_default();
         !creates || u32::from_str_radix(mode, 8).is_ok_and(|mode| mode & 0o077 == 0)
     }
