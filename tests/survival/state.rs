@@ -50,6 +50,10 @@ static PLACE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"("inode": ?|"(?:previous|hash)":"sha256:)(?:[0-9a-f]+|<digest>)"#)
         .expect("it is an expression")
 });
+/// When a home had its last change, by the clock of its file system.
+static SETTLED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#""settled":\{"seconds":\d+,"nanoseconds":\d+\}"#).expect("it is an expression")
+});
 /// What two names of the same second are told apart by.
 static SECOND: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(<now>-[a-z-]+[a-z]|<now>-[^\s/~\x22]+)(?:-\d+|~\d+)\b")
@@ -91,7 +95,8 @@ impl Known {
             None => "<digest>".to_owned(),
         });
         let text = SECOND.replace_all(&text, "$1");
-        PLACE.replace_all(&text, "$1<this>").into_owned()
+        let text = PLACE.replace_all(&text, "$1<this>");
+        SETTLED.replace_all(&text, "\"settled\":<moment>").into_owned()
     }
 }
 
