@@ -286,9 +286,10 @@ impl Store {
         for folder in [self.backups(), self.tmp(), self.undo(), self.trash()] {
             replace::private_dir(&folder)?;
         }
-        // Half a line is what a kill leaves of the last one; nothing is noted down behind it.
+        // First of all: it knows what half a line at the end of a file was going to be.
+        let finished = journal::finish(self, &lock);
         let torn = self.mend_ledger()?.into_iter().chain(log::mend(&self.operations())?).collect();
-        let finished = match journal::finish(self, &lock) {
+        let finished = match finished {
             Ok(finished) => finished,
             // What was staged is litter only when this is done: all of it stays.
             Err(error) => {

@@ -55,6 +55,7 @@ fn a_list_tells_where_each_value_comes_from() {
     color                   auto             default  when output is coloured: auto, always or never
     lock_timeout            3                env      seconds to wait for another run to finish
     undo.keep_days          7                default  days for which `undo` can bring back what was replaced
+    trash.keep_days         30               default  days for which snapshots that were put away stay in trash/
     session_duration_hours  2                default  length of a session in hours, for files of older tools
     exclude                                  default  glob patterns that snapshots leave out
     lean                    true             file     whether snapshots leave out logs and caches unless told otherwise

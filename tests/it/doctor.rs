@@ -172,7 +172,10 @@ fn no_sidecar_is_written_for_an_archive_that_is_damaged() {
         sidecar.to_str().unwrap().replace(home.path("").to_str().unwrap(), "~/")
     );
     let why = left[0]["what"].as_str().unwrap();
-    assert!(why.starts_with("cannot be written: in the archive config.toml: "), "{why}");
+    assert!(
+        why.starts_with("cannot be written: in the archive config.toml, chunk 1 of 1 "),
+        "{why}"
+    );
     assert!(!sidecar.exists());
 }
 

@@ -116,7 +116,7 @@ fn a_login_that_is_nowhere_else_never_expires() {
     let home = home.signed_in("bob@example.com").later("+99d");
     assert_snapshot!(home.run("prune --yes"), @"
     $ codex-manager prune --yes
-    expired, but stays: ~/.codex-manager/trash/2026-11-19-100200-ada@example.com-codex.tar.gz (it holds the newest login of chatgpt:user-ada-example-com/acct-ada-example-com)
+    expired, but stays: ~/.codex-manager/trash/2026-11-19-100200-ada@example.com-codex.tar.gz (it holds the newest login of ada@example.com)
     nothing to put away
     ");
     assert!(home.files().contains("trash/2026"));

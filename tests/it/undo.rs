@@ -123,7 +123,7 @@ fn a_login_goes_back_to_who_was_signed_in_with_their_newest_login() {
     let eve = home.read(".codex/auth.json");
     assert_snapshot!(home.run("undo"), @"
     $ codex-manager undo
-    error: 2026-11-23-110000-undo-2 cannot be taken back: chatgpt:user-eve-example-com/acct-eve-example-com is signed in now
+    error: 2026-11-23-110000-undo-2 cannot be taken back: eve@example.com is signed in now
     hint: `codex-manager log` shows what was done since; take that back first
     (exit 2)
     ");
@@ -285,7 +285,7 @@ fn what_changed_since_is_named_and_nothing_is_undone() {
     ");
     assert_snapshot!(home.run("undo 2026-11-21-110000-cooldown-set"), @"
     $ codex-manager undo 2026-11-21-110000-cooldown-set
-    error: 2026-11-21-110000-cooldown-set cannot be taken back: chatgpt:user-ada-example-com/acct-ada-example-com was set aside until 2026-12-03T11:00:00+01:00 since
+    error: 2026-11-21-110000-cooldown-set cannot be taken back: ada@example.com was set aside until 2026-12-03T11:00:00+01:00 since
     hint: `codex-manager log` shows what was done since; take that back first
     (exit 2)
     ");
@@ -323,7 +323,7 @@ fn the_only_copy_of_a_login_is_not_undone() {
     let before = held(&home);
     assert_snapshot!(home.run("undo"), @"
     $ codex-manager undo
-    error: 2026-11-21-110000-backup cannot be taken back: 2026-11-19-100200-ada@example.com-codex holds the newest login of chatgpt:user-ada-example-com/acct-ada-example-com
+    error: 2026-11-21-110000-backup cannot be taken back: 2026-11-19-100200-ada@example.com-codex holds the newest login of ada@example.com
     hint: store that login anew with `codex-manager backup`, then try again
     (exit 5)
     ");

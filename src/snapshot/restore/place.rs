@@ -172,11 +172,15 @@ pub(crate) fn keep(
     if let Err(error) = &moved
         && old.symlink_metadata().is_ok()
     {
-        if error.kind() != io::ErrorKind::CrossesDevices {
-            warnings.push(format!("the replaced home does not go to {}: {error}", undo.display()));
-        }
         wanted = &beside;
-        moved = replace::rename_new(old, &beside);
+        let set_down = replace::rename_new(old, &beside);
+        if set_down.is_ok() && error.kind() != io::ErrorKind::CrossesDevices {
+            let (here, undo) = (beside.display(), undo.display());
+            warnings.push(format!(
+                "the replaced home is {here}, for it does not go to {undo}: {error}"
+            ));
+        }
+        moved = set_down;
     }
     // A rename that was not synced has happened all the same.
     let is_there = wanted.symlink_metadata().is_ok() && old.symlink_metadata().is_err();
