@@ -69,6 +69,7 @@ pub(crate) const CASES: &[Case] = &[
     switching("restore", "restore adas-week --yes", as_it_is),
     switching("restore (databases elsewhere)", "restore elsewhere --yes", databases_elsewhere),
     switching("restore --login keep", "restore --yes --login keep", as_it_is),
+    case("restore --only --to", "restore adas-week --only sessions --to ~/copy", as_it_is),
     case("restore --to", "restore adas-week --to ~/copy", as_it_is),
     switching("use (banks the login)", "use ada", as_it_is),
     case("use (login is stored)", "use ada", stored_login),
