@@ -256,6 +256,15 @@ impl Trace {
             .collect()
     }
 
+    /// How often a call was made before the change of this number, counted from 0.
+    pub(crate) fn made(&self, ground: &Ground, name: &str, change: usize) -> usize {
+        let place = &ground.place();
+        let positions = self.calls.iter().enumerate().filter(|(_, call)| call.changes(place));
+        let end = positions.map(|(position, _)| position).nth(change);
+        let calls = self.calls.iter().take(end.unwrap_or(self.calls.len()));
+        calls.filter(|call| call.name == name).count()
+    }
+
     /// Which point was hit: how many changing calls came before the one that went wrong, and
     /// whether that one is itself such a call.
     pub(crate) fn hit(&self, ground: &Ground, blow: Blow) -> Option<(usize, bool)> {
