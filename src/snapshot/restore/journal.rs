@@ -262,7 +262,9 @@ pub(crate) fn finish(
     store: &Store,
     lock: &Lock,
 ) -> Result<Vec<String>, DiskError> {
-    let mut journal = Journal { file: store.journal(), ..journal };
+    let above = replace::parent(&journal.place);
+    let (new, old) = (on(journal.new, above)?, on(journal.old, above)?);
+    let mut journal = Journal { file: store.journal(), new, old, ..journal };
     let mut told = Vec::new();
     journal.banking.iter().try_for_each(|step| step.forward(store.root()))?;
     let end = match journal.phase {
@@ -295,6 +297,15 @@ pub(crate) fn finish(
         }
     }
     Ok(told)
+}
+
+/// A home that was written down, as it would be found now. Where even the folder above is gone it is
+/// what it was, and is not found.
+pub(super) fn on(written: Option<Identity>, above: &Path) -> Result<Option<Identity>, DiskError> {
+    match written {
+        Some(written) if above.is_dir() => written.on(above).map(Some),
+        written => Ok(written),
+    }
 }
 
 /// What became of it.
