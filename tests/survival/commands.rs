@@ -24,7 +24,8 @@ pub(crate) struct Case {
     /// Whether all it leaves is a line in `operations.jsonl` about what it found, which may be less
     /// than it would have been, but never a thing that is not so.
     pub(crate) reports: bool,
-    /// Whether it does one thing after the other: then each is done or not, by itself.
+    /// Whether it does one thing after the other: then each is done or not, by itself, and its
+    /// line in `operations.jsonl` tells which.
     pub(crate) piecewise: bool,
     /// Whether it deletes for good what was kept long enough, logins in it included.
     pub(crate) deletes: bool,
@@ -52,7 +53,7 @@ const fn reporting(name: &'static str, words: &'static str, prepare: fn(&Ground)
     Case { reports: true, ..case(name, words, prepare) }
 }
 
-const fn mending(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
+const fn piecewise(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
     Case { piecewise: true, ..case(name, words, prepare) }
 }
 
@@ -78,7 +79,7 @@ pub(crate) const CASES: &[Case] = &[
     case("config set", "config set undo.keep_days 30", as_it_is),
     case("config unset", "config unset aliases.work", as_it_is),
     case("normalize", "normalize ~/old-logins", another_old_login),
-    case("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
+    piecewise("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
     // `--force`, because to the program every file of a copy was written since.
     switching("undo of restore", "undo --yes --force", |ground| {
@@ -107,7 +108,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
     deleting("prune (what has expired)", "prune --keep-last 9 --yes", something_expired),
     reporting("drill", "drill", as_it_is),
-    mending("doctor --fix", "doctor --fix", something_to_mend),
+    piecewise("doctor --fix", "doctor --fix", something_to_mend),
 ];
 
 fn as_it_is(_ground: &Ground) {}

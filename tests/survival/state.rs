@@ -54,6 +54,9 @@ static PLACE: LazyLock<Regex> = LazyLock::new(|| {
 static SETTLED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#""settled":\{"seconds":\d+,"nanoseconds":\d+\}"#).expect("it is an expression")
 });
+/// Where a replaced home lies that `undo/` could not take.
+static BESIDE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\.codex\.replaced-(<now>-[a-z]+)").expect("it is an expression"));
 /// What two names of the same second are told apart by.
 static SECOND: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(<now>-[a-z-]+[a-z]|<now>-[^\s/~\x22]+)(?:-\d+|~\d+)\b")
@@ -96,7 +99,8 @@ impl Known {
         });
         let text = SECOND.replace_all(&text, "$1");
         let text = PLACE.replace_all(&text, "$1<this>");
-        SETTLED.replace_all(&text, "\"settled\":<moment>").into_owned()
+        let text = SETTLED.replace_all(&text, "\"settled\":<moment>");
+        BESIDE.replace_all(&text, ".codex-manager/undo/$1/codex-home").into_owned()
     }
 }
 
@@ -201,6 +205,12 @@ fn manager(ground: &Ground, known: &Known) -> Entries {
         let kept = root.join("undo").join(&operation).join("codex-home");
         if kept.symlink_metadata().is_ok() {
             home(&kept, &format!("undo/{}/codex-home", known.mask(&operation)), &mut entries);
+        }
+    }
+    for name in names(&ground.place()) {
+        if let Some(operation) = name.strip_prefix(".codex.replaced-") {
+            let below = format!("undo/{}/codex-home", known.mask(operation));
+            home(&ground.path(&name), &below, &mut entries);
         }
     }
     entries.sort();
