@@ -60,7 +60,7 @@ fn state(record: &Record, log: &Log, store: &Store) -> &'static str {
     if log.undone_by(&record.id).is_some() {
         return "undone";
     }
-    if !record.is_reversible() {
+    if !record.is_reversible() || !log.is_intact(&record.id) {
         return "no";
     }
     let is_there = |path: &std::path::Path| store.root().join(path).symlink_metadata().is_ok();

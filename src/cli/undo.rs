@@ -161,7 +161,7 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
 /// What the log will say: of taking back what took something back, that this is done again.
 fn what(target: &Record, log: &Log) -> String {
     let (mut first, mut again) = (target, false);
-    while let Some(before) = first.undoes.as_deref().and_then(|id| log.find(id)) {
+    while let Some(before) = log.undone_in(first) {
         (first, again) = (before, !again);
     }
     let verb = if again { "did again" } else { "took back" };

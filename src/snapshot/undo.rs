@@ -197,6 +197,10 @@ pub fn choose<'a>(log: &'a Log, asked: Option<&str>) -> Result<&'a Record, UndoE
         }
         return Err(UndoError::Done { id, by: by.id.clone() });
     }
+    if !log.is_intact(&id) {
+        let why = "its line in operations.jsonl is not what was written";
+        return Err(UndoError::Never { id, why });
+    }
     if !record.is_reversible() {
         let has = |fits: fn(&Change) -> bool| record.changes.iter().any(fits);
         let why = if has(|change| matches!(change, Change::Unknown)) {

@@ -155,7 +155,7 @@ fn what_cannot_be_deleted_is_told_and_holds_nobody_up() {
     std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o500)).unwrap();
     let seen = home.play("prune --yes");
     let is_gone = !home.files().contains("codex-home");
-    assert_eq!(seen.exit, i32::from(!is_gone), "{}", seen.screen);
+    assert_eq!(seen.exit, u8::from(!is_gone), "{}", seen.screen);
     assert_eq!(home.play("config set lean true").exit, 0, "nobody waits for that");
     assert!(home.files().contains("undo/.DS_Store"));
     drop(std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o700)));

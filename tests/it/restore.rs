@@ -442,12 +442,14 @@ fn the_document_tells_what_happened() {
         "worktrees"
       ],
       "content_bytes": "some",
+      "damaged": [],
       "databases": null,
       "destination": "~/.codex",
       "dry_run": false,
       "files": 9,
       "login": "kept-live",
       "login_from": null,
+      "only": [],
       "rewritten_paths": 0,
       "snapshot": "2026-11-19-100200-ada@example.com-codex",
       "undo": "~/.codex-manager/undo/2026-11-22-110000-restore/codex-home"

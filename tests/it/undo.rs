@@ -305,8 +305,8 @@ fn what_changed_since_is_named_and_nothing_is_undone() {
     home.run("undo cooldown-set-2");
     assert_snapshot!(home.run("undo cooldown-set-2"), @"
     $ codex-manager undo cooldown-set-2
-    error: 2026-11-21-110000-cooldown-set-2 was taken back already, by 2026-11-21-120000-undo
-    hint: `codex-manager undo 2026-11-21-120000-undo` does it again
+    error: 2026-11-21-110000-cooldown-set-2 was taken back before; what was done about it last is 2026-11-21-120000-undo
+    hint: `codex-manager undo 2026-11-21-120000-undo` takes that back
     (exit 2)
     ");
     assert_snapshot!(home.run("undo --dry-run"), @"
@@ -388,7 +388,7 @@ fn a_log_that_somebody_touched_is_found_out_and_goes_on() {
     OPERATION                       WHAT              UNDO
     2026-11-21-110000-config-unset  unset lean        yes
     2026-11-21-110000-config-set-2  set lean = false  yes
-    2026-11-21-110000-config-set    set lean = maybe  yes
+    2026-11-21-110000-config-set    set lean = maybe  no
     ");
     let data = home.json("log --verify")["data"].clone();
     assert_eq!((&data["verified"], &data["problems"][0]["line"]), (&false.into(), &1.into()));
@@ -406,7 +406,12 @@ fn a_login_is_taken_back_in_the_home_where_it_was_exchanged_and_in_no_other() {
     home.run("use ada --codex-home other");
     let (bob, ada) = (home.read(".codex/auth.json"), home.read("other/auth.json"));
     assert_ne!(bob, ada);
-    assert_snapshot!(home.run("undo"), @"");
+    assert_snapshot!(home.run("undo"), @"
+    $ codex-manager undo
+    error: that was done to ~/other
+    hint: name it with --codex-home ~/other
+    (exit 4)
+    ");
     assert_eq!((home.read(".codex/auth.json"), home.read("other/auth.json")), (bob.clone(), ada));
     home.run("undo --codex-home other");
     assert_eq!(home.read("other/auth.json"), bob);
@@ -423,7 +428,12 @@ fn a_fresher_login_of_the_same_account_is_not_taken_back() {
     let home = home.file(".codex/auth.json", spent);
     home.run("use ada");
     let fresh = home.read(".codex/auth.json");
-    assert_snapshot!(home.run("undo use"), @"");
+    assert_snapshot!(home.run("undo use"), @"
+    $ codex-manager undo use
+    error: 2026-11-22-110000-use cannot be taken back: the login before was an older one of the same account
+    hint: `codex-manager log` lists what can be taken back
+    (exit 4)
+    ");
     assert_eq!(home.read(".codex/auth.json"), fresh);
     // What was done before that is not out of reach.
     let home = home.signed_in("bob@example.com");

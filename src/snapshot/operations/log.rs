@@ -30,6 +30,8 @@ pub struct Log {
     pub lines: usize,
     /// Whether half a line follows them: somebody is writing it, or was killed while they did.
     pub is_unfinished: bool,
+    /// The operations whose lines are not as they were written.
+    broken: BTreeSet<String>,
     /// What the next line names as the hash of the one before.
     last: Option<String>,
 }
@@ -41,17 +43,37 @@ impl Log {
         self.records.iter().find(|record| record.id == id)
     }
 
-    /// The operation that took this one back.
+    /// The operation that took this one back. Only a later one can have, so that no log leads
+    /// anybody in a circle.
     #[must_use]
     pub fn undone_by(&self, id: &str) -> Option<&Record> {
-        self.records.iter().find(|record| record.undoes.as_deref() == Some(id))
+        let later = self.records.iter().skip_while(|record| record.id != id).skip(1);
+        later.into_iter().find(|record| record.undoes.as_deref() == Some(id))
+    }
+
+    /// The operation that this one took back, which must be an earlier one.
+    #[must_use]
+    pub fn undone_in(&self, record: &Record) -> Option<&Record> {
+        let undone = record.undoes.as_deref()?;
+        let earlier = self.records.iter().take_while(|other| other.id != record.id);
+        earlier.into_iter().find(|other| other.id == undone)
+    }
+
+    /// Whether the line of this operation is what was written.
+    #[must_use]
+    pub fn is_intact(&self, id: &str) -> bool {
+        !self.broken.contains(id)
     }
 
     /// The newest operation that changed anything that can be taken back and was not.
     #[must_use]
     pub fn latest_reversible(&self) -> Option<&Record> {
         let mut newest_first = self.records.iter().rev();
-        newest_first.find(|record| record.is_reversible() && self.undone_by(&record.id).is_none())
+        newest_first.find(|record| {
+            record.is_reversible()
+                && self.is_intact(&record.id)
+                && self.undone_by(&record.id).is_none()
+        })
     }
 
     /// A name that no operation has, and no folder in `undo/`: `wanted`, `wanted-2` and so on.
@@ -103,6 +125,7 @@ pub fn parse(bytes: &[u8]) -> Log {
             }
             (None, Ok(found)) => {
                 log.problems.push((number, "its content is not what was written".to_owned()));
+                log.broken.insert(found.record.id.clone());
                 log.records.push(found.record);
             }
             (_, Err(_)) => log.problems.push((number, "it is no operation".to_owned())),
@@ -278,6 +301,15 @@ mod tests {
         assert_eq!(latest(&[a.clone(), b.clone(), drill]), Some("b".to_owned()));
         let redo = record("e", Some("c"));
         assert_eq!(latest(&[a, b, undo, redo]), Some("e".to_owned()));
+    }
+
+    #[test]
+    fn a_log_that_goes_in_a_circle_leads_nobody_round() {
+        let (a, b) = (record("a", Some("b")), record("b", Some("a")));
+        let log = parse(file(&[a.clone(), b.clone()]).as_bytes());
+        assert_eq!(log.undone_by("a"), Some(&b));
+        assert_eq!((log.undone_by("b"), log.undone_in(&a)), (None, None));
+        assert_eq!(log.undone_in(&b), Some(&a));
     }
 
     #[test]
