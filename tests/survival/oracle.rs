@@ -119,7 +119,7 @@ impl Expected {
             return Err(format!("it told of success and nothing has happened\n{told}"));
         }
         let mut found = faults(ground, &self.logins);
-        found.retain(|fault| is_new || !self.faults_before.contains(fault));
+        found.retain(|fault| end == End::Exit(0) || !self.faults_before.contains(fault));
         if found.is_empty() { Ok(()) } else { Err(format!("{}\n{told}", found.join("\n  "))) }
     }
 
