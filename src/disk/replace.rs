@@ -493,7 +493,7 @@ pub fn parent(path: &Path) -> &Path {
 }
 
 /// Whether a name is exactly of the form that [`reserved_name`] makes.
-fn is_reserved(name: &str) -> bool {
+pub(crate) fn is_reserved(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(TEMP_PREFIX) else {
         return false;
     };
