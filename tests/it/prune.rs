@@ -139,3 +139,58 @@ fn an_age_is_a_number_and_a_unit() {
         assert_eq!(home.play(&format!("prune --keep-within={age}")).exit, exit, "{age}");
     }
 }
+
+#[test]
+#[cfg(unix)]
+fn what_cannot_be_deleted_is_told_and_holds_nobody_up() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = TestHome::of_ada();
+    home.run("backup");
+    home.run("restore --yes");
+    // A file manager was here; and a folder whose name is in use cannot go.
+    let home = home.file(".codex-manager/undo/.DS_Store", "").later("+99d");
+    let locked = home.manager("undo/2026-11-21-110000-restore/codex-home/skills");
+    std::fs::create_dir_all(&locked).unwrap();
+    std::fs::write(locked.join("SKILL.md"), "x").unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o500)).unwrap();
+    let seen = home.play("prune --yes");
+    let is_gone = !home.files().contains("codex-home");
+    assert_eq!(seen.exit, i32::from(!is_gone), "{}", seen.screen);
+    assert_eq!(home.play("config set lean true").exit, 0, "nobody waits for that");
+    assert!(home.files().contains("undo/.DS_Store"));
+    drop(std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o700)));
+}
+
+#[test]
+fn the_name_of_what_was_put_away_is_not_given_again() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let home = home.later("+1h");
+    home.run("backup");
+    home.run("prune --keep-last 1 --yes");
+    let home = home.later("+1h");
+    home.run("backup --label third");
+    home.run("undo prune");
+    assert_eq!(names(&home).len(), 3);
+}
+
+#[test]
+fn one_account_s_rules_are_nobody_else_s() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let home = home.signed_in("bob@example.com");
+    for _ in 0..2 {
+        home.run("backup --auth-only");
+    }
+    home.run("prune --keep-last 1 --yes");
+    home.run("restore --account ada --yes");
+    let home = home.later("+99d");
+    let data = home.json("prune --account ada --dry-run")["data"].clone();
+    assert_eq!(
+        (data["expired"].as_array().unwrap().len(), data["snapshots"].as_array().unwrap().len()),
+        (0, 1),
+        "{data}"
+    );
+    let all = home.json("prune --dry-run")["data"]["expired"].clone();
+    assert_eq!(all.as_array().unwrap().len(), 2, "{all}");
+}

@@ -393,3 +393,93 @@ fn a_log_that_somebody_touched_is_found_out_and_goes_on() {
     let data = home.json("log --verify")["data"].clone();
     assert_eq!((&data["verified"], &data["problems"][0]["line"]), (&false.into(), &1.into()));
 }
+
+#[test]
+fn a_login_is_taken_back_in_the_home_where_it_was_exchanged_and_in_no_other() {
+    let home = TestHome::of_ada();
+    home.run("backup --auth-only");
+    let home = home.signed_in("bob@example.com");
+    home.run("backup --auth-only");
+    std::fs::create_dir(home.path("other")).unwrap();
+    std::fs::copy(home.codex("auth.json"), home.path("other/auth.json")).unwrap();
+    let home = home.tokens_in("other/auth.json");
+    home.run("use ada --codex-home other");
+    let (bob, ada) = (home.read(".codex/auth.json"), home.read("other/auth.json"));
+    assert_ne!(bob, ada);
+    assert_snapshot!(home.run("undo"), @"");
+    assert_eq!((home.read(".codex/auth.json"), home.read("other/auth.json")), (bob.clone(), ada));
+    home.run("undo --codex-home other");
+    assert_eq!(home.read("other/auth.json"), bob);
+}
+
+#[test]
+fn a_fresher_login_of_the_same_account_is_not_taken_back() {
+    let home = TestHome::of_ada();
+    let spent = home.read(".codex/auth.json");
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-11-22T11:30:00Z";
+    let home = home.later("+1d").signed_in_as("ada@example.com", &user, &workspace, "rt_new", at);
+    home.run("backup --auth-only");
+    let home = home.file(".codex/auth.json", spent);
+    home.run("use ada");
+    let fresh = home.read(".codex/auth.json");
+    assert_snapshot!(home.run("undo use"), @"");
+    assert_eq!(home.read(".codex/auth.json"), fresh);
+    // What was done before that is not out of reach.
+    let home = home.signed_in("bob@example.com");
+    assert_eq!(home.play("undo --dry-run").exit, 5, "the backup is needed, and it is its turn");
+}
+
+#[test]
+fn what_we_did_to_the_login_ourselves_does_not_count_as_use() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let home = home.signed_in("bob@example.com");
+    home.run("backup --auth-only");
+    home.run("restore --account ada --yes");
+    home.run("use bob");
+    home.run("undo");
+    let seen = home.play("undo restore --yes");
+    assert_eq!(seen.exit, 0, "{}", seen.screen);
+}
+
+#[test]
+fn databases_that_came_with_a_home_where_none_was_go_with_it() {
+    let home = TestHome::of_ada().variable("CODEX_SQLITE_HOME", "db");
+    let path = home.path("db/memories_1.sqlite");
+    let write = |text: &str| {
+        std::fs::create_dir_all(home.path("db")).unwrap();
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.execute_batch("CREATE TABLE IF NOT EXISTS t (x); DELETE FROM t;").unwrap();
+        db.execute("INSERT INTO t VALUES (?1)", [text]).unwrap();
+    };
+    let says = || -> String {
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.query_row("SELECT x FROM t", [], |row| row.get(0)).unwrap()
+    };
+    write("then");
+    home.run("backup");
+    write("now");
+    std::fs::remove_dir_all(home.codex("")).unwrap();
+    home.run("restore --yes");
+    assert_eq!(says(), "then");
+    home.run("undo --yes");
+    assert_eq!((home.codex("").exists(), says().as_str()), (false, "now"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_path_that_no_document_can_name_is_refused_before_anything() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let odd = home.path("").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&odd).unwrap();
+    for flag in ["--codex-home", "--home", "--to"] {
+        let mut program = home.program(&["restore", "--yes", "--json"]);
+        let seen = program.arg(flag).arg(&odd).output().unwrap();
+        assert_eq!(seen.status.code(), Some(4), "{flag}: {seen:?}");
+        assert!(String::from_utf8(seen.stdout).unwrap().contains("is not UTF-8"), "{flag}");
+    }
+    assert_eq!(std::fs::read_dir(&odd).unwrap().count(), 0);
+}

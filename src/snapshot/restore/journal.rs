@@ -485,7 +485,7 @@ mod tests {
         fn begin(&self, databases: Option<&Path>) {
             let mut begun = self.building(&self.staged, databases);
             let waiting = |name: &str| Waiting::of_test(name);
-            let waiting = ["a.sqlite", "b.sqlite", "../auth.json"].map(waiting);
+            let waiting = ["a.sqlite", "b.sqlite"].map(waiting);
             begun.names_change(&["worktrees".to_owned()], waiting.into()).unwrap();
         }
 
@@ -710,8 +710,7 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         fs::create_dir_all(&kept).unwrap();
         // The first was exchanged, the second only taken away; its log was not yet.
-        let [b, outside] =
-            ["b.sqlite", "../auth.json"].map(|name| Waiting::of_test(name).temporary);
+        let b = Waiting::of_test("b.sqlite").temporary;
         for (path, content) in [
             (folder.join("a.sqlite"), "new"),
             (kept.join("a.sqlite"), "old"),
@@ -719,7 +718,6 @@ mod tests {
             (kept.join("b.sqlite-wal"), "its log"),
             (folder.join("b.sqlite-wal"), "its log"),
             (folder.join(b), "new"),
-            (folder.join(outside), "not a database of this restore"),
         ] {
             fs::write(path, content).unwrap();
         }
@@ -737,7 +735,39 @@ mod tests {
             ("old".into(), "its log".into())
         );
         assert_eq!(lab.login("codex"), "new");
-        assert!(!lab.dir.path().join("auth.json").exists());
+    }
+
+    #[test]
+    fn a_database_that_codex_made_meanwhile_does_not_take_the_place_of_the_copy() {
+        let lab = Lab::new();
+        swap::exchange(&lab.staged, &lab.place).unwrap();
+        let (folder, kept) = (lab.dir.path().join("databases"), lab.undo().join("sqlite_home"));
+        fs::create_dir(&folder).unwrap();
+        fs::create_dir_all(&kept).unwrap();
+        fs::write(kept.join("b.sqlite"), "precious").unwrap();
+        fs::write(folder.join("b.sqlite"), "made by Codex since").unwrap();
+        fs::write(folder.join(Waiting::of_test("b.sqlite").temporary), "new").unwrap();
+        lab.finish();
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+        assert_eq!(read(folder.join("b.sqlite")), "new");
+        assert_eq!(read(kept.join("b.sqlite")), "precious");
+        assert_eq!(read(kept.join("b.sqlite.later")), "made by Codex since");
+    }
+
+    #[test]
+    fn a_home_that_came_into_the_place_meanwhile_hides_no_other() {
+        let lab = Lab::new();
+        // Killed between the renames of an exchange by renames; then Codex was started.
+        let _killed =
+            faults::stopped_after(1, || swap::exchange(&lab.staged, &lab.place)).unwrap_err();
+        fs::create_dir(&lab.place).unwrap();
+        let told = lab.finish().join("\n");
+        let waiting = swap::waiting(lab.dir.path()).unwrap();
+        let [aside] = waiting.as_slice() else { unreachable!("{waiting:?}") };
+        assert!(told.contains(aside.to_str().unwrap()), "{told}");
+        assert_eq!(lab.login(aside.to_str().unwrap()), "old");
+        assert!(!lab.staged.exists() && lab.place.exists());
+        assert_eq!(lab.noted(), None);
     }
 
     #[test]
