@@ -67,7 +67,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     });
     let text = draw_mended(args, &fixed, &left, session) + &draw(&findings);
     let worst = doctor::worst(&findings);
-    let exit = if worst == Level::Error { Exit::Failed } else { Exit::Done };
+    // What was to be mended and was not is work done in part.
+    let is_done = worst != Level::Error && left.is_empty();
+    let exit = if is_done { Exit::Done } else { Exit::Failed };
     let found = Found { findings, worst, fixed, left, dry_run: args.dry_run };
     Ok(Report::new(&found, text).exit(exit))
 }

@@ -82,14 +82,14 @@ pub(crate) const CASES: &[Case] = &[
     piecewise("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
     // `--force`, because to the program every file of a copy was written since.
-    switching("undo of restore", "undo --yes --force", |ground| {
-        ground.must(&["restore", "adas-week", "--yes"])
-    }),
+    switching("undo of restore", "undo --yes --force", restored),
     switching("undo of undo of restore", "undo --yes --force", |ground| {
-        ground.must(&["restore", "adas-week", "--yes"]);
+        restored(ground);
         ground.must(&["undo", "--yes"]);
     }),
-    switching("undo of use", "undo --yes", |ground| ground.must(&["use", "ada"])),
+    switching("undo of use", "undo --yes", |ground| {
+        ground.must(&["use", "ada"]);
+    }),
     case("undo of cooldown set", "undo --yes", |ground| {
         ground.must(&["cooldown", "set", "bob", "--until", "2097-01-01T00:00:00Z"]);
     }),
@@ -156,6 +156,10 @@ fn something_to_mend(ground: &Ground) {
     std::fs::remove_file(backups.join(name.expect("there are snapshots")))
         .expect("it can be removed");
     ground.write(".codex-manager/tmp/.codex-manager-0123456789abcdef.tmp", "half");
+}
+
+fn restored(ground: &Ground) {
+    ground.must(&["restore", "adas-week", "--yes"]);
 }
 
 fn one_more_of_bobs(ground: &Ground) {

@@ -52,8 +52,10 @@ pub(crate) struct Expected {
 /// How a disturbed run ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum End {
-    /// It was killed, or the power went.
+    /// It was killed.
     Killed,
+    /// The power went, perhaps in the middle of a line.
+    PowerCut,
     /// It ended by itself with this code.
     Exit(i32),
 }
@@ -96,7 +98,11 @@ impl Expected {
         if exit != Some(0) {
             return Err(format!("the next command fails ({exit:?}):\n{next_said}"));
         }
-        let then = State::read(ground, &self.known);
+        let mut then = State::read(ground, &self.known);
+        if end == End::PowerCut {
+            // Half a line is moved aside, for nobody can tell what it was.
+            then.manager.retain(|(name, _)| !name.contains(".jsonl.torn"));
+        }
         let is_new = then == self.new_and_next;
         let is_old = !is_new && self.is_old(&then, case);
         let told = format!("  it said: {said}\n  the next one said: {next_said}");
@@ -119,7 +125,7 @@ impl Expected {
             return Err(format!("it told of success and nothing has happened\n{told}"));
         }
         let mut found = faults(ground, &self.logins);
-        found.retain(|fault| is_new || !self.faults_before.contains(fault));
+        found.retain(|fault| end == End::Exit(0) || !self.faults_before.contains(fault));
         if found.is_empty() { Ok(()) } else { Err(format!("{}\n{told}", found.join("\n  "))) }
     }
 
@@ -129,7 +135,9 @@ impl Expected {
         let (mut home, mut late) = (now.clone(), now.clone());
         // A file under construction is no part of it; the next run has to remove it.
         home.retain(|(name, _)| !name.contains(RESERVED) && !is_late(name));
-        late.retain(|(name, _)| !name.contains(RESERVED) && is_late(name));
+        // Of a database outside the home the log goes after it (the other order would lose rows).
+        let is_log = |name: &str| name.ends_with("-wal") || name.ends_with("-shm");
+        late.retain(|(name, _)| !name.contains(RESERVED) && is_late(name) && !is_log(name));
         let without_late = |entries: &Entries| -> Entries {
             entries.iter().filter(|(name, _)| !is_late(name)).cloned().collect()
         };

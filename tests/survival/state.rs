@@ -171,7 +171,7 @@ fn manager(ground: &Ground, known: &Known) -> Entries {
         if name.is_empty() || name == "lock" || name.contains("/codex-home") {
             return;
         }
-        if name.ends_with(".jsonl") {
+        if name.ends_with(".jsonl") || name.contains(".jsonl.torn") {
             // A line is an entry, so that a difference tells the line.
             let bytes = fs::read(path).expect("a file can be read");
             for (number, line) in String::from_utf8_lossy(&bytes).split('\n').enumerate() {

@@ -13,7 +13,7 @@ use crate::trace::{self, Blow, Point, Trace};
 use crate::work::{Table, on_all_processors, one_of};
 
 /// Of how many points one is tried, unless all are.
-const ONE_OF: usize = 25;
+const ONE_OF: usize = 31;
 
 /// How often a call is aimed at. `openat` is also what looks through `/proc` are made of, so its
 /// count depends on how many processes there are; a run that was hit elsewhere tells by how much.

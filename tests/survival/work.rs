@@ -4,6 +4,7 @@
 //! What came of it is a [`Table`] that README can show as it is.
 
 use std::sync::Mutex;
+use std::time::Instant;
 
 use crate::commands::{CASES, Case};
 use crate::ground::{Ground, processors};
@@ -33,7 +34,9 @@ pub(crate) fn on_all_processors<T: Send>(
                     let next = waiting.lock().expect("nobody died").next();
                     let Some((number, case)) = next else { break };
                     ground.prepare(case.prepare);
+                    let began = Instant::now();
                     let result = work(&ground, number, case);
+                    println!("{}: done after {} s", case.name, began.elapsed().as_secs());
                     done.lock().expect("nobody died").push((number, case, result));
                 }
             });
