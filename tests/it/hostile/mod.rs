@@ -8,6 +8,7 @@
 
 mod archives;
 mod bounds;
+mod damage;
 pub(crate) mod forge;
 mod layout;
 mod records;
