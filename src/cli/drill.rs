@@ -299,3 +299,37 @@ fn draw(drills: &Drills, quiet: bool) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_drill_that_is_stopped_leaves_nothing_behind_and_proves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().canonicalize().unwrap();
+        fs::create_dir(home.join(".codex")).unwrap();
+        fs::write(home.join(".codex/config.toml"), "model = \"gpt-5\"\n").unwrap();
+        let run = |line: &str, stopped: bool| {
+            let mut world = Session::of_test(&home).world;
+            world.interrupted = Arc::new(AtomicBool::new(stopped));
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            crate::cli::run(&words, world)
+        };
+        let manager = home.join(".codex-manager");
+        let log = || fs::read_to_string(manager.join("operations.jsonl")).unwrap();
+        assert_eq!(run("codex-manager backup --no-login", false), Exit::Done);
+        let before = log();
+
+        assert_eq!(run("codex-manager drill", true), Exit::Interrupted);
+        assert_eq!(fs::read_dir(manager.join("tmp")).unwrap().count(), 0);
+        assert_eq!(log(), before);
+
+        assert_eq!(run("codex-manager drill", false), Exit::Done);
+        assert_eq!(fs::read_dir(manager.join("tmp")).unwrap().count(), 0);
+        assert!(log().contains("\"kind\":\"proven\""), "{}", log());
+    }
+}

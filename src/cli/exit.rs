@@ -212,6 +212,7 @@ failure_from! {
         RestoreError::Archive { source: ArchiveError::Interrupted, .. } => Exit::Interrupted,
         RestoreError::NotEmpty { .. }
         | RestoreError::MountPoint { .. }
+        | RestoreError::NothingThere { .. }
         | RestoreError::OnlyALogin { .. } => Exit::Usage,
         RestoreError::Running { .. } => Exit::Running,
         RestoreError::Operation(error) => of_operation(error),

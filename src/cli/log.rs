@@ -89,7 +89,7 @@ fn verdict(log: &Log) -> String {
 }
 
 fn draw(shown: &[&Record], log: &Log, store: &Store, session: &Session) -> String {
-    if shown.is_empty() {
+    if log.records.is_empty() {
         return "nothing was done yet\n".to_owned();
     }
     let mut table = Table::new(&[("OPERATION", 0), ("WHAT", 1), ("UNDO", 2)]);

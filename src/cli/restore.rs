@@ -16,8 +16,10 @@ use crate::codex::process;
 use crate::disk::read::resolved;
 use crate::overview::Overview;
 use crate::snapshot::logins::{Live, Shelf};
+use crate::snapshot::restore::only::{self, Ask, Part, Selection};
 use crate::snapshot::restore::{self, Destination, LoginFate, Plan, Policy, Restored, Run, Terms};
 use crate::snapshot::store::Stored;
+use crate::snapshot::verify::MOST_NAMED;
 
 /// Bring a snapshot back, into the Codex home or elsewhere
 #[derive(clap::Args, Debug)]
@@ -30,6 +32,10 @@ pub(crate) struct Args {
     /// Unpack into a new folder and leave the Codex home alone
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    /// Take only this out, also where the rest is damaged: sessions, config, login, memories, or
+    /// the path of a file or folder in the snapshot, or a glob (with --to)
+    #[arg(long, value_name = "WHAT", num_args = 1..)]
+    only: Vec<Part>,
     /// Which login the home gets
     #[arg(long, value_name = "WHICH", default_value = "freshest")]
     login: Which,
@@ -60,6 +66,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         return Err(Failure::usage("--accept-stale-login means nothing without --login snapshot")
             .hint("pass both, or neither"));
     }
+    check_parts(args)?;
     let destination = destination(args, &places, session)?;
     let in_place = matches!(destination, Destination::InPlace(_));
     let agreed = if in_place && !args.dry_run && !session.global.yes {
@@ -85,9 +92,13 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     };
     let banked = outgoing.as_ref().map(|outgoing| outgoing.name.to_string());
     let title = &plan.stored.title;
-    let what = match in_place {
-        true => format!("restored {title}"),
-        false => format!("restored {title} to {}", session.show(plan.destination.path())),
+    let what = match (in_place, plan.parts()) {
+        (true, _) => format!("restored {title}"),
+        (false, []) => format!("restored {title} to {}", session.show(plan.destination.path())),
+        (false, parts) => {
+            let (parts, to) = (joined(parts), session.show(plan.destination.path()));
+            format!("restored {parts} of {title} to {to}")
+        }
     };
     let record = session.record(&places.store, &places.zone, "restore", what)?;
     let signed_in = plan.account.clone().filter(|_| in_place);
@@ -128,6 +139,12 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         object.insert("undo".to_owned(), json!(restored.kept));
         object.insert("databases".to_owned(), json!(restored.databases));
         object.insert("rewritten_paths".to_owned(), json!(restored.rewritten));
+        object.insert("damaged".to_owned(), json!(damaged(&restored)));
+        if !plan.parts().is_empty() {
+            let (files, bytes) = restored.unpacked;
+            object.insert("files".to_owned(), json!(files));
+            object.insert("content_bytes".to_owned(), json!(bytes));
+        }
     }
     let mut facts = described;
     if let Some(banked) = banked {
@@ -137,7 +154,30 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     if changes_account {
         text.push_str("`codex resume ID` goes on with any session, `resume --last` with the newest of this account\n");
     }
-    Ok(Report::new(&document, text))
+    let exit = if restored.damaged.is_empty() { Exit::Done } else { Exit::Refused };
+    Ok(Report::new(&document, text).exit(exit))
+}
+
+/// Refuses what makes no sense together with `--only`.
+fn check_parts(args: &Args) -> Result<(), Failure> {
+    if args.only.is_empty() {
+        return Ok(());
+    }
+    if args.to.is_none() {
+        return Err(Failure::usage("--only takes parts out into a folder, and none is named")
+            .hint(
+                "add --to DIR; what you need can be copied from there when Codex is not running",
+            ));
+    }
+    if args.login == Which::Keep {
+        return Err(Failure::usage("--login keep means nothing with --only")
+            .hint("no login comes along unless it is asked for"));
+    }
+    Ok(())
+}
+
+fn joined(parts: &[Part]) -> String {
+    parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What a restore is about to do, and what it was decided from.
@@ -175,15 +215,15 @@ fn decide(
         Which::Keep => Policy::Keep,
         Which::Snapshot => Policy::Snapshot { accept_stale: args.accept_stale_login },
     };
-    let plan = restore::plan(
-        &stored,
-        destination,
-        policy,
-        &live,
-        &Shelf::new(&known.snapshots, &known.odd),
-        session.surroundings(),
-        places.store.root(),
-    )?;
+    let (shelf, around) = (Shelf::new(&known.snapshots, &known.odd), session.surroundings());
+    let plan = if args.only.is_empty() {
+        let manager_home = places.store.root();
+        restore::plan(&stored, destination, policy, &live, &shelf, around, manager_home)?
+    } else {
+        let to = destination.path();
+        let ask = Ask { stored: &stored, to, policy, live: &live, shelf: &shelf, around };
+        only::plan(ask, Selection::new(args.only.clone()))?
+    };
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
@@ -245,10 +285,22 @@ fn data(plan: &Plan, dry_run: bool) -> serde_json::Value {
         "undo": null,
         "databases": plan.databases,
         "carried": plan.carried,
+        "only": plan.parts().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "damaged": [],
         "files": plan.files,
         "content_bytes": plan.content_bytes,
         "dry_run": dry_run,
     })
+}
+
+/// The files that were asked for and are lost, for scripts: the chunk at which each breaks off.
+fn damaged(restored: &Restored) -> Vec<serde_json::Value> {
+    let told = restored.damaged.iter().filter_map(|problem| {
+        let (file, chunk) = (problem.name.as_ref()?.as_str(), problem.chunk.as_ref()?);
+        let (number, of, first) = (chunk.number, chunk.of, chunk.first);
+        Some(json!({ "file": file, "chunk": number, "chunks": of, "offset": first }))
+    });
+    told.collect()
 }
 
 /// The lines that are known before anything happens.
@@ -256,6 +308,9 @@ fn describe(plan: &Plan) -> Facts {
     let mut facts = Facts::new();
     let content = format!("{}, {}", count(plan.files, "file"), bytes(plan.content_bytes));
     facts.add("snapshot", plain(&plan.stored.title));
+    if !plan.parts().is_empty() {
+        facts.add("only", plain(&joined(plan.parts())));
+    }
     facts.add("content", content);
     let in_place = matches!(plan.destination, Destination::InPlace(_));
     let login = match (plan.fate, &plan.login_from) {
@@ -293,6 +348,18 @@ fn draw(
     session: &Session,
 ) -> String {
     let mut facts = described;
+    let damaged = restored.damaged.iter().take(MOST_NAMED);
+    for problem in damaged {
+        facts.add("damaged", plain(&problem.to_string()));
+    }
+    match restored.damaged.len().saturating_sub(MOST_NAMED) {
+        0 => {}
+        more => facts.add("damaged", format!("{more} more files")),
+    }
+    if !restored.damaged.is_empty() {
+        let (files, content) = restored.unpacked;
+        facts.add("came out", format!("{}, {}", count(files, "file"), bytes(content)));
+    }
     facts.add("restored to", session.show(place));
     if let Some(kept) = &restored.kept {
         facts.add("before", format!("kept in {}", session.show(kept)));

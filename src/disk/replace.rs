@@ -483,7 +483,8 @@ pub(super) fn reserved_name(suffix: &str) -> io::Result<String> {
 }
 
 /// The folder that holds `path`; `.` for a bare name.
-pub(super) fn parent(path: &Path) -> &Path {
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,

@@ -8,6 +8,7 @@ mod databases;
 mod error;
 mod journal;
 mod login;
+pub mod only;
 mod place;
 pub(crate) mod undo;
 
@@ -19,7 +20,9 @@ use crate::account::{AccountKey, Email, Secret};
 use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::{self, CodexHome, LeftOut, Surroundings};
 use crate::codex::process::Holder;
-use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Extraction, Layout, Node};
+use crate::disk::archive::{
+    Archive, ArchiveError, Entry, EntryName, Extraction, Layout, Node, Problem,
+};
 use crate::disk::lock::Lock;
 use crate::disk::swap::{self, How};
 use crate::disk::{read, replace, space, tree};
@@ -37,6 +40,7 @@ pub use error::RestoreError;
 use journal::Journal;
 pub(crate) use journal::finish;
 use login::Case;
+use only::{Chosen, Part};
 use place::Staged;
 
 /// Which login the restored home gets.
@@ -118,6 +122,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Whether there is a home in the place now.
     pub replaces: bool,
+    /// What is taken out, if not all.
+    only: Option<Chosen>,
 }
 
 /// What somebody agrees to who says yes to a plan.
@@ -132,6 +138,12 @@ pub struct Terms {
 }
 
 impl Plan {
+    /// What was asked for, if not all.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        self.only.as_ref().map(|chosen| chosen.parts.as_slice()).unwrap_or_default()
+    }
+
     /// Whether the snapshot has a regular file of that name.
     pub(crate) fn is_file(&self, name: &str) -> bool {
         let entries = self.archive.entries().unwrap_or_default();
@@ -164,6 +176,10 @@ pub struct Restored {
     pub how: Option<How>,
     /// Links that were not made, and databases that were left out, with the reason.
     pub left_out: Vec<(String, String)>,
+    /// What was asked for and is damaged, in the order of the archive; nothing of it came out.
+    pub damaged: Vec<Problem>,
+    /// Regular files that were unpacked, and bytes of their content.
+    pub unpacked: (u64, u64),
     /// Rows of the session index that now name the new place.
     pub rewritten: u64,
     /// Folder outside the home into which databases went, as `sqlite_home` wants it.
@@ -269,6 +285,7 @@ pub fn plan(
         databases,
         warnings,
         replaces,
+        only: None,
     })
 }
 
@@ -511,23 +528,27 @@ fn build(
     let failed = |source| RestoreError::Archive { title: title.clone(), source };
     let live_root = plan.replaces.then(|| plan.destination.path());
     let is_plain = plan.archive.layout() == Layout::Plain;
-    let extracted = plan
-        .archive
-        .extract(
-            staging,
-            &mut Extraction {
-                place: &mut |entry| place_of(entry, is_plain),
-                // A link that leads outside is made only where the very same one stands now.
-                keep_link: &mut |entry, target| {
-                    let here = live_root.map(|root| root.join(entry.name.as_str()));
-                    here.and_then(|path| std::fs::read_link(path).ok())
-                        .is_some_and(|found| found.as_os_str() == target)
-                },
-                progress: advance,
-                stop,
-            },
-        )
-        .map_err(failed)?;
+    let is_wanted = |entry: &&Entry| plan.only.as_ref().is_none_or(|only| only.has(entry));
+    let mut how = Extraction {
+        place: &mut |entry| place_of(Some(entry).filter(is_wanted)?, is_plain),
+        // A link that leads outside is made only where the very same one stands now.
+        keep_link: &mut |entry, target| {
+            let here = live_root.map(|root| root.join(entry.name.as_str()));
+            here.and_then(|path| std::fs::read_link(path).ok())
+                .is_some_and(|found| found.as_os_str() == target)
+        },
+        progress: advance,
+        stop,
+    };
+    let unpacked = match &plan.only {
+        Some(_) => plan.archive.pick(staging, &mut how),
+        None => plan.archive.extract(staging, &mut how).map(|extracted| (extracted, Vec::new())),
+    };
+    let (extracted, damaged) = unpacked.map_err(failed)?;
+    if let (0, [first, ..]) = (extracted.files, damaged.as_slice()) {
+        let (title, count, first) = (title.clone(), damaged.len(), first.to_string());
+        return Err(RestoreError::NothingSound { title, count, first });
+    }
     let mut restored = Restored {
         kept: None,
         how: None,
@@ -536,6 +557,8 @@ fn build(
             .into_iter()
             .map(|(name, why)| (name.to_string(), why))
             .collect(),
+        damaged,
+        unpacked: (extracted.files, extracted.bytes),
         rewritten: 0,
         databases: None,
         warnings: Vec::new(),

@@ -288,9 +288,10 @@ impl Store {
         for folder in [self.backups(), self.tmp(), self.undo(), self.trash()] {
             replace::private_dir(&folder)?;
         }
-        // Half a line is what a kill leaves of the last one; nothing is noted down behind it.
+        // First of all: it knows what half a line at the end of a file was going to be.
+        let finished = journal::finish(self, &lock);
         let torn = self.mend_ledger()?.into_iter().chain(log::mend(&self.operations())?).collect();
-        let finished = match journal::finish(self, &lock) {
+        let finished = match finished {
             Ok(finished) => finished,
             // What was staged is litter only when this is done: all of it stays.
             Err(error) => {
@@ -481,13 +482,10 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
         if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
-            // A drill holds no lock but its own, and may be at work in there.
-            if drill::is_in_use(&path) {
-                continue;
-            }
-            // A restore that was killed right after its exchange leaves the replaced home so.
+            // A restore that was killed right after its exchange leaves the replaced home so; and
+            // a drill holds no lock but its own, and may be at work in there.
             if !home::may_be_one(&path) {
-                replace::remove_tree(&path)?;
+                drill::remove_unless_in_use(&path)?;
             }
         } else {
             replace::remove_file(&path)?;

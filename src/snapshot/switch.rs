@@ -392,7 +392,11 @@ pub(super) fn finish(
             false
         }
         Some(_) => {
-            journal.identity.is_some() && swap::identity(&journal.target)? == journal.identity
+            let found = swap::identity(&journal.target)?;
+            let above = replace::parent(&journal.target);
+            // Without its folder it is not there either.
+            let new = journal.identity.and_then(|new| new.on(above).ok());
+            found.is_some() && found == new
         }
         None => swap::identity(&journal.target)?.is_none(),
     };

@@ -177,6 +177,9 @@ pub fn choose<'a>(log: &'a Log, asked: Option<&str>) -> Result<&'a Record, UndoE
             match (log.find(asked), found.as_slice()) {
                 (Some(record), _) => record,
                 (None, [record]) => record,
+                _ if asked.is_empty() => {
+                    return Err(UndoError::NoneFits("an operation has a name".to_owned()));
+                }
                 (None, []) => {
                     return Err(UndoError::NoneFits(format!("there is no operation {asked}")));
                 }

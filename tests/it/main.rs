@@ -27,6 +27,7 @@ mod legacy;
 mod list;
 mod load;
 mod normalize;
+mod only;
 mod process;
 mod promises;
 mod prune;

@@ -33,17 +33,41 @@ fn rust_files(below: &str) -> Vec<PathBuf> {
     found
 }
 
-#[test]
-fn readme_names_a_test_for_every_rule() {
-    let mut tests = BTreeSet::new();
+/// The name of every function in the program and its tests.
+fn functions() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
     for path in rust_files("src").into_iter().chain(rust_files("tests")) {
         let text = fs::read_to_string(path).unwrap();
         for (at, _) in text.match_indices("fn ") {
             let name: String =
                 text[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            tests.insert(name);
+            names.insert(name);
         }
     }
+    names
+}
+
+#[test]
+fn the_threat_model_names_a_test_for_everything_that_stands_in_the_way() {
+    let tests = functions();
+    let spec = fs::read_to_string(project("SPEC.md")).unwrap();
+    let chapter = spec.split("## 16. Threat model").nth(1).unwrap();
+    let table = chapter.split("\n\n").nth(2).unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    assert!(rows.len() > 10, "{table}");
+    for row in rows {
+        let names: Vec<&str> =
+            row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            assert!(tests.contains(name), "there is no test {name}");
+        }
+    }
+}
+
+#[test]
+fn readme_names_a_test_for_every_rule() {
+    let tests = functions();
     let readme = readme();
     let table = readme.split("## Rules it keeps").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();

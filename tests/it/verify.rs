@@ -8,7 +8,7 @@ pub(crate) const ARCHIVE: &str =
     ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
 pub(crate) const ROLLOUT: &str =
     "sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl";
-const SIDECAR: &str =
+pub(crate) const SIDECAR: &str =
     ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.metadata.json";
 
 #[test]

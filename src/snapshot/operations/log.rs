@@ -111,9 +111,12 @@ pub fn parse(bytes: &[u8]) -> Log {
 /// # Errors
 ///
 /// When the disk refuses; what was appended before stays.
-pub fn append(store: &Store, record: &Record, _lock: &Lock) -> Result<bool, DiskError> {
+pub fn append(store: &Store, record: &Record, lock: &Lock) -> Result<bool, DiskError> {
     let path = store.operations();
-    let log = read(store)?;
+    let bytes = read::optional(&path, MAX_RECORDS)?.unwrap_or_default();
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let (lines, tail) = bytes.split_at(whole);
+    let log = parse(lines);
     if log.find(&record.id).is_some() {
         return Ok(false);
     }
@@ -122,6 +125,13 @@ pub fn append(store: &Store, record: &Record, _lock: &Lock) -> Result<bool, Disk
         path: path.clone(),
         source: error.into(),
     })?;
+    // Half of this very line is what a run left that was killed while it wrote it.
+    if !tail.is_empty() && line.as_bytes().starts_with(tail) {
+        replace::cut(&path, u64::try_from(whole).unwrap_or(u64::MAX))?;
+    } else if !tail.is_empty() {
+        mend(&path)?;
+        return append(store, record, lock);
+    }
     replace::append(&path, line.as_bytes())?;
     Ok(true)
 }
@@ -277,6 +287,26 @@ mod tests {
         let left = std::fs::read_to_string(&path).unwrap();
         assert_eq!(format!("{left}{}", std::fs::read_to_string(aside).unwrap()), text[..half]);
         assert_eq!(parse(left.as_bytes()).problems, []);
+    }
+
+    #[test]
+    fn a_line_that_was_half_written_is_written_whole_and_nothing_stays_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path().join("manager"));
+        let lock = store.open(std::time::Duration::ZERO, "test").unwrap().lock;
+        append(&store, &record("a", None), &lock).unwrap();
+        let first = std::fs::read(store.operations()).unwrap();
+        append(&store, &record("b", None), &lock).unwrap();
+        let both = std::fs::read(store.operations()).unwrap();
+        for end in first.len()..both.len() {
+            std::fs::write(store.operations(), &both[..end]).unwrap();
+            assert!(append(&store, &record("b", None), &lock).unwrap(), "{end}");
+            assert!(std::fs::read(store.operations()).unwrap() == both, "{end}");
+        }
+        std::fs::write(store.operations(), [&first[..], b"theirs"].concat()).unwrap();
+        append(&store, &record("b", None), &lock).unwrap();
+        assert!(std::fs::read(store.operations()).unwrap() == both);
+        assert!(store.root().join("operations.jsonl.torn").exists());
     }
 
     proptest! {

@@ -98,6 +98,32 @@ impl Step {
         }
     }
 
+    /// Whether what it moves is gone from where it was, and something is where it goes.
+    pub(super) fn has_moved(&self, root: &Path) -> bool {
+        let (from, to) = match self {
+            Self::Move { from, to } => (from, to),
+            Self::Replace { with, path, .. } => (with, path),
+            Self::Append { .. } => return false,
+        };
+        at(root, from).is_ok_and(|from| !is_there(&from))
+            && at(root, to).is_ok_and(|to| is_there(&to))
+    }
+
+    /// Whether it puts something where the other one takes it from: until then nothing is there,
+    /// which says nothing about the other one.
+    pub(super) fn brings(&self, other: &Self) -> bool {
+        let source = match other {
+            Self::Move { from, .. } => from,
+            Self::Replace { with, .. } => with,
+            Self::Append { .. } => return false,
+        };
+        match self {
+            Self::Move { to, .. } => to == source,
+            Self::Replace { path, keep, .. } => path == source || keep == source,
+            Self::Append { .. } => false,
+        }
+    }
+
     /// The file under construction that it uses up, if it uses one.
     pub(super) fn source(&self, root: &Path) -> Option<PathBuf> {
         let source = match self {

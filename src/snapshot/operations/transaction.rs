@@ -115,15 +115,20 @@ impl Transaction {
 
     /// Removes the files that lay ready and are not needed now.
     fn tidy(&self, root: &Path) {
-        for path in self.steps.iter().filter_map(|step| step.source(root)) {
-            // What stays, the next command removes.
-            let _litter = replace::remove_file(&path);
-        }
+        clear(&self.steps, root);
         for folder in self.steps.iter().filter_map(|step| step.folders(root).ok().flatten()) {
             if folder.parent().is_some_and(|above| above == root.join("undo")) {
                 let _other_things_are_in_it = replace::remove_empty_dir(&folder);
             }
         }
+    }
+}
+
+/// Removes the files under construction that lay ready for steps that nobody will do.
+pub(crate) fn clear(steps: &[Step], root: &Path) {
+    for path in steps.iter().filter_map(|step| step.source(root)) {
+        // What stays, the next command removes.
+        let _litter = replace::remove_file(&path);
     }
 }
 
@@ -143,6 +148,17 @@ impl Paper {
             step.forward(root).map_err(|error| (number, error))?;
         }
         Ok(())
+    }
+
+    /// How many steps are surely done: those up to the last one whose file is no more where it
+    /// came from and is where it went. The ones before it cannot be asked, for where names change
+    /// owners, a file that came later stands where theirs was.
+    fn done(&self, root: &Path) -> usize {
+        let last = self.steps.iter().enumerate().rposition(|(number, step)| {
+            let before = self.steps.get(..number).unwrap_or_default();
+            step.has_moved(root) && !before.iter().any(|other| other.brings(step))
+        });
+        last.map_or(0, |number| number + 1)
     }
 
     /// Takes back the steps up to and including this one.
@@ -173,7 +189,10 @@ impl Paper {
         store: &Store,
         lock: &Lock,
     ) -> Result<Vec<String>, DiskError> {
-        self.forward(store.root()).map_err(|(_, error)| error)?;
+        let done = self.done(store.root());
+        for step in self.steps.iter().skip(done) {
+            step.forward(store.root())?;
+        }
         self.conclude(store, lock)?;
         Ok(self.notes.told().into_iter().collect())
     }
@@ -366,6 +385,34 @@ mod tests {
             assert_eq!(told.len(), 1, "{told:?}");
             assert_eq!(text(&lab.files()), DONE, "after {done}");
             assert_eq!((lab.next_run(), lab.records()), (Vec::new(), 1));
+        }
+    }
+
+    #[test]
+    fn killed_where_names_changed_owners_nothing_moves_twice() {
+        for done in 0..=3 {
+            let mut lab = Lab::new();
+            let moving = |from: &str, to: &str| Step::Move { from: from.into(), to: to.into() };
+            let work = Transaction {
+                steps: vec![
+                    moving("config.toml", "trash/config.toml"),
+                    moving("backups/a.tar.gz", "trash/a.tar.gz"),
+                    moving("tmp/.codex-manager-0123456789abcdef.tmp", "config.toml"),
+                ],
+                ..lab.transaction()
+            };
+            let paper = work.written(&lab.store).unwrap();
+            for step in &paper.steps[..done] {
+                step.forward(lab.store.root()).unwrap();
+            }
+            assert_eq!(lab.next_run().len(), 1);
+            let expected = [
+                "config.toml: new",
+                "ledger.jsonl: {}\n",
+                "trash/a.tar.gz: archive",
+                "trash/config.toml: old",
+            ];
+            assert_eq!(text(&lab.files()), expected, "after {done}");
         }
     }
 

@@ -399,6 +399,8 @@ mod tests {
             kept: None,
             how: None,
             left_out: Vec::new(),
+            damaged: Vec::new(),
+            unpacked: (0, 0),
             rewritten: 0,
             databases: None,
             warnings: Vec::new(),

@@ -34,6 +34,36 @@ pub enum RestoreError {
         /// What is wrong with it.
         what: String,
     },
+    /// Parts are asked for, and nothing tells where they are.
+    #[error("{title}: {source}; no part of it can be found any more")]
+    NoTable {
+        /// The snapshot.
+        title: String,
+        /// Its archive.
+        archive: PathBuf,
+        /// What is wrong with it.
+        source: ArchiveError,
+    },
+    /// A part is asked for that the snapshot does not have.
+    #[error("{title} has nothing called {asked:?}")]
+    NothingThere {
+        /// The snapshot.
+        title: String,
+        /// What was asked for.
+        asked: String,
+        /// Names in it that look like that.
+        near: Vec<String>,
+    },
+    /// All files that are asked for are damaged.
+    #[error("{title}: {}", all_damaged(*count, first))]
+    NothingSound {
+        /// The snapshot.
+        title: String,
+        /// How many files that are.
+        count: usize,
+        /// What is wrong with the first.
+        first: String,
+    },
     /// The archive is another one than the sidecar describes.
     #[error("{title}: the archive is not the one its sidecar describes")]
     OtherArchive {
@@ -143,16 +173,43 @@ pub enum RestoreError {
     },
 }
 
+fn all_damaged(count: usize, first: &str) -> String {
+    match count {
+        1 => first.to_owned(),
+        count => format!("all {count} files that were asked for are damaged: {first}"),
+    }
+}
+
 impl RestoreError {
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Archive { source, .. } if source.is_corrupt() => {
+                "use another snapshot; `codex-manager verify` names everything that is damaged, and \
+                 `restore --only WHAT --to DIR` takes out what is sound"
+                    .to_owned()
+            }
             Self::Archive { source, .. } => return source.hint(),
             Self::Sidecar { path, .. } => format!(
                 "the archive holds a copy of it, which speaks for it once {} is moved away",
                 path.display()
             ),
+            Self::NoTable { archive, .. } => format!(
+                "plain tar still reads what lies before the damage, unchecked: `tar -xzf '{}' -C \
+                 NEW-FOLDER`",
+                archive.display()
+            ),
+            Self::NothingThere { near, .. } if near.is_empty() => {
+                "`codex-manager show SNAPSHOT --files` lists what is in it; SNAPSHOT itself goes \
+                 before --only"
+                    .to_owned()
+            }
+            Self::NothingThere { near, .. } => format!("did you mean {}?", near.join(", ")),
+            Self::NothingSound { .. } => {
+                "use another snapshot; `codex-manager verify` names everything that is damaged"
+                    .to_owned()
+            }
             Self::OtherArchive { title } | Self::OtherAccount { title, .. } => {
                 format!("see `codex-manager verify {title}`, and use another snapshot")
             }
@@ -205,7 +262,9 @@ impl RestoreError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Archive { source, .. } => source.is_hostile() || source.is_corrupt(),
+            Self::NoTable { source, .. } => source.is_hostile() || source.is_corrupt(),
             Self::Sidecar { .. }
+            | Self::NothingSound { .. }
             | Self::OtherArchive { .. }
             | Self::OtherAccount { .. }
             | Self::StaleLogin { .. }

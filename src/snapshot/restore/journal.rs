@@ -13,7 +13,7 @@ use crate::disk::lock::Lock;
 use crate::disk::swap::{self, Identity};
 use crate::disk::{DiskError, replace, since};
 use crate::snapshot::journal::{self, Kind};
-use crate::snapshot::operations::transaction::Notes;
+use crate::snapshot::operations::transaction::{Notes, clear};
 use crate::snapshot::operations::{Change, Databases, HomeChange, OperationError, Step};
 use crate::snapshot::restore::databases::{self, Waiting};
 use crate::snapshot::restore::place;
@@ -160,8 +160,9 @@ impl Journal {
             .and_then(|()| self.banking.iter().try_for_each(|step| step.forward(store.root())));
         if let Err(error) = done {
             self.banking.iter().rev().try_for_each(|step| step.back(store.root()))?;
-            self.banking = Vec::new();
+            let given_up = std::mem::take(&mut self.banking);
             self.write()?;
+            clear(&given_up, store.root());
             return Err(error);
         }
         Ok(())
@@ -262,7 +263,9 @@ pub(crate) fn finish(
     store: &Store,
     lock: &Lock,
 ) -> Result<Vec<String>, DiskError> {
-    let mut journal = Journal { file: store.journal(), ..journal };
+    let above = replace::parent(&journal.place);
+    let (new, old) = (on(journal.new, above)?, on(journal.old, above)?);
+    let mut journal = Journal { file: store.journal(), new, old, ..journal };
     if !journal.is_believable() {
         let what = "it tells of an interrupted restore in places where none ever works: nothing \
                     was touched";
@@ -300,6 +303,15 @@ pub(crate) fn finish(
         }
     }
     Ok(told)
+}
+
+/// A home that was written down, as it would be found now. Where even the folder above is gone it is
+/// what it was, and is not found.
+pub(super) fn on(written: Option<Identity>, above: &Path) -> Result<Option<Identity>, DiskError> {
+    match written {
+        Some(written) if above.is_dir() => written.on(above).map(Some),
+        written => Ok(written),
+    }
 }
 
 /// What became of it.

@@ -32,7 +32,7 @@ impl Choice {
         Self { fate: LoginFate::Restored, from: None, bytes: Some(file.bytes) }
     }
 
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self { fate: LoginFate::Absent, from: None, bytes: None }
     }
 }

@@ -32,7 +32,13 @@ impl Staged {
     /// Makes the empty folder `path`, a name beside its place that nobody has, and what is missing
     /// above it.
     pub(super) fn at(path: PathBuf) -> Result<Self, DiskError> {
-        replace::private_dir(&path)?;
+        replace::private_dir(&path).map_err(|error| match path.parent() {
+            // The folder is named, for the reserved name tells nobody anything.
+            Some(above) if error.path == path => {
+                DiskError { action: "create a folder in", path: above.to_owned(), ..error }
+            }
+            _ => error,
+        })?;
         let identity = swap::identity(&path)?;
         Ok(Self { path, identity, state: State::Built })
     }
@@ -172,11 +178,15 @@ pub(crate) fn keep(
     if let Err(error) = &moved
         && old.symlink_metadata().is_ok()
     {
-        if error.kind() != io::ErrorKind::CrossesDevices {
-            warnings.push(format!("the replaced home does not go to {}: {error}", undo.display()));
-        }
         wanted = &beside;
-        moved = replace::rename_new(old, &beside);
+        let set_down = replace::rename_new(old, &beside);
+        if set_down.is_ok() && error.kind() != io::ErrorKind::CrossesDevices {
+            let (here, undo) = (beside.display(), undo.display());
+            warnings.push(format!(
+                "the replaced home is {here}, for it does not go to {undo}: {error}"
+            ));
+        }
+        moved = set_down;
     }
     // A rename that was not synced has happened all the same.
     let is_there = wanted.symlink_metadata().is_ok() && old.symlink_metadata().is_err();

@@ -19,7 +19,7 @@ use crate::snapshot::logins::{self, HoldError, Live, LoginError, Pick, Shelf, St
 use crate::snapshot::operations::transaction::Notes;
 use crate::snapshot::operations::{Databases, HomeChange, OperationError, Record};
 use crate::snapshot::restore::databases::{self, Incoming};
-use crate::snapshot::restore::journal::{Journal, Outside};
+use crate::snapshot::restore::journal::{self, Journal, Outside};
 use crate::snapshot::restore::place;
 use crate::snapshot::store::Store;
 use crate::snapshot::switch;
@@ -185,6 +185,9 @@ pub(crate) fn plan(
     if place != home.root() {
         return Err(UndoHomeError::OtherPlace { place });
     }
+    let above = replace::parent(&place);
+    let (new, old) = (journal::on(change.new, above)?, journal::on(change.old, above)?);
+    let change = &HomeChange { new, old, ..change.clone() };
     let here = swap::identity(&place)?;
     // A system that does not tell homes apart has recorded none.
     if change.new.is_some() && here != change.new || change.new.is_none() && here.is_some() {
@@ -296,7 +299,7 @@ pub(crate) fn apply(
     let HomeChange { place, kept: staged, new, carried, databases: outside, .. } = &plan.change;
     let is_there = new.is_some() || place.symlink_metadata().is_ok();
     let undo = store.undo().join(folder);
-    let (mut journal, kept) = match staged {
+    let (mut written, kept) = match staged {
         None => leave(place, plan, store, notes, run, &mut warnings)?,
         Some(staged) => {
             if let Some(login) = &plan.login {
@@ -311,7 +314,7 @@ pub(crate) fn apply(
                 folder: incoming.folder.clone(),
                 files: incoming.files(),
             });
-            let journal = Journal::begin_return(
+            let begun = Journal::begin_return(
                 store,
                 notes,
                 folder,
@@ -331,7 +334,7 @@ pub(crate) fn apply(
             if let Err(error) = exchanged {
                 if !happened(&plan.change) {
                     // What cannot be struck out, the next command does.
-                    let _stays = journal.close_if_over();
+                    let _stays = begun.close_if_over();
                     return Err(error);
                 }
                 warnings.push(format!("the home is back, but not all went well: {error}"));
@@ -340,29 +343,31 @@ pub(crate) fn apply(
             if is_there {
                 let old = new.and_then(|new| place::find_old(staged, place, new).ok().flatten());
                 let old = old.unwrap_or_else(|| staged.clone());
+                let mut later = Vec::new();
                 for path in carried.iter().filter(|path| old.join(path).symlink_metadata().is_ok())
                 {
                     if let Err(error) = place::carry(&old, place, path) {
-                        warnings.push(format!("{path} stays in the replaced home: {error}"));
+                        later.push(format!("{path} stays in the replaced home: {error}"));
                     }
                 }
                 let installed = match incoming {
                     Some(incoming) => incoming.install(&undo.join(databases::KEPT)),
                     None => Ok(()),
                 };
-                kept = Some(place::keep(&old, place, &undo, folder, &mut warnings));
-                if let Err(error) = installed {
-                    warnings.push(format!(
-                        "the home is back, and not all databases outside it yet: the next command \
-                         goes on ({error})"
-                    ));
-                    return Ok(Returned { kept, warnings });
+                later.extend(
+                    installed.err().map(|error| format!("not all databases are back: {error}")),
+                );
+                if !later.is_empty() {
+                    let told = later.into_iter();
+                    warnings.extend(told.map(|told| format!("the next command goes on: {told}")));
+                    return Ok(Returned { kept: Some(old), warnings });
                 }
+                kept = Some(place::keep(&old, place, &undo, folder, &mut warnings));
             }
-            (journal, kept)
+            (begun, kept)
         }
     };
-    let noted = journal.conclude(kept.as_deref(), store, run.lock);
+    let noted = written.conclude(kept.as_deref(), store, run.lock);
     warnings.extend(
         noted.err().map(|error| format!("it is done, and the next command notes it down: {error}")),
     );
