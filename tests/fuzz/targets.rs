@@ -32,10 +32,8 @@ use codex_manager::snapshot::{legacy, operations};
 use codex_manager::time::{Zone, parse_moment};
 use tempfile::TempDir;
 
-#[path = "../it/hostile/forge.rs"]
-pub(crate) mod forge;
-
-use forge::{HONEST, Lies, Part};
+// Both programs that include this file have it beside this module.
+use super::forge::{self, HONEST, Lies, Part};
 
 /// A target: its name, what it is given to begin with, and itself.
 pub(crate) struct Target {
@@ -128,7 +126,7 @@ fn held_by_tar(bytes: &[u8]) -> Option<Held> {
             tar::EntryType::Regular if name == "stargz.index.json" => {}
             tar::EntryType::Regular => held.push((name, content)),
             tar::EntryType::Directory => {
-                held.push((format!("{}/", name.trim_end_matches('/')), content))
+                held.push((format!("{}/", name.trim_end_matches('/')), content));
             }
             tar::EntryType::Symlink => held.push((format!("{name} -> {}", link?), content)),
             // A second name is a file of its own for us.

@@ -1,6 +1,8 @@
 #![no_main]
 //! The target `operations` for libFuzzer.
 
+#[path = "../../it/hostile/forge.rs"]
+mod forge;
 #[path = "../targets.rs"]
 #[allow(dead_code, reason = "one of them is used here")]
 mod targets;

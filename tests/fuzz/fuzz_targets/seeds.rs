@@ -1,5 +1,7 @@
 //! Writes what each target begins with to `corpus/TARGET/`, beside what was found before.
 
+#[path = "../../it/hostile/forge.rs"]
+mod forge;
 #[path = "../targets.rs"]
 #[allow(dead_code, reason = "only the seeds are used here")]
 mod targets;

@@ -258,17 +258,17 @@ fn a_screen_that_speaks_to_the_terminal_is_text_like_any_other() {
 fn a_journal_that_somebody_else_wrote_gets_nothing_removed_or_moved() {
     let forged = forge::seekable(&base(), &HONEST);
     let fresh = || stage(&forged.bytes, &sealed(&sidecar_for(&forged)));
-    let journals: [(&str, fn(&TestHome) -> Value); 9] = [
-        ("a folder of others, built", |home| home_journal(home, "building", "outside", json!([]))),
+    let journals: [(&str, Forger); 9] = [
+        ("a folder of others, built", |home| home_journal(home, "building", "outside", &json!([]))),
         ("a folder of others, exchanged", |home| {
-            home_journal(home, "exchanging", "outside", json!([]))
+            home_journal(home, "exchanging", "outside", &json!([]))
         }),
         ("what is carried leads out", |home| {
             home_journal(
                 home,
                 "exchanging",
                 ".codex-manager-0123456789abcdef.staging",
-                json!(["../outside"]),
+                &json!(["../outside"]),
             )
         }),
         (
@@ -276,13 +276,13 @@ fn a_journal_that_somebody_else_wrote_gets_nothing_removed_or_moved() {
             |home| json!({"schema_version": 1, "kind": "login", "temporary": home.path("outside/kept.txt"), "target": home.codex("auth.json"), "identity": null, "operation": null}),
         ),
         ("steps outside", |_| {
-            steps(json!([{"move": {"from": "../outside/kept.txt", "to": "trash/x"}}]))
+            steps(&json!([{"move": {"from": "../outside/kept.txt", "to": "trash/x"}}]))
         }),
         ("steps by an absolute way", |home| {
-            steps(json!([{"move": {"from": home.path("outside/kept.txt"), "to": "trash/x"}}]))
+            steps(&json!([{"move": {"from": home.path("outside/kept.txt"), "to": "trash/x"}}]))
         }),
         ("steps through a folder up", |_| {
-            steps(json!([{"move": {"from": "backups/../../outside/kept.txt", "to": "trash/x"}}]))
+            steps(&json!([{"move": {"from": "backups/../../outside/kept.txt", "to": "trash/x"}}]))
         }),
         (
             "discards outside",
@@ -310,12 +310,15 @@ fn a_journal_that_somebody_else_wrote_gets_nothing_removed_or_moved() {
     }
 }
 
-fn steps(steps: Value) -> Value {
+/// What writes a journal about this home.
+type Forger = fn(&TestHome) -> Value;
+
+fn steps(steps: &Value) -> Value {
     json!({"schema_version": 1, "kind": "steps", "operation": null, "steps": steps})
 }
 
 /// The journal of a restore that says it built this folder, whose inode it knows.
-fn home_journal(home: &TestHome, phase: &str, staged: &str, carried: Value) -> Value {
+fn home_journal(home: &TestHome, phase: &str, staged: &str, carried: &Value) -> Value {
     let staged = home.path(staged);
     fs::create_dir_all(&staged).unwrap();
     let identity = |path| {
