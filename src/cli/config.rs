@@ -11,7 +11,7 @@ use crate::config::{self, Config, Key, Setting, Settings};
 use crate::disk::lock::Lock;
 use crate::disk::read;
 use crate::snapshot::operations::{self, Transaction};
-use crate::snapshot::store::{MAX_RECORDS, Store};
+use crate::snapshot::store::{MAX_CONFIG, Store};
 use crate::time::Zone;
 
 /// Read and change the configuration
@@ -141,7 +141,7 @@ fn change(
     }
     let store = session.store()?;
     let edit = |session: &Session| -> Result<(String, String), Failure> {
-        let bytes = read::optional(&store.config(), MAX_RECORDS)?.unwrap_or_default();
+        let bytes = read::optional(&store.config(), MAX_CONFIG)?.unwrap_or_default();
         let old = String::from_utf8(bytes).map_err(|_| session.not_text(&store))?;
         let new = match value {
             Some(value) => config::set(&old, key, value)?,
@@ -160,7 +160,7 @@ fn change(
     }
     // The file may be what is wrong, so the lock's own setting is not asked for here.
     let wait = std::time::Duration::from_secs(session.global.lock_timeout.unwrap_or(10));
-    let opened = if dry_run { None } else { Some(store.open(wait, "config")?) };
+    let opened = if dry_run { None } else { Some(session.open_store(&store, wait, "config")?) };
     let (old, new) = edit(session)?;
     let changed = old != new;
     if let Some(opened) = opened.filter(|_| changed) {

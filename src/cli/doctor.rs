@@ -11,8 +11,10 @@ use crate::cli::exit::Failure;
 use crate::cli::picture::{BAD, CARE, FAINT, GOOD, STRONG, count, plain, styled};
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
+use crate::disk::lock::Lock;
 use crate::doctor::mend::{self, Fault, Mend, Mended};
 use crate::doctor::{self, Facts, Finding, Level, Program};
+use crate::snapshot::operations::{self, Change, Record};
 use crate::world::World;
 
 /// How long Codex may take to tell its version.
@@ -49,7 +51,7 @@ struct Found {
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let (places, faults) = session.places_despite_faults()?;
-    let Mended { fixed, left } =
+    let Mended { fixed, left, .. } =
         if args.fix { fix(&places, args.dry_run, session)? } else { Mended::default() };
     let faults: Vec<_> = faults.into_iter().map(|fault| (fault.message, fault.hint)).collect();
     let findings = doctor::examine(&Facts {
@@ -79,11 +81,35 @@ fn fix(places: &Places, dry_run: bool, session: &mut Session) -> Result<Mended, 
     let before = survey();
     if dry_run || before.is_empty() {
         let fixed = before.iter().map(Fault::announced).collect();
-        return Ok(Mended { fixed, left: Vec::new() });
+        return Ok(Mended { fixed, ..Mended::default() });
     }
     // Opening finishes and sweeps; what is still there afterwards is ours to mend.
-    let _opened = session.open(places, "doctor --fix")?;
-    Ok(mend::apply(&before, &survey(), &session.world.interrupted))
+    let opened = session.open(places, "doctor --fix")?;
+    let mended = mend::apply(&before, &survey(), &session.world.interrupted);
+    if 0 < mended.narrowed + mended.sidecars
+        && let Err(failure) = note(&mended, places, &opened.lock, session)
+    {
+        session.warn(format!("it is done, but was not noted down: {}", failure.message));
+    }
+    Ok(mended)
+}
+
+/// Writes down what was mended. What opening the store did by itself is no operation of anybody.
+fn note(mended: &Mended, places: &Places, lock: &Lock, session: &Session) -> Result<(), Failure> {
+    let done = [
+        (mended.narrowed, "took the rights of others from", "file or folder", "files and folders"),
+        (mended.sidecars, "wrote", "missing sidecar", "missing sidecars"),
+    ];
+    let done = done.iter().filter(|(number, ..)| 0 < *number);
+    let said = done.map(|(number, verb, one, more)| {
+        format!("{verb} {number} {}", if *number == 1 { one } else { more })
+    });
+    let what = said.collect::<Vec<_>>().join(" and ");
+    let record = session.record(&places.store, &places.zone, "doctor --fix", what)?;
+    let files = mended.narrowed;
+    let changes = (0 < files).then_some(Change::Narrowed { files }).into_iter().collect();
+    operations::log::append(&places.store, &Record { changes, ..record }, lock)?;
+    Ok(())
 }
 
 fn draw_mended(args: &Args, fixed: &[Mend], left: &[Mend], session: &Session) -> String {

@@ -80,6 +80,9 @@ fn verdict(log: &Log) -> String {
     for (line, what) in &log.problems {
         text.push_str(&format!("{} line {line}: {what}\n", styled("broken", BAD)));
     }
+    if log.is_unfinished {
+        text.push_str("the last line is not finished: another run writes it, or was killed\n");
+    }
     let lines = count(log.lines, "operation");
     text.push_str(&match log.problems.len() {
         0 => format!("{lines}, each as it was written\n"),
@@ -89,7 +92,7 @@ fn verdict(log: &Log) -> String {
 }
 
 fn draw(shown: &[&Record], log: &Log, store: &Store, session: &Session) -> String {
-    if shown.is_empty() {
+    if log.records.is_empty() {
         return "nothing was done yet\n".to_owned();
     }
     let mut table = Table::new(&[("OPERATION", 0), ("WHAT", 1), ("UNDO", 2)]);

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod database;
 pub mod error;
+pub mod json;
 pub mod lock;
 pub mod read;
 pub mod replace;

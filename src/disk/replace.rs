@@ -483,7 +483,8 @@ pub(super) fn reserved_name(suffix: &str) -> io::Result<String> {
 }
 
 /// The folder that holds `path`; `.` for a bare name.
-pub(super) fn parent(path: &Path) -> &Path {
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -492,7 +493,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 /// Whether a name is exactly of the form that [`reserved_name`] makes.
-fn is_reserved(name: &str) -> bool {
+pub(crate) fn is_reserved(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(TEMP_PREFIX) else {
         return false;
     };

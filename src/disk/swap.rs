@@ -92,6 +92,19 @@ pub struct Identity {
     inode: u64,
 }
 
+impl Identity {
+    /// The same one, written down earlier, on the file system that holds `folder`: the numbers of
+    /// devices may be given anew whenever the machine starts.
+    ///
+    /// # Errors
+    ///
+    /// When `folder` cannot be looked at.
+    pub fn on(self, folder: &Path) -> Result<Self> {
+        let meta = std::fs::metadata(folder).at("look at", folder)?;
+        Ok(Self { device: sys::facts(&meta).device, ..self })
+    }
+}
+
 /// The identity of what has this name, a link at its end not followed; `None` if nothing has it,
 /// or where the system does not tell.
 ///
@@ -201,6 +214,16 @@ mod tests {
         exchange(&staged, &live).unwrap();
         assert_eq!((identity(&live).unwrap(), identity(&staged).unwrap()), (one, other));
         assert_eq!(identity(&live.join("none")).unwrap(), None);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_is_known_again_after_the_devices_were_numbered_anew() {
+        let (dir, staged, _live) = two();
+        let found = identity(&staged).unwrap().unwrap();
+        let before = Identity { device: found.device + 1, ..found };
+        assert_ne!(before, found);
+        assert_eq!(before.on(dir.path()).unwrap(), found);
     }
 
     #[test]

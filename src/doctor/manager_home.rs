@@ -7,7 +7,7 @@ use super::modes::{self, is_wide, open_to_others};
 use super::{Check, FIX, Facts, Finding, Level, count};
 use crate::disk::read;
 use crate::disk::tree::{self, Kind};
-use crate::snapshot::inventory;
+use crate::snapshot::{inventory, operations};
 
 /// So many are named one by one; the rest is counted.
 const NAMED: usize = 3;
@@ -20,6 +20,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     if folder.is_there {
         findings.extend(modes(facts));
         findings.extend(ledger(facts));
+        findings.extend(operations(facts));
         findings.extend(records(facts));
         findings.extend(leftovers(facts));
     }
@@ -154,6 +155,29 @@ fn ledger(facts: &Facts<'_>) -> Vec<Finding> {
         findings.push(found(Level::Ok, format!("{entries} in the ledger")));
     }
     findings
+}
+
+/// The record of what was done. Half a line at its end is told with what is left over.
+fn operations(facts: &Facts<'_>) -> Vec<Finding> {
+    let found = |level, what: String| Finding::new(Check::Records, level, what);
+    let path = facts.store.operations();
+    let log = match operations::log::read(facts.store) {
+        Ok(log) => log,
+        Err(error) => return vec![found(Level::Error, error.to_string()).remedied(error.hint())],
+    };
+    let told: Vec<String> =
+        log.problems.iter().map(|(line, why)| format!("line {line}: {why}")).collect();
+    match (told.is_empty(), log.records.is_empty()) {
+        (true, true) => Vec::new(),
+        (true, false) => {
+            let done = count(log.records.len(), "operation", "operations");
+            vec![found(Level::Ok, format!("{done} in the log"))]
+        }
+        (false, _) => {
+            let what = format!("{}: {}", (facts.show)(&path), first_few(&told));
+            vec![found(Level::Warning, what).remedy("codex-manager log --verify")]
+        }
+    }
 }
 
 fn records(facts: &Facts<'_>) -> Vec<Finding> {

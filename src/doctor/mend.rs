@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::modes::{self, SECRET_FILES};
 use crate::codex::home::{self, CodexHome};
 use crate::disk::archive::{Archive, ArchiveError, Limits, Node};
-use crate::disk::replace;
 use crate::disk::tree::{self, Kind};
+use crate::disk::{read, replace};
 use crate::snapshot::metadata::{ArchiveFacts, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR};
 use crate::snapshot::store::{self, Origin, Store};
@@ -46,7 +46,7 @@ pub enum Fault {
         /// The file or folder.
         path: PathBuf,
     },
-    /// It ends in half a line.
+    /// It does not end in a whole line.
     Torn {
         /// The file of lines.
         path: PathBuf,
@@ -76,7 +76,7 @@ impl Fault {
             Self::NoSidecar { .. } => "is missing and is written from the archive".to_owned(),
             Self::Unfinished { .. } => "tells of an interrupted run, which is finished".to_owned(),
             Self::Leftover { .. } => "was left by an interrupted run and goes".to_owned(),
-            Self::Torn { .. } => "ends in half a line, which moves aside".to_owned(),
+            Self::Torn { .. } => "ends in the middle of a line, which is mended".to_owned(),
         };
         self.told(what)
     }
@@ -89,7 +89,9 @@ impl Fault {
             Self::NoSidecar { .. } => "was missing, was written from the archive".to_owned(),
             Self::Unfinished { .. } => "told of an interrupted run, which is finished".to_owned(),
             Self::Leftover { .. } => "was left by an interrupted run, is gone".to_owned(),
-            Self::Torn { .. } => "ended in half a line, which was moved aside".to_owned(),
+            Self::Torn { .. } => {
+                "ended in the middle of a line, ends in a whole one now".to_owned()
+            }
         };
         self.told(what)
     }
@@ -115,6 +117,10 @@ pub struct Mended {
     pub fixed: Vec<Mend>,
     /// What is not, and why.
     pub left: Vec<Mend>,
+    /// From how many files and folders the rights of others were taken.
+    pub narrowed: u64,
+    /// How many sidecars were written.
+    pub sidecars: u64,
 }
 
 /// Looks for everything that [`apply`] and opening the store can mend, and changes nothing.
@@ -129,8 +135,10 @@ pub fn survey(store: &Store, home: &CodexHome, zone: &Zone) -> Vec<Fault> {
         faults.push(Fault::Unfinished { path: journal });
     }
     faults.extend(leftovers(store).into_iter().map(|path| Fault::Leftover { path }));
-    if store.read_ledger().is_ok_and(|ledger| ledger.torn_from.is_some()) {
-        faults.push(Fault::Torn { path: store.ledger() });
+    for path in [store.ledger(), store.operations()] {
+        if read::open_lines(&path).is_ok_and(|lines| 0 < lines.torn) {
+            faults.push(Fault::Torn { path });
+        }
     }
     faults
 }
@@ -147,8 +155,11 @@ pub fn apply(before: &[Fault], now: &[Fault], stop: &AtomicBool) -> Mended {
 }
 
 fn apply_as(own: Option<u32>, before: &[Fault], now: &[Fault], stop: &AtomicBool) -> Mended {
-    let by_opening = before.iter().filter(|fault| !now.contains(fault)).map(Fault::mended);
-    let mut mended = Mended { fixed: by_opening.collect(), left: Vec::new() };
+    let mut mended = Mended::default();
+    for fault in before.iter().filter(|fault| !now.contains(fault)) {
+        mended.narrowed += u64::from(matches!(fault, Fault::Open { .. }));
+        mended.fixed.push(fault.mended());
+    }
     for fault in now {
         let done = match fault {
             Fault::Open { path, .. } => narrow(path, own),
@@ -156,11 +167,15 @@ fn apply_as(own: Option<u32>, before: &[Fault], now: &[Fault], stop: &AtomicBool
             Fault::Unfinished { .. } => {
                 Err("could not be finished; a warning tells why".to_owned())
             }
-            Fault::Leftover { .. } => Err("could not be removed".to_owned()),
-            Fault::Torn { .. } => Err("still ends in half a line".to_owned()),
+            Fault::Leftover { .. } => Err("is in use, or could not be removed".to_owned()),
+            Fault::Torn { .. } => Err("still ends in the middle of a line".to_owned()),
         };
         match done {
-            Ok(()) => mended.fixed.push(fault.mended()),
+            Ok(()) => {
+                mended.sidecars += u64::from(matches!(fault, Fault::NoSidecar { .. }));
+                mended.narrowed += u64::from(matches!(fault, Fault::Open { .. }));
+                mended.fixed.push(fault.mended());
+            }
             Err(why) => mended.left.push(fault.told(why)),
         }
     }
@@ -315,7 +330,7 @@ mod tests {
         let mended = apply(&before, &faults(std::slice::from_ref(&stays)), &AtomicBool::new(false));
         let said = |path: &Path, what: &str| vec![Mend { path: path.into(), what: what.into() }];
         assert_eq!(mended.fixed, said(&gone, "was left by an interrupted run, is gone"));
-        assert_eq!(mended.left, said(&stays, "could not be removed"));
+        assert_eq!(mended.left, said(&stays, "is in use, or could not be removed"));
 
         fs::write(store.journal(), "no journal").unwrap();
         fs::set_permissions(store.journal(), PermissionsExt::from_mode(0o600)).unwrap();

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Reading;
 use crate::account::{AccountKey, Email};
+use crate::disk::json;
 use crate::time::Stamp;
 
 /// The format that [`Entry::to_line`] writes.
@@ -253,10 +254,12 @@ enum Unread {
 
 fn parse_line(line: &[u8]) -> Result<Entry, Unread> {
     let damaged = |reason: &str| Unread::Damaged(reason.to_owned());
-    let value: Value = serde_json::from_slice(line).map_err(|error| {
+    let value = json::strict(line).map_err(|error| {
         let column = error.column();
         Unread::Damaged(if error.is_eof() {
             "the line is torn".to_owned()
+        } else if error.is_data() {
+            "a key stands twice".to_owned()
         } else {
             format!("not JSON at column {column}")
         })

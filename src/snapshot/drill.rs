@@ -148,11 +148,19 @@ impl Scratch {
     /// When the disk refuses, or has no locks.
     pub fn make(store: &Store) -> Result<Self, LockError> {
         replace::private_dir(&store.tmp())?;
-        let path = tree::staging_dir(&store.tmp().join("drill"))?;
-        let mut scratch = Self { path, in_use: None };
-        let file = scratch.path.join(IN_USE);
-        scratch.in_use = Some(Lock::acquire(&file, Mode::Shared, Duration::from_secs(1), "drill")?);
-        Ok(scratch)
+        loop {
+            let path = tree::staging_dir(&store.tmp().join("drill"))?;
+            let file = path.join(IN_USE);
+            let mut scratch = Self { path, in_use: None };
+            match Lock::acquire(&file, Mode::Shared, Duration::from_secs(1), "drill") {
+                // Somebody swept before it was in use.
+                Err(LockError::Disk(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+                taken => {
+                    scratch.in_use = Some(taken?);
+                    return Ok(scratch);
+                }
+            }
+        }
     }
 
     /// Where the home is built.
@@ -177,16 +185,19 @@ impl Drop for Scratch {
     }
 }
 
-/// Whether somebody works in a folder under a reserved name.
-#[must_use]
-pub(crate) fn is_in_use(folder: &Path) -> bool {
-    let file = folder.join(IN_USE);
-    let is_there = file.symlink_metadata().is_ok_and(|facts| facts.is_file());
-    is_there
-        && matches!(
-            Lock::acquire(&file, Mode::Exclusive, Duration::ZERO, "sweep"),
-            Err(LockError::Held { .. })
-        )
+/// Removes a folder under a reserved name, unless somebody works in it.
+///
+/// # Errors
+///
+/// When something in it cannot be removed.
+pub(crate) fn remove_unless_in_use(folder: &Path) -> Result<(), DiskError> {
+    // Held until it is gone: who is about to begin in there waits, and then makes another one.
+    let claim = Lock::acquire(&folder.join(IN_USE), Mode::Exclusive, Duration::ZERO, "sweep");
+    if matches!(claim, Err(LockError::Held { .. })) {
+        return Ok(());
+    }
+    // Where there are no locks there is no drill either.
+    replace::remove_tree(folder).map(drop)
 }
 
 /// What was seen of a snapshot.
@@ -380,6 +391,30 @@ mod tests {
         assert!(scratch.home().join("auth.json").exists(), "somebody works here");
         scratch.remove().unwrap();
         assert_eq!(fs::read_dir(store.tmp()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn who_begins_while_others_sweep_gets_a_folder_that_stays() {
+        let (_dir, store) = store();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    drop(store.open(Duration::from_secs(60), "test").unwrap());
+                }
+            });
+            let begun: Vec<_> = (0..300)
+                .map(|_| {
+                    let scratch = Scratch::make(&store)?;
+                    let made = fs::create_dir(scratch.home());
+                    std::thread::yield_now();
+                    Ok::<_, LockError>(made.is_ok() && scratch.home().is_dir())
+                })
+                .collect();
+            is_over.store(true, Ordering::Relaxed);
+            let lost = begun.iter().filter(|begun| !matches!(begun, Ok(true)));
+            assert_eq!(lost.count(), 0, "{begun:?}");
+        });
     }
 
     #[test]

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
 
 use crate::account::{AccountKey, Email, Login};
 use crate::disk::archive::digest_of;
+use crate::disk::json;
 use crate::time::Stamp;
 use crate::window::Window;
 
@@ -367,9 +367,7 @@ fn check_seal(value: &mut Value, bytes: &[u8]) -> Result<(), MetadataError> {
 ///
 /// [`MetadataError::NotJson`] with the place, or [`MetadataError::Unfit`] for a double key.
 pub fn strict_json(bytes: &[u8]) -> Result<Value, MetadataError> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read = Strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    read.map_err(|error| match error.classify() {
+    json::strict(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => MetadataError::Unfit(blunt(&error)),
         _ => MetadataError::NotJson { line: error.line(), column: error.column() },
     })
@@ -382,68 +380,6 @@ fn blunt(error: &serde_json::Error) -> String {
     let missing = text.starts_with("missing field") || text.starts_with("a key stands twice");
     let kept = if missing { text.as_str() } else { text.get(..end).unwrap_or("a wrong value") };
     kept.trim_end_matches([' ', ',', ':']).to_owned()
-}
-
-/// Builds a [`Value`] like serde_json's own, but refuses double keys.
-struct Strict;
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Self)? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Self)?;
-            if object.insert(key, value).is_some() {
-                return Err(de::Error::custom("a key stands twice"));
-            }
-        }
-        Ok(Value::Object(object))
-    }
 }
 
 #[cfg(test)]

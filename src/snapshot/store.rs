@@ -17,7 +17,7 @@ use crate::snapshot::journal;
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
-use crate::snapshot::operations::{Pair, log};
+use crate::snapshot::operations::{OperationError, Pair, log};
 use crate::time::Zone;
 use told::read_sidecar;
 
@@ -25,8 +25,10 @@ pub use told::{
     contradictions, damaged_sidecar, differences, inside, look_into, miscount, remains, stored_at,
 };
 
-/// Largest ledger, inventory or configuration that is read, in bytes.
+/// Largest ledger, inventory or log that is read, in bytes.
 pub const MAX_RECORDS: u64 = 256 << 20;
+/// Largest configuration that is read, in bytes.
+pub const MAX_CONFIG: u64 = 1 << 20;
 
 /// What is in every manager home that was ever written to, this program's or the older tool's,
 /// and hardly anywhere else. `backups/` counts too, if snapshots are in it.
@@ -297,6 +299,10 @@ impl Store {
                 return Ok(Opened { lock, narrowed, torn, finished: vec![told] });
             }
         };
+        if self.journal().symlink_metadata().is_ok() {
+            // Nor is what belongs to a journal that nobody here can read.
+            return Ok(Opened { lock, narrowed, torn, finished });
+        }
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
@@ -387,8 +393,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the disk refuses; what was appended before stays.
+    /// While the journal of an operation stands, which counts the bytes of the ledger; when the
+    /// disk refuses. What was appended before stays.
     pub fn record(&self, entries: &[Entry], _lock: &Lock) -> Result<(), StoreError> {
+        if self.journal().symlink_metadata().is_ok() {
+            return Err(StoreError::Operation(OperationError::Unfinished { path: self.journal() }));
+        }
         for entry in entries {
             let path = self.ledger();
             let line = entry.to_line().map_err(|error| DiskError {
@@ -401,11 +411,11 @@ impl Store {
         Ok(())
     }
 
-    /// The first name from `wanted` on that nothing in `backups/` has.
+    /// The first name from `wanted` on that nothing in `backups/` has, nor a snapshot in `trash/`.
     #[must_use]
     pub fn free_name(&self, wanted: SnapshotName) -> SnapshotName {
         let mut name = wanted;
-        while self.has(&name) {
+        while self.has(&name) || self.rests(&name) {
             name = name.next();
         }
         name
@@ -416,6 +426,11 @@ impl Store {
     pub fn has(&self, name: &SnapshotName) -> bool {
         // A dangling link occupies a name too.
         [self.archive(name), self.sidecar(name)].iter().any(|path| path.symlink_metadata().is_ok())
+    }
+
+    /// Whether a snapshot of this name was put away; it may come back.
+    fn rests(&self, name: &SnapshotName) -> bool {
+        self.trash().join(name.archive()).symlink_metadata().is_ok()
     }
 
     /// What the snapshot of this name says about itself, in its sidecar or else inside it;
@@ -452,6 +467,9 @@ pub enum StoreError {
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// An operation could not be finished.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
     /// The folder is somebody else's.
     #[error("{} is not empty and no manager home", path.display())]
     NotOurs {
@@ -467,6 +485,7 @@ impl StoreError {
         match self {
             Self::Lock(error) => error.hint(),
             Self::Disk(error) => error.hint(),
+            Self::Operation(error) => error.hint(),
             Self::NotOurs { .. } => {
                 Some("name an empty folder, or one that is not there yet, with --home".to_owned())
             }
@@ -480,13 +499,10 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
         if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
-            // A drill holds no lock but its own, and may be at work in there.
-            if drill::is_in_use(&path) {
-                continue;
-            }
-            // A restore that was killed right after its exchange leaves the replaced home so.
+            // A restore that was killed right after its exchange leaves the replaced home so; and
+            // a drill holds no lock but its own, and may be at work in there.
             if !home::may_be_one(&path) {
-                replace::remove_tree(&path)?;
+                drill::remove_unless_in_use(&path)?;
             }
         } else {
             replace::remove_file(&path)?;

@@ -84,10 +84,10 @@ fn scratch() -> PathBuf {
 // Archives.
 
 /// What an archive holds: names with what they are, and content.
-type Held = Vec<(String, Vec<u8>)>;
+pub(crate) type Held = Vec<(String, Vec<u8>)>;
 
 /// The content of an archive that is sound, as our reader sees it.
-fn held(bytes: &[u8]) -> Result<(Layout, Held), ArchiveError> {
+pub(crate) fn held(bytes: &[u8]) -> Result<(Layout, Held), ArchiveError> {
     let path = scratch().join("archive.tar.gz");
     fs::write(&path, bytes).unwrap();
     let limits =
@@ -157,6 +157,11 @@ pub(crate) fn archive(data: &[u8]) {
 
 /// Any tar: its checksums are made right and it is packed before it is read, so that more of it counts.
 pub(crate) fn tar(data: &[u8]) {
+    archive(&packed(data));
+}
+
+/// A plain archive of such a tar.
+pub(crate) fn packed(data: &[u8]) -> Vec<u8> {
     let mut tar = data.to_vec();
     for block in tar.chunks_exact_mut(512) {
         if block[257..].starts_with(b"ustar") {
@@ -165,7 +170,7 @@ pub(crate) fn tar(data: &[u8]) {
             block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         }
     }
-    archive(&forge::gzip(&tar));
+    forge::gzip(&tar)
 }
 
 fn parts() -> Vec<Part> {

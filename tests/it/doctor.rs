@@ -37,6 +37,14 @@ fn mended(home: &TestHome, line: &str) -> (Value, Value) {
     (answer["data"]["fixed"].clone(), answer["data"]["left"].clone())
 }
 
+/// What the log says that `doctor --fix` did, newest first.
+fn noted(home: &TestHome) -> Vec<String> {
+    assert_eq!(home.play("log --verify").exit, 0);
+    let operations = home.json("log")["data"]["operations"].as_array().unwrap().clone();
+    let ours = operations.iter().filter(|it| it["command"] == "doctor --fix");
+    ours.map(|it| it["what"].as_str().unwrap().to_owned()).collect()
+}
+
 /// The first part of what is said for people: what was mended.
 fn told(home: &TestHome, line: &str) -> String {
     let said = home.run(line);
@@ -120,6 +128,7 @@ fn what_others_may_read_is_theirs_no_more_and_links_are_left_alone() {
         assert_eq!(is(&home, path), narrow, "{path}");
     }
     assert_eq!(mended(&home, "doctor --fix"), (json!([]), json!([])));
+    assert_eq!(noted(&home), ["took the rights of others from 7 files and folders"]);
 }
 
 #[test]
@@ -152,6 +161,7 @@ fn a_missing_sidecar_is_written_as_it_was() {
     assert_eq!(after[&path].content, before[&path].content);
     assert_eq!(after[&path].mode, before[&path].mode);
     assert_eq!(home.play("verify --all").exit, 0);
+    assert_eq!(noted(&home), ["wrote 1 missing sidecar"]);
     let findings = home.json("doctor")["data"]["findings"].as_array().unwrap().clone();
     assert!(findings.iter().all(|it| it["check"] != "snapshots" || it["level"] == "ok"));
 }
@@ -205,7 +215,7 @@ fn what_an_interrupted_run_left_goes_and_a_torn_line_moves_aside() {
     Mending
       done     ~/.codex-manager/backups/.codex-manager-0123456789abcdef.tmp was left by an interrupted run, is gone
       done     ~/.codex-manager/tmp/.codex-manager-0123456789abcdef.staging was left by an interrupted run, is gone
-      done     ~/.codex-manager/ledger.jsonl ended in half a line, which was moved aside
+      done     ~/.codex-manager/ledger.jsonl ended in the middle of a line, ends in a whole one now
     ");
     assert_eq!(announced.as_array().unwrap().len(), 3, "{announced}");
     assert_eq!(home.read(".codex-manager/ledger.jsonl"), ledger.as_bytes());

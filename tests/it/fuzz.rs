@@ -70,6 +70,71 @@ fn every_promise_holds_for_what_was_found_and_for_mutations() {
     });
 }
 
+/// What prints each archive of a folder as a line of JSON: its name, and what Python sees in it.
+const PYTHON: &str = r#"
+import hashlib, json, os, sys, tarfile
+for name in sorted(os.listdir(sys.argv[1])):
+    held = []
+    with tarfile.open(os.path.join(sys.argv[1], name), "r:gz") as archive:
+        for entry in archive:
+            if entry.name == "stargz.index.json":
+                continue
+            if entry.isdir():
+                held.append([entry.name.rstrip("/") + "/", ""])
+            elif entry.issym():
+                held.append([entry.name + " -> " + entry.linkname, ""])
+            else:
+                held.append([entry.name, hashlib.sha256(archive.extractfile(entry).read()).hexdigest()])
+    print(json.dumps([name, held]))
+"#;
+
+/// Of mutated archives, those that are accepted look the same to Python's tarfile, where `PYTHON` names
+/// one; to the `tar` crate they do in any case, for that is what the targets ask.
+#[test]
+fn what_is_accepted_is_what_other_readers_see() {
+    let targets: Vec<&Target> =
+        TARGETS.iter().filter(|target| ["archive", "tar"].contains(&target.name)).collect();
+    let rounds =
+        std::env::var("FUZZ_ROUNDS").ok().map_or(10 * ROUNDS, |text| text.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (mut accepted, mut expected) = (0, std::collections::BTreeMap::new());
+    for target in targets {
+        let seeds = (target.seeds)();
+        for round in 0..rounds {
+            let mut chance = Chance(round.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1);
+            let archive = if target.name == "tar" {
+                targets::packed(&touched(&seeds[..2], &mut chance))
+            } else {
+                mutated(&seeds, &mut chance)
+            };
+            targets::archive(&archive);
+            let Ok((_, held)) = targets::held(&archive) else { continue };
+            accepted += 1;
+            let name = format!("{}-{round:08}", target.name);
+            fs::write(folder.path().join(&name), &archive).unwrap();
+            expected.insert(name, held);
+        }
+    }
+    assert!(rounds < 100 || accepted > rounds / 20, "{accepted} of {rounds} were accepted");
+    let Some(python) = std::env::var_os("PYTHON") else { return };
+    let output =
+        std::process::Command::new(python).args(["-c", PYTHON]).arg(folder.path()).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut seen = 0;
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let (name, theirs): (String, Vec<(String, String)>) = serde_json::from_str(line).unwrap();
+        let ours = expected[&name].iter().map(|(name, content)| {
+            let is_file = !name.ends_with('/') && !name.contains(" -> ");
+            let digest = if is_file { targets::forge::sha256(content) } else { String::new() };
+            (name.clone(), digest.trim_start_matches("sha256:").to_owned())
+        });
+        assert_eq!(ours.collect::<Vec<_>>(), theirs, "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, expected.len());
+}
+
 /// What `cargo fuzz` or a round ever found for a target.
 fn fixtures(target: &Target) -> Vec<(String, Vec<u8>)> {
     let folder =
@@ -98,6 +163,17 @@ impl Chance {
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 >> 16).unwrap() % limit.max(1)
     }
+}
+
+/// One of the seeds with other characters in one or two places, which keeps its blocks in line.
+fn touched(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
+    let mut bytes = seeds[chance.below(seeds.len())].clone();
+    for _ in 0..=chance.below(2) {
+        let at = chance.below(bytes.len());
+        let characters = b"01257/\0ax.-_ \n=\xff";
+        bytes[at] = characters[chance.below(characters.len())];
+    }
+    bytes
 }
 
 /// One of the seeds, changed in a few places.

@@ -38,8 +38,12 @@ pub enum Node {
 /// What a reader accepts before it refuses; everything is checked before memory is taken for it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Most entries in one archive.
+    /// Most entries in one archive, and most names, folders that only follow from others included.
     pub entries: usize,
+    /// Up to this many of them cost nothing; of more, each takes [`Self::bytes_per_entry`].
+    pub entries_from: usize,
+    /// How long an archive has to be, in bytes, for each entry beyond [`Self::entries_from`].
+    pub bytes_per_entry: u64,
     /// Largest PAX header, in bytes.
     pub pax_header: u64,
     /// Largest table of contents, in bytes of JSON.
@@ -56,12 +60,23 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             entries: 1_000_000,
+            entries_from: 100_000,
+            bytes_per_entry: 64,
             pax_header: 64 << 10,
             toc: 512 << 20,
             total_unpacked: None,
             ratio: 100,
             ratio_from: 256 << 20,
         }
+    }
+}
+
+impl Limits {
+    /// The same for an archive of `bytes`: what is small must not cost much memory. An honest file
+    /// takes about 150 bytes of an archive, its header and its digests alone.
+    pub(super) fn of(&self, bytes: u64) -> Self {
+        let paid = usize::try_from(bytes / self.bytes_per_entry.max(1)).unwrap_or(usize::MAX);
+        Self { entries: self.entries.min(self.entries_from.max(paid)), ..self.clone() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where does each entry of an archive go, and what was left out?
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,14 +110,17 @@ impl Plan {
 
     /// Every directory there is, also those that only follow from a file's name; deepest first.
     fn every_dir(&self) -> Vec<EntryName> {
-        let files = self.files.iter().flatten();
-        let links = self.links.iter().map(|(name, _, _)| name);
-        let mut dirs: Vec<EntryName> = self.dirs.iter().map(|(name, _)| name.clone()).collect();
-        for name in files.chain(links) {
-            dirs.extend(std::iter::successors(name.parent(), EntryName::parent));
+        let mut known = HashSet::new();
+        let dirs = self.dirs.iter().map(|(name, _)| Some(name.clone()));
+        let links = self.links.iter().map(|(name, _, _)| name.parent());
+        let files = self.files.iter().flatten().map(EntryName::parent);
+        for nearest in dirs.chain(links).chain(files) {
+            // Who knows a directory knows those above it.
+            let above = std::iter::successors(nearest, EntryName::parent);
+            let _ = above.take_while(|dir| known.insert(dir.clone())).count();
         }
+        let mut dirs: Vec<EntryName> = known.into_iter().collect();
         dirs.sort_by(|a, b| b.depth().cmp(&a.depth()).then_with(|| a.cmp(b)));
-        dirs.dedup();
         dirs
     }
 }

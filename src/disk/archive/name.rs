@@ -6,8 +6,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
@@ -20,13 +22,15 @@ const PART_BYTES: usize = 255;
 const NAME_BYTES: usize = 1024;
 /// Most components a name may have.
 const DEPTH: usize = 64;
+/// How long names and targets may be on average where their number is limited, in bytes.
+const TEXT_BYTES: usize = 256;
 
 /// The relative path of an entry: UTF-8, components joined by `/`, no slash at either end.
 ///
 /// No component is empty, `.` or `..`, ends in a dot or a space, or is longer than 255 bytes; there is
 /// no backslash, drive letter, control or text-direction character; 1,024 bytes and 64 components at most.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct EntryName(String);
+pub struct EntryName(Arc<str>);
 
 /// Why a text cannot name an entry.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -69,7 +73,7 @@ impl EntryName {
 
     /// The name of the directory it lies in; none for an entry at the root.
     pub fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.to_owned()))
+        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
     }
 
     /// How many components it has.
@@ -79,7 +83,7 @@ impl EntryName {
 
     /// Whether it is `other` or lies below it.
     pub fn is_within(&self, other: &Self) -> bool {
-        let rest = self.0.strip_prefix(other.as_str());
+        let rest = self.as_str().strip_prefix(other.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
@@ -95,7 +99,7 @@ impl FromStr for EntryName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         match objection(text) {
-            None => Ok(Self(text.to_owned())),
+            None => Ok(Self(text.into())),
             Some(reason) => Err(InvalidName { name: text.to_owned(), reason }),
         }
     }
@@ -106,7 +110,7 @@ impl TryFrom<String> for EntryName {
 
     fn try_from(text: String) -> Result<Self, InvalidName> {
         match objection(&text) {
-            None => Ok(Self(text)),
+            None => Ok(Self(text.into())),
             Some(reason) => Err(InvalidName { name: text, reason }),
         }
     }
@@ -114,7 +118,7 @@ impl TryFrom<String> for EntryName {
 
 impl From<EntryName> for String {
     fn from(name: EntryName) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 
@@ -131,14 +135,26 @@ impl fmt::Display for EntryName {
 }
 
 /// Names that live in one tree and do not contradict each other.
-#[derive(Debug, Default)]
+///
+/// A hostile archive can imply a folder with every few bytes, so of each only a digest is kept, with keys of
+/// its own in every run, and how to spell it again.
+#[derive(Debug)]
 pub struct NameSet {
-    known: HashMap<String, Known>,
+    known: HashMap<[u64; 2], Known>,
+    /// Those that were added, in their order.
+    names: Vec<EntryName>,
+    keys: [RandomState; 2],
+    limit: usize,
+    /// Bytes of names and targets so far.
+    text: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Known {
-    spelled: String,
+    /// Which of the names begins with it.
+    name: u32,
+    /// How many bytes of that name it is.
+    length: u16,
     what: What,
 }
 
@@ -150,59 +166,122 @@ enum What {
     Leaf,
 }
 
+impl Default for NameSet {
+    /// A set for as many names as there may be.
+    fn default() -> Self {
+        let keys = [RandomState::new(), RandomState::new()];
+        Self { known: HashMap::new(), names: Vec::new(), keys, limit: usize::MAX, text: 0 }
+    }
+}
+
 impl NameSet {
+    /// A set for at most `limit` names, directories that only follow from others included.
+    pub(super) fn up_to(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// Adds an entry's name; `is_dir` tells whether others may lie below it.
     ///
     /// # Errors
     ///
     /// [`ArchiveError::SameName`] if the name, or a directory on the way to it, equals another after NFKC
-    /// and case folding; [`ArchiveError::BelowFile`] if a file or link lies where a directory is needed.
+    /// and case folding; [`ArchiveError::BelowFile`] if a file or link lies where a directory is needed;
+    /// [`ArchiveError::TooMuch`] if there are too many.
     pub fn insert(&mut self, name: &EntryName, is_dir: bool) -> Result<(), ArchiveError> {
+        self.count(name.as_str())?;
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(name.clone());
         let folded = name.folded();
         for ((end, _), (spelled_end, _)) in folded.match_indices('/').zip(name.0.match_indices('/'))
         {
             let (key, spelled) = (folded.get(..end), name.0.get(..spelled_end));
             if let (Some(key), Some(spelled)) = (key, spelled) {
-                self.pass_through(key, spelled, name)?;
+                self.pass_through(key, spelled, number, name)?;
             }
         }
         let what = if is_dir { What::Dir } else { What::Leaf };
-        match self.known.get_mut(&folded) {
-            None => {
-                self.known.insert(folded, Known { spelled: name.0.clone(), what });
+        let key = self.key(&folded);
+        match self.known.get(&key).copied() {
+            None => self.add(key, name.as_str(), number, what),
+            Some(known)
+                if known.what == What::Implied
+                    && is_dir
+                    && self.spelled(known) == name.as_str() =>
+            {
+                self.known.insert(key, Known { what: What::Dir, ..known });
                 Ok(())
             }
-            Some(known) if known.what == What::Implied && is_dir && known.spelled == name.0 => {
-                known.what = What::Dir;
-                Ok(())
-            }
-            Some(known) => {
-                Err(ArchiveError::SameName { name: name.0.clone(), other: known.spelled.clone() })
-            }
+            Some(known) => Err(ArchiveError::SameName {
+                name: name.to_string(),
+                other: self.spelled(known).to_owned(),
+            }),
         }
+    }
+
+    /// Counts a text that is kept: a name, or the target of a link.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::TooMuch`] if all of them together are too long.
+    pub(super) fn count(&mut self, text: &str) -> Result<(), ArchiveError> {
+        self.text = self.text.saturating_add(text.len());
+        let limit = self.limit.saturating_mul(TEXT_BYTES);
+        if self.text <= limit {
+            return Ok(());
+        }
+        let as_u64 = |bytes| u64::try_from(bytes).unwrap_or(u64::MAX);
+        let (found, limit) = (as_u64(self.text), as_u64(limit));
+        Err(ArchiveError::TooMuch { what: "bytes of names", found, limit })
     }
 
     fn pass_through(
         &mut self,
-        key: &str,
+        folded: &str,
         spelled: &str,
+        number: u32,
         name: &EntryName,
     ) -> Result<(), ArchiveError> {
-        match self.known.get(key) {
-            None => {
-                let known = Known { spelled: spelled.to_owned(), what: What::Implied };
-                self.known.insert(key.to_owned(), known);
-                Ok(())
-            }
-            Some(known) if known.what == What::Leaf => {
-                Err(ArchiveError::BelowFile { name: name.0.clone(), file: known.spelled.clone() })
-            }
-            Some(known) if known.spelled != spelled => Err(ArchiveError::SameName {
+        let key = self.key(folded);
+        match self.known.get(&key).copied() {
+            None => self.add(key, spelled, number, What::Implied),
+            Some(known) if known.what == What::Leaf => Err(ArchiveError::BelowFile {
+                name: name.to_string(),
+                file: self.spelled(known).to_owned(),
+            }),
+            Some(known) if self.spelled(known) != spelled => Err(ArchiveError::SameName {
                 name: spelled.to_owned(),
-                other: known.spelled.clone(),
+                other: self.spelled(known).to_owned(),
             }),
             Some(_) => Ok(()),
         }
+    }
+
+    fn add(
+        &mut self,
+        key: [u64; 2],
+        spelled: &str,
+        name: u32,
+        what: What,
+    ) -> Result<(), ArchiveError> {
+        if self.known.len() >= self.limit {
+            let limit = u64::try_from(self.limit).unwrap_or(u64::MAX);
+            let found = limit.saturating_add(1);
+            return Err(ArchiveError::TooMuch { what: "files and folders", found, limit });
+        }
+        // No name is longer than 1,024 bytes.
+        let length = u16::try_from(spelled.len()).unwrap_or(u16::MAX);
+        self.known.insert(key, Known { name, length, what });
+        Ok(())
+    }
+
+    /// What a name is known by, which nobody outside this run can foresee.
+    fn key(&self, folded: &str) -> [u64; 2] {
+        self.keys.each_ref().map(|key| key.hash_one(folded))
+    }
+
+    fn spelled(&self, known: Known) -> &str {
+        let name = usize::try_from(known.name).ok().and_then(|at| self.names.get(at));
+        name.and_then(|name| name.as_str().get(..known.length.into())).unwrap_or_default()
     }
 }
 
@@ -346,6 +425,22 @@ mod tests {
             Err(other) => panic!("{other}"),
         };
         assert_eq!(found, expected, "{names:?}");
+    }
+
+    #[test]
+    fn what_names_cost_is_limited_whatever_they_imply() {
+        let insert = |set: &mut NameSet, text: &str| set.insert(&text.parse().unwrap(), false);
+        let mut set = NameSet::up_to(3);
+        insert(&mut set, "a/b/c").unwrap();
+        let error = insert(&mut set, "d").unwrap_err();
+        assert!(matches!(error, ArchiveError::TooMuch { limit: 3, .. }), "{error}");
+        let mut set = NameSet::up_to(64);
+        insert(&mut set, "a").unwrap();
+        for _ in 0..4 {
+            set.count(&"t".repeat(4095)).unwrap();
+        }
+        let error = insert(&mut set, "abcd").unwrap_err();
+        assert!(matches!(error, ArchiveError::TooMuch { found: 16_385, limit: 16_384, .. }));
     }
 
     #[test]

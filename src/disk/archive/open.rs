@@ -48,6 +48,7 @@ impl Archive {
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, ArchiveError> {
         let file = open_regular(path)?;
         let bytes = file.metadata().map_err(ArchiveError::reading)?.len();
+        let limits = &limits.of(bytes);
         let mut start = Vec::new();
         Section::new(&file, 0, bytes.min(16))
             .read_to_end(&mut start)

@@ -152,7 +152,7 @@ impl Plain {
     ) -> Result<Contents, ArchiveError> {
         let mut contents = Contents::default();
         let mut files = None;
-        let mut names = NameSet::default();
+        let mut names = NameSet::up_to(self.limits.entries);
         let mut total = 0_u64;
         loop {
             let offset = stream.offset;
@@ -176,6 +176,9 @@ impl Plain {
             }
             entry.mode &= 0o777;
             names.insert(&entry.name, entry.is_dir())?;
+            if let Node::Symlink { target } = &entry.node {
+                names.count(target)?;
+            }
             total = total.saturating_add(entry.size());
             // What hard links repeat costs the archive nothing, so it counts like compressed content.
             let limit = self.limits.total_unpacked.map_or(stream.cap, |most| most.min(stream.cap));
@@ -281,13 +284,14 @@ fn take(stream: &mut impl Read, length: u64, buffer: &mut Vec<u8>) -> io::Result
 /// Reads to the end of the stream, so that its checksum is checked, and finds only zeros.
 fn rest_is_zeros(stream: &mut Counted<impl Read>) -> Result<(), ArchiveError> {
     let mut buffer = vec![0; 64 << 10];
+    let zeros = buffer.clone();
     loop {
         let offset = stream.offset;
         let read = stream.read(&mut buffer).map_err(|error| stream_error(error, offset))?;
         if read == 0 {
             return Ok(());
         }
-        if buffer.iter().take(read).any(|byte| *byte != 0) {
+        if buffer.get(..read) != zeros.get(..read) {
             return Err(ArchiveError::hostile("something hides behind the end of the tar"));
         }
     }

@@ -71,8 +71,9 @@ impl Seekable {
             return too_much(packed);
         }
         let member = bytes_of(&file, toc_offset, footer_at).map_err(ArchiveError::reading)?;
-        // A small file must not cost much memory: tables of contents shrink to a fifth, hardly ever more.
-        let cap = packed.saturating_mul(100).max(4 << 20).min(limits.toc);
+        // A small file must not cost much memory. A table with the digests of files shrinks to a
+        // fifth; one of folders to less, but they fit into the least that is granted.
+        let cap = packed.saturating_mul(8).max(16 << 20).min(limits.toc);
         let damaged =
             |what| ArchiveError::corrupt(toc_offset, format!("its table of contents: {what}"));
         let tail = open_frame(&member, cap).map_err(damaged)?;

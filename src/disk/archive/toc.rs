@@ -3,8 +3,11 @@
 //! The JSON follows the public eStargz layout, with `memberSize` and `memberDigest` of ours. Reading it
 //! checks that the chunks it names could tile the archive; whether they do is `seekable`'s question.
 
+use std::fmt;
+
 use chrono::{DateTime, SecondsFormat};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::entry::is_target;
@@ -39,8 +42,7 @@ pub(super) struct Toc {
     pub(super) chunks: Vec<Vec<Chunk>>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct Document {
     version: u32,
     entries: Vec<Line>,
@@ -146,25 +148,23 @@ impl Toc {
     /// Whatever does not fit: [`ArchiveError::Corrupt`] at `end` for JSON and places, the error of the
     /// name or limit for those.
     pub(super) fn parse(json: &[u8], end: u64, limits: &Limits) -> Result<Self, ArchiveError> {
-        let document: Document = serde_json::from_slice(json).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            ArchiveError::corrupt(
-                end,
-                format!("its table of contents breaks off at {line}:{column}"),
-            )
-        })?;
-        if document.version != 1 {
-            return Err(ArchiveError::hostile("a table of contents of another version than 1"));
+        let mut reading = Reading::up_to(limits);
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let read = Lines { reading: &mut reading, limits }.deserialize(&mut reader);
+        match reading.bad.take() {
+            Some(Bad::Refused(error)) => return Err(error),
+            Some(Bad::Place(what)) => {
+                return Err(ArchiveError::corrupt(end, format!("its table of contents: {what}")));
+            }
+            None => {}
         }
-        let mut reading =
-            Reading { toc: Self::default(), names: NameSet::default(), end: 0, total: 0 };
-        for line in &document.entries {
-            reading.line(line, limits).map_err(|error| match error {
-                Bad::Place(what) => {
-                    ArchiveError::corrupt(end, format!("its table of contents: {what}"))
-                }
-                Bad::Refused(error) => error,
-            })?;
+        let version = read.and_then(|version| reader.end().map(|()| version)).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = format!("its table of contents breaks off at {line}:{column}");
+            ArchiveError::corrupt(end, what)
+        })?;
+        if version != 1 {
+            return Err(ArchiveError::hostile("a table of contents of another version than 1"));
         }
         reading.whole().map_err(|what| ArchiveError::corrupt(end, what))?;
         if reading.end > end {
@@ -239,6 +239,83 @@ impl From<&'static str> for Bad {
     }
 }
 
+/// Reads the document and hands on line by line, so that they are never all there at once. The
+/// answer is its version.
+struct Lines<'a> {
+    reading: &'a mut Reading,
+    limits: &'a Limits,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Part {
+    Version,
+    Entries,
+}
+
+impl<'de> DeserializeSeed<'de> for Lines<'_> {
+    type Value = u32;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u32, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Lines<'_> {
+    type Value = u32;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of contents")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u32, A::Error> {
+        let (mut version, mut read) = (None, false);
+        while let Some(part) = map.next_key::<Part>()? {
+            match part {
+                Part::Version if version.is_none() => version = Some(map.next_value()?),
+                Part::Entries if !read => {
+                    read = true;
+                    let (reading, limits) = (&mut *self.reading, self.limits);
+                    map.next_value_seed(Entries { reading, limits })?;
+                }
+                _ => return Err(de::Error::custom("a key stands twice")),
+            }
+        }
+        version.filter(|_| read).ok_or_else(|| de::Error::custom("a key is missing"))
+    }
+}
+
+struct Entries<'a> {
+    reading: &'a mut Reading,
+    limits: &'a Limits,
+}
+
+impl<'de> DeserializeSeed<'de> for Entries<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entries<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lines of a table of contents")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(line) = seq.next_element::<Line>()? {
+            if let Err(bad) = self.reading.line(&line, self.limits) {
+                self.reading.bad = Some(bad);
+                return Err(de::Error::custom("a line is refused"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The table of contents as far as it has been read.
 struct Reading {
     toc: Toc,
@@ -247,9 +324,16 @@ struct Reading {
     end: u64,
     /// Bytes of content so far.
     total: u64,
+    /// What ended the reading.
+    bad: Option<Bad>,
 }
 
 impl Reading {
+    fn up_to(limits: &Limits) -> Self {
+        let names = NameSet::up_to(limits.entries);
+        Self { toc: Toc::default(), names, end: 0, total: 0, bad: None }
+    }
+
     fn line(&mut self, line: &Line, limits: &Limits) -> Result<(), Bad> {
         if line.uid != 0 || line.gid != 0 {
             return Err("an owner".into());
@@ -279,6 +363,7 @@ impl Reading {
         self.names.insert(&name, line.r#type == Kind::Dir).map_err(refused)?;
         let node = match (line.r#type, &line.link_name) {
             (Kind::Symlink, Some(target)) if is_target(target) => {
+                self.names.count(target).map_err(refused)?;
                 Node::Symlink { target: target.clone() }
             }
             (Kind::Symlink, _) => return Err(refused(ArchiveError::InvalidTarget { name })),

@@ -16,7 +16,7 @@ use crate::disk::lock::Lock;
 use crate::disk::{DiskError, replace};
 use crate::quota::Entry;
 use crate::snapshot::journal::{self, Kind};
-use crate::snapshot::operations::step::append_at;
+use crate::snapshot::operations::step::note_lines;
 use crate::snapshot::store::Store;
 
 /// What will happen as one. Paths are relative to the manager home.
@@ -92,7 +92,7 @@ impl Transaction {
             return Err(error.into());
         }
         Ok(match paper.conclude(store, lock) {
-            Ok(()) => Vec::new(),
+            Ok(left) => left,
             Err(error) => vec![format!("it is done, and the next command notes it down: {error}")],
         })
     }
@@ -167,16 +167,20 @@ impl Paper {
         done.iter().rev().try_for_each(|step| step.back(root))
     }
 
-    fn conclude(&self, store: &Store, lock: &Lock) -> Result<(), DiskError> {
+    /// Notes it down, deletes what is to be deleted, and strikes it out. Answers what could not be
+    /// deleted: that is no reason to keep everybody waiting.
+    fn conclude(&self, store: &Store, lock: &Lock) -> Result<Vec<String>, DiskError> {
         self.notes.write_down(store, lock)?;
         // What a step took out of `undo/` may have been the last thing there.
         for folder in self.steps.iter().filter_map(|step| step.leaves(store.root())) {
             let _is_needed = replace::remove_empty_dir(&folder);
         }
-        for path in self.discards.iter().filter_map(|path| below(store.root(), path)) {
-            replace::remove_tree(&path)?;
-        }
-        strike_out(store)
+        let discards = self.discards.iter().filter(|path| may_go(path));
+        let discards = discards.filter_map(|path| below(store.root(), path));
+        let left = discards.filter_map(|path| replace::remove_tree(&path).err());
+        let left = left.map(|error| format!("not all of it could be deleted: {error}")).collect();
+        strike_out(store)?;
+        Ok(left)
     }
 
     /// Goes on with what an interrupted run began. Answers what a person should know.
@@ -193,9 +197,15 @@ impl Paper {
         for step in self.steps.iter().skip(done) {
             step.forward(store.root())?;
         }
-        self.conclude(store, lock)?;
-        Ok(self.notes.told().into_iter().collect())
+        let left = self.conclude(store, lock)?;
+        Ok(self.notes.told().into_iter().chain(left).collect())
     }
+}
+
+/// Whether it is something single that was put away: nothing else is ever deleted.
+fn may_go(path: &Path) -> bool {
+    let is_put_away = path.starts_with("trash") || path.starts_with("undo");
+    is_put_away && path.components().count() == 2
 }
 
 /// What is told when it could neither be done nor taken back.
@@ -259,7 +269,7 @@ impl Notes {
         lock: &Lock,
     ) -> Result<(), DiskError> {
         if !self.ledger.is_empty() {
-            append_at(&store.ledger(), self.ledger_at, self.ledger.as_bytes())?;
+            note_lines(&store.ledger(), self.ledger_at, self.ledger.as_bytes())?;
         }
         if let Some(record) = &self.operation {
             log::append(store, record, lock)?;

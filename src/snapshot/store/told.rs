@@ -153,14 +153,17 @@ pub fn miscount(said: &Metadata, archive: &Archive) -> Option<String> {
     })
 }
 
-/// Which fields of a sidecar say of what was captured what the copy inside the archive does not;
-/// a copy that cannot be read says nothing.
+/// Which fields of a sidecar say of what was captured what the copy inside the archive does not:
+/// all of them, if there is no copy that can be read.
 #[must_use]
 pub fn contradictions(stored: &Stored) -> Vec<&'static str> {
     if stored.origin != Origin::Ours || stored.sidecar.is_none() {
         return Vec::new();
     }
-    inside(&stored.archive).map(|inner| differences(&stored.metadata, &inner)).unwrap_or_default()
+    match inside(&stored.archive) {
+        Ok(inner) => differences(&stored.metadata, &inner),
+        Err(_) => vec!["the copy"],
+    }
 }
 
 /// The fields in which two copies of the metadata tell of another capture.

@@ -7,8 +7,10 @@
 #![cfg(unix)]
 
 mod archives;
+mod bounds;
 pub(crate) mod forge;
 mod layout;
+mod records;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -89,6 +91,7 @@ fn stage(archive: &[u8], sidecar: &[u8]) -> TestHome {
         .file(&format!(".codex-manager/backups/{NAME}.metadata.json"), sidecar)
         // A manager home has it as soon as anything was changed.
         .file(".codex-manager/lock", "")
+        .tokens_in("copy")
 }
 
 /// What the five commands do with a case.

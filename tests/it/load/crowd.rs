@@ -25,6 +25,8 @@ enum Claim {
     Reading(f64),
     /// This alias leads to this account.
     Alias(String, String),
+    /// The log has an operation of this command, beside those of the same claim.
+    Operation(&'static str),
 }
 
 /// One of the crowd and its rounds: whoever plays the same part in the same round does the same
@@ -51,7 +53,7 @@ impl Player {
         let percent = 1.0 + f64::from(u32::try_from(minute).unwrap()) / 100.0;
         let until = format!("2099-01-01T{:02}:{:02}:00+00:00", minute / 60 % 24, minute % 60);
         // In every round every command is played at once with every other.
-        match (self.number + round * 3) % 11 {
+        match (self.number + round * 3) % 13 {
             0 => {
                 self.expect(&["backup", "--without-status-check", "--label", &mark], &[0, 2]);
             }
@@ -65,16 +67,19 @@ impl Player {
                 assert_eq!(code, 0);
             }
             3 => {
-                self.expect(&["restore", "first", "--yes"], &[0]);
+                self.expect(&["restore", "--account", "ada", "--yes"], &[0]);
+                self.claims.push(Claim::Operation("restore"));
             }
             4 => {
                 self.expect(&["cooldown", "set", "ada@example.com", "--until", &until], &[0]);
                 self.claims.push(Claim::Cooldown(until));
+                self.claims.push(Claim::Operation("cooldown set"));
             }
             5 => {
                 let (key, value) = (format!("aliases.{mark}"), "bob@example.com");
                 self.expect(&["config", "set", &key, value], &[0]);
                 self.claims.push(Claim::Alias(mark, value.to_owned()));
+                self.claims.push(Claim::Operation("config set"));
             }
             6 => {
                 let left = 100.0 - percent;
@@ -97,6 +102,13 @@ impl Player {
                 self.expect(&["normalize", "legacy"], &[0]);
                 self.expect(&["recommend", "--why"], &[0]);
             }
+            10 => {
+                self.expect(&["prune", "--keep-last", "2", "--yes"], &[0]);
+            }
+            11 => {
+                self.expect(&["log", "--verify"], &[0]);
+                self.expect(&["drill"], &[0, 1]);
+            }
             _ => {
                 // A restore that is going on looks to it like one that was interrupted.
                 self.expect(&["doctor"], &[0, 1]);
@@ -114,6 +126,7 @@ impl Player {
         if code == 0 && words[0] == "backup" {
             let label = said["data"]["metadata"]["label"].as_str().unwrap();
             self.claims.push(Claim::Snapshot(label.to_owned()));
+            self.claims.push(Claim::Operation("backup"));
         }
         code
     }
@@ -141,6 +154,7 @@ fn of_all_that_many_at_once_were_told_was_done_nothing_is_lost() {
     assert_kept(&home, &claims);
     assert_tidy(&home);
     assert_eq!(document(&home, &["verify", "--all"]).0, 0);
+    assert_eq!(document(&home, &["log", "--verify"]).0, 0);
     let found = done(&home, &["doctor"]);
     assert_ne!(found["worst"], "error", "{found}");
     for word in ["auth.json", "config.toml", "history.jsonl", "state_5.sqlite"] {
@@ -166,6 +180,11 @@ fn assert_kept(home: &TestHome, claims: &[Claim]) {
             told["label"].as_str().map(str::to_owned)
         })
         .collect();
+    let operations = done(home, &["log"])["operations"].as_array().unwrap().clone();
+    let claimed = |command: &str| {
+        let same = |claim: &&Claim| matches!(claim, Claim::Operation(it) if *it == command);
+        claims.iter().filter(same).count()
+    };
     let week = |line: &Value| line["windows"][0]["used_percent"].as_f64();
     for claim in claims {
         let is_there = match claim {
@@ -177,6 +196,10 @@ fn assert_kept(home: &TestHome, claims: &[Claim]) {
             Claim::Alias(name, account) => {
                 let key = format!("aliases.{name}");
                 done(home, &["config", "get", &key])["value"] == account.as_str()
+            }
+            Claim::Operation(command) => {
+                let noted = operations.iter().filter(|it| it["command"] == *command).count();
+                claimed(command) <= noted
             }
         };
         assert!(is_there, "{claim:?} is lost; {labels:?}");
