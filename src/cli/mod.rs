@@ -27,6 +27,9 @@ mod session;
 mod show;
 mod status;
 mod switch;
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;
 mod undo;
 mod verify;
 

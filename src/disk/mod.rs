@@ -19,4 +19,4 @@ pub mod tree;
 
 pub use error::{DiskError, Result};
 #[cfg(test)]
-pub(crate) use sys::faults;
+pub(crate) use sys::{Call, faults};

@@ -28,6 +28,8 @@ mod list;
 mod load;
 mod normalize;
 mod only;
+#[cfg(unix)]
+mod places;
 mod process;
 mod promises;
 mod prune;

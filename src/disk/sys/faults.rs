@@ -129,6 +129,12 @@ pub(in crate::disk) fn ask(call: Call, path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether there is any weather: then nothing need survive a power cut, and many commands are
+/// played in a short time.
+pub(super) fn spare_syncs() -> bool {
+    STATE.with_borrow(Option::is_some)
+}
+
 /// What reaches the disk of a write that has just failed.
 pub(super) fn torn(bytes: &[u8]) -> &[u8] {
     let state = STATE.with_borrow(Clone::clone);

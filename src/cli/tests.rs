@@ -1,0 +1,5 @@
+//! Whole command lines, played in process where a test can reach below them: to the disk.
+
+mod faults;
+mod home;
+mod photo;
