@@ -32,6 +32,7 @@ mod syscalls;
 mod trace;
 mod work;
 
+mod modes;
 mod power;
 mod quiet;
 mod sweep;
