@@ -160,7 +160,7 @@ fn change(
     }
     // The file may be what is wrong, so the lock's own setting is not asked for here.
     let wait = std::time::Duration::from_secs(session.global.lock_timeout.unwrap_or(10));
-    let opened = if dry_run { None } else { Some(store.open(wait, "config")?) };
+    let opened = if dry_run { None } else { Some(session.open_store(&store, wait, "config")?) };
     let (old, new) = edit(session)?;
     let changed = old != new;
     if let Some(opened) = opened.filter(|_| changed) {

@@ -192,6 +192,7 @@ failure_from! {
     StoreError => |error| match error {
         StoreError::Lock(LockError::Held { .. }) => Exit::Locked,
         StoreError::NotOurs { .. } => Exit::Usage,
+        StoreError::Operation(error) => of_operation(error),
         _ => Exit::Failed,
     };
     ConfigError => |_| Exit::Usage;

@@ -80,6 +80,9 @@ fn verdict(log: &Log) -> String {
     for (line, what) in &log.problems {
         text.push_str(&format!("{} line {line}: {what}\n", styled("broken", BAD)));
     }
+    if log.is_unfinished {
+        text.push_str("the last line is not finished: another run writes it, or was killed\n");
+    }
     let lines = count(log.lines, "operation");
     text.push_str(&match log.problems.len() {
         0 => format!("{lines}, each as it was written\n"),

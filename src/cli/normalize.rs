@@ -23,7 +23,7 @@ use crate::snapshot::logins;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{SnapshotName, Who};
 use crate::snapshot::normalize::{self, Plan, Rules, Skipped};
-use crate::snapshot::operations::{self, Transaction};
+use crate::snapshot::operations::{self, Transaction, transaction};
 use crate::snapshot::store::{Store, Stored};
 
 /// Take over the older tool's DDmon_EMAIL_auth.json files
@@ -144,22 +144,26 @@ fn write_down(
             format!("took over records and {logins} from {}", session.show(folder))
         }
     };
-    let mut record = session.record(store, &places.zone, "normalize", what)?;
-    let mut steps = Vec::new();
-    if let Some(content) = inventory {
-        let (step, change) = operations::rewrite(store, &record.id, "inventory.json", content)?;
-        steps.push(step);
-        record.changes.push(change);
-    }
-    for Prepared { made, steps: more, changes } in prepared {
+    let (mut steps, mut changes) = (Vec::new(), Vec::new());
+    for Prepared { made, steps: more, changes: theirs } in prepared {
         steps.extend(more);
-        record.changes.extend(changes);
+        changes.extend(theirs);
         for warning in made.warnings {
             session.warn(warning);
         }
     }
-    let transaction = Transaction { record: Some(record), steps, ..Transaction::default() };
-    for warning in transaction.run(store, lock)? {
+    let begun = session.record(store, &places.zone, "normalize", what).and_then(|mut record| {
+        if let Some(content) = inventory {
+            let (step, change) = operations::rewrite(store, &record.id, "inventory.json", content)?;
+            steps.insert(0, step);
+            record.changes.push(change);
+        }
+        record.changes.append(&mut changes);
+        Ok(record)
+    });
+    let record = begun.inspect_err(|_| transaction::clear(&steps, store.root()))?;
+    let work = Transaction { record: Some(record), steps, ..Transaction::default() };
+    for warning in work.run(store, lock)? {
         session.warn(warning);
     }
     Ok(())

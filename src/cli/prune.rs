@@ -9,7 +9,6 @@ use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, FAINT, Table, bytes, count, plain, styled};
 use crate::cli::session::{Places, Session};
 use crate::cli::{Report, prompt};
-use crate::snapshot::logins::Live;
 use crate::snapshot::operations::{self, Record, Transaction};
 use crate::snapshot::prune::{self, Expired, Keeping, Plan, Policy, World};
 use crate::snapshot::store::Stored;
@@ -39,7 +38,7 @@ pub(crate) struct Args {
     /// Keep what is younger than this, such as 36h, 10d or 4w
     #[arg(long, value_name = "AGE", value_parser = age)]
     keep_within: Option<TimeDelta>,
-    /// Only snapshots of this account: alias, e-mail, a unique part of either, or short id
+    /// Only snapshots of this account, in the trash too: alias, e-mail, a unique part of either, or short id
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
     /// Say what would happen, and stop
@@ -92,6 +91,10 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         for warning in transaction.run(&places.store, &opened.lock)? {
             session.warn(warning);
         }
+        let mut deleted = plan.deleted().flat_map(|expired| &expired.paths);
+        if deleted.any(|path| path.symlink_metadata().is_ok()) {
+            return Ok(report.exit(crate::cli::Exit::Failed));
+        }
     }
     Ok(report)
 }
@@ -105,19 +108,17 @@ fn decide(
     let known = look(places, session.world.now, session)?;
     let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
     let log = operations::log::read(&places.store)?;
-    // A login that cannot be read covers nothing.
-    let live = Live::read(&places.home).unwrap_or(Live::Absent);
     let world = World {
         store: &places.store,
         snapshots: &known.snapshots,
         log: &log,
-        live: &live,
+        home: places.home.root(),
         zone: &places.zone,
         now: session.world.now,
     };
     let keeping = Keeping { undo: places.settings.undo_keep, trash: places.settings.trash_keep };
     let concerns = |stored: &Stored| account.is_none_or(|account| stored.is_of(&account.account));
-    let mut plan = prune::plan(&world, policy, keeping, &concerns)?;
+    let mut plan = prune::plan(&world, policy, keeping, (account.is_none(), &concerns))?;
     for (_, reasons) in &mut plan.verdicts {
         for reason in reasons {
             *reason = labelled(reason, &known);

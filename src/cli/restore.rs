@@ -9,7 +9,7 @@ use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{Facts, bytes, count, plain};
 use crate::cli::progress::Progress;
-use crate::cli::session::{Places, Session};
+use crate::cli::session::{Places, Session, speakable};
 use crate::cli::switch::{activation, refuse_while_running};
 use crate::cli::{Exit, Report, prompt};
 use crate::codex::process;
@@ -263,6 +263,7 @@ fn destination(args: &Args, places: &Places, session: &Session) -> Result<Destin
         (Some(parent), Some(leaf)) => resolved(parent).join(leaf),
         _ => resolved(&to),
     };
+    let to = speakable(to, "--to")?;
     for (root, name) in [(places.home.root(), "Codex"), (places.store.root(), "manager")] {
         if to.starts_with(root) {
             return Err(Failure::usage(format!(

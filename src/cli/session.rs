@@ -64,7 +64,7 @@ impl Session {
             (None, Some(user)) => user.join(".codex-manager"),
             (None, None) => return Err(no_home("--home")),
         };
-        Ok(Store::at(resolved(&root)))
+        Ok(Store::at(speakable(resolved(&root), "--home")?))
     }
 
     /// Reads the configuration of a store; an odd one is an error for every command but those
@@ -189,11 +189,12 @@ impl Session {
         let named = flag
             .or_else(|| self.world.variable("CODEX_HOME").map(PathBuf::from))
             .or_else(|| settings.codex_home.as_ref().map(PathBuf::from));
-        match (named, &self.world.user_home) {
-            (Some(named), _) => Ok(resolved(&self.world.absolute(&named))),
-            (None, Some(user)) => Ok(resolved(&user.join(".codex"))),
-            (None, None) => Err(no_home("--codex-home")),
-        }
+        let root = match (named, &self.world.user_home) {
+            (Some(named), _) => resolved(&self.world.absolute(&named)),
+            (None, Some(user)) => resolved(&user.join(".codex")),
+            (None, None) => return Err(no_home("--codex-home")),
+        };
+        speakable(root, "--codex-home")
     }
 
     /// What outside the Codex home says where its databases are.
@@ -240,9 +241,19 @@ impl Session {
 
     /// Takes the lock for changes.
     pub(crate) fn open(&mut self, places: &Places, doing: &str) -> Result<Opened, Failure> {
-        let opened = places.store.open(places.settings.lock_timeout, doing)?;
+        self.open_store(&places.store, places.settings.lock_timeout, doing)
+    }
+
+    /// Takes the lock of a store for changes, and tells what was found on the way.
+    pub(crate) fn open_store(
+        &mut self,
+        store: &Store,
+        timeout: std::time::Duration,
+        doing: &str,
+    ) -> Result<Opened, Failure> {
+        let opened = store.open(timeout, doing)?;
         if let Some(mode) = opened.narrowed {
-            let root = self.show(places.store.root());
+            let root = self.show(store.root());
             self.warn(format!("{root} was open to others (mode {mode:04o}); it is 0700 now"));
         }
         for told in &opened.finished {
@@ -277,6 +288,16 @@ impl Session {
         };
         Self::new(Global::default(), world)
     }
+}
+
+/// Refuses a path that no document and no journal could name.
+pub(crate) fn speakable(path: PathBuf, flag: &str) -> Result<PathBuf, Failure> {
+    if path.to_str().is_some() {
+        return Ok(path);
+    }
+    let shown = crate::cli::picture::path(&path, None);
+    Err(Failure::usage(format!("the path {shown} is not UTF-8, so it could not be written down"))
+        .hint(format!("rename that folder, or name another one with {flag} DIR")))
 }
 
 fn no_home(flag: &str) -> Failure {

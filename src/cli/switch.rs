@@ -67,7 +67,11 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         let before = live.signed_in(&known.snapshots, banked.as_deref());
         let what = format!("signed in {label}");
         let mut record = session.record(&places.store, &places.zone, "use", what)?;
-        record.changes.push(Change::Login { before, after: SignedIn::Account(key.clone()) });
+        record.changes.push(Change::Login {
+            place: places.home.root().to_owned(),
+            before,
+            after: SignedIn::Account(key.clone()),
+        });
         if let Some(outgoing) = outgoing {
             bank(outgoing, &places, &opened.lock, session)?;
         }

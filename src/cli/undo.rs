@@ -211,7 +211,8 @@ impl Work<'_> {
             SignedIn::Account(key) => Some((key.clone(), plan.email.clone())),
             SignedIn::Orphan(_) | SignedIn::Nobody => None,
         };
-        record.changes.push(Change::Login { before, after });
+        let place = self.places.home.root().to_owned();
+        record.changes.push(Change::Login { place, before, after });
         let ledger = self.activation(signed_in, session);
         let run = switch::Run { record, ledger: &ledger, lock: self.lock, holders };
         Ok(switch::apply(plan, &self.places.store, &run)?)

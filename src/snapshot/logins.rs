@@ -272,14 +272,13 @@ pub fn needed(stored: &Stored, others: &[Stored], live: Option<&AuthFile>) -> Op
     (!has_copy(&key, &login, others, live)).then(|| key.to_string())
 }
 
-/// Whether this login can be done without: a snapshot or `live` has the same or a newer one of its
-/// account; of one that names nobody, a snapshot has the very bytes.
+/// Whether this login can be done without: a snapshot has the same or a newer one of its account; of one that names nobody, a snapshot has the very bytes.
 #[must_use]
-pub fn is_covered(file: &AuthFile, snapshots: &[Stored], live: Option<&AuthFile>) -> bool {
+pub fn is_covered(file: &AuthFile, snapshots: &[Stored]) -> bool {
     let Some(key) = file.key.as_ref().filter(|_| file.mixed.is_none()) else {
         return live::kept_in(snapshots, &file.bytes).is_some();
     };
-    has_copy(key, &file.login, snapshots, live)
+    has_copy(key, &file.login, snapshots, None)
 }
 
 /// Whether a snapshot, or `live`, has this login of the account or a newer one.

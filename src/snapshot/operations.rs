@@ -81,6 +81,8 @@ pub enum Change {
     Home(HomeChange),
     /// Another login was put in place, and nothing else.
     Login {
+        /// In which home.
+        place: PathBuf,
         /// Who was signed in.
         before: SignedIn,
         /// Who is.
@@ -139,11 +141,9 @@ pub enum Change {
 impl Change {
     fn is_reversible(&self) -> bool {
         match self {
-            Self::Home(_)
-            | Self::Login { .. }
-            | Self::File { .. }
-            | Self::Snapshot(_)
-            | Self::Cooldown { .. } => true,
+            // A fresher login of the same account: to go back would be to go back in its chain.
+            Self::Login { before, after, .. } => before != after,
+            Self::Home(_) | Self::File { .. } | Self::Snapshot(_) | Self::Cooldown { .. } => true,
             Self::Expired { .. } | Self::Proven { .. } | Self::Narrowed { .. } | Self::Unknown => {
                 false
             }

@@ -14,10 +14,11 @@ use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::CodexHome;
 use crate::disk::tree::{self, Visit};
 use crate::disk::{DiskError, read, since};
-use crate::snapshot::logins::{self, Live};
+use crate::snapshot::logins;
 use crate::snapshot::metadata::Kind;
 use crate::snapshot::name::{ARCHIVE, SnapshotName};
-use crate::snapshot::operations::{Change, Log, Pair, SnapshotChange, Step};
+use crate::snapshot::operations::{Change, Log, Pair, Record, SnapshotChange, Step};
+use crate::snapshot::restore::KEPT;
 use crate::snapshot::store::{Origin, Store, StoreError, Stored};
 use crate::time::Zone;
 
@@ -241,19 +242,20 @@ pub struct World<'a> {
     pub snapshots: &'a [Stored],
     /// What was done, for the times at which things were put away.
     pub log: &'a Log,
-    /// The login that is live.
-    pub live: &'a Live,
+    /// The Codex home of this run, which is not deleted wherever it lies.
+    pub home: &'a Path,
     /// The zone of the calendar.
     pub zone: &'a Zone,
     /// The instant of the run.
     pub now: DateTime<Utc>,
 }
 
-/// Decides which of the snapshots that `concerns` picks go, and what has expired. Those of the
-/// older tool are not asked about.
+/// Decides which of the snapshots that `concerns` picks, or all for `everybody`, go, and what has
+/// expired. Those of the older tool are not asked about.
 ///
-/// A snapshot stays if it is the only one to hold the newest login of its account; whether that is
-/// live does not matter here, for a live login is no copy.
+/// A snapshot stays if it is the only one to hold the newest login of its account, and so does what
+/// has expired; whether that is live does not matter, for a live login is no copy: `codex login`
+/// writes over it.
 ///
 /// # Errors
 ///
@@ -262,7 +264,7 @@ pub fn plan(
     world: &World<'_>,
     policy: &Policy,
     keeping: Keeping,
-    concerns: &dyn Fn(&Stored) -> bool,
+    (everybody, concerns): (bool, &dyn Fn(&Stored) -> bool),
 ) -> Result<Plan, StoreError> {
     let asked: Vec<&Stored> = world
         .snapshots
@@ -292,8 +294,11 @@ pub fn plan(
         }
     }
     let verdicts = asked.into_iter().cloned().zip(reasons).collect();
-    let mut expired = trash(world, keeping.trash, &staying)?;
-    expired.extend(undone(world, keeping.undo)?);
+    let mut expired = trash(world, keeping.trash, &staying, concerns)?;
+    // A home that was replaced is nobody's alone.
+    if everybody {
+        expired.extend(undone(world, keeping.undo)?);
+    }
     Ok(Plan { verdicts, expired })
 }
 
@@ -313,12 +318,22 @@ fn trash(
     world: &World<'_>,
     keep: TimeDelta,
     staying: &[Stored],
+    concerns: &dyn Fn(&Stored) -> bool,
 ) -> Result<Vec<Expired>, StoreError> {
     let store = world.store;
+    let scan = store.scan_trash(world.zone)?;
     let mut found = Vec::new();
-    for stored in store.scan_trash(world.zone)?.snapshots {
+    for odd in &scan.problems {
+        let Some(since) = changed_at(&odd.path).filter(|since| *since + keep <= world.now) else {
+            continue;
+        };
+        let bytes = odd.path.symlink_metadata().map_or(0, |facts| facts.len());
+        let stays = Some(format!("nobody knows what it holds: {}", odd.what));
+        found.push(Expired { paths: vec![odd.path.clone()], bytes, since, stays });
+    }
+    for stored in scan.snapshots.into_iter().filter(concerns) {
         let path = store.relative(&stored.archive);
-        let moved_here = |record: &&crate::snapshot::operations::Record| {
+        let moved_here = |record: &&Record| {
             record.changes.iter().any(
                 |change| matches!(change, Change::Snapshot(change) if change.to.archive == path),
             )
@@ -331,11 +346,7 @@ fn trash(
         else {
             continue;
         };
-        let live = match world.live {
-            Live::Login(file) => Some(file),
-            Live::Absent | Live::Orphan { .. } => None,
-        };
-        let stays = logins::needed(&stored, staying, live)
+        let stays = logins::needed(&stored, staying, None)
             .map(|account| format!("it holds the newest login of {account}"));
         let paths: Vec<PathBuf> =
             [Some(stored.archive), stored.sidecar].into_iter().flatten().collect();
@@ -353,15 +364,34 @@ fn undone(world: &World<'_>, keep: TimeDelta) -> Result<Vec<Expired>, StoreError
     names.sort();
     for name in names {
         let path = store.undo().join(&name);
+        // What some file manager left there is not ours.
+        if !path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+            continue;
+        }
         let record = name.to_str().and_then(|id| world.log.find(id));
         let since = record.map(|record| record.at.instant()).or_else(|| changed_at(&path));
         let Some(since) = since.filter(|since| *since + keep <= world.now) else { continue };
         let walk = tree::walk(&path, &mut |_| Visit::Take)?;
         let bytes = walk.nodes.iter().map(|node| node.size).sum();
-        let stays = keeps_a_login(&path.join("codex-home"), world);
+        let home = path.join(KEPT);
+        let stays = match world.home.starts_with(&path) {
+            true => Some("the Codex home of this run is in it".to_owned()),
+            false => still_holds(record, &home).or_else(|| keeps_a_login(&home, world)),
+        };
         found.push(Expired { paths: vec![path], bytes, since, stays });
     }
     Ok(found)
+}
+
+/// Why a home that was replaced has to stay: something in it should have moved over, and did not.
+fn still_holds(record: Option<&Record>, home: &Path) -> Option<String> {
+    let changes = record.iter().flat_map(|record| &record.changes);
+    let carried = changes.filter_map(|change| match change {
+        Change::Home(change) => Some(&change.carried),
+        _ => None,
+    });
+    let mut left = carried.flatten().filter(|path| home.join(path).symlink_metadata().is_ok());
+    left.next().map(|path| format!("{path} in it did not move over"))
 }
 
 /// Why a home that was replaced has to stay: its login is nowhere else.
@@ -372,11 +402,7 @@ fn keeps_a_login(home: &Path, world: &World<'_>) -> Option<String> {
         Ok(Some(file)) => file,
         Err(_) => return Some("its login cannot be read, so nobody knows whose it is".to_owned()),
     };
-    let live = match world.live {
-        Live::Login(live) => Some(live),
-        Live::Absent | Live::Orphan { .. } => None,
-    };
-    let is_covered = logins::is_covered(&file, world.snapshots, live);
+    let is_covered = logins::is_covered(&file, world.snapshots);
     (!is_covered).then(|| "it holds a login that no snapshot has".to_owned())
 }
 

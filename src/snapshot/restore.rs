@@ -41,6 +41,7 @@ use journal::Journal;
 pub(crate) use journal::finish;
 use login::Case;
 use only::{Chosen, Part};
+pub(crate) use place::KEPT;
 use place::Staged;
 
 /// Which login the restored home gets.

@@ -17,7 +17,7 @@ use crate::snapshot::journal;
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
-use crate::snapshot::operations::{Pair, log};
+use crate::snapshot::operations::{OperationError, Pair, log};
 use crate::time::Zone;
 use told::read_sidecar;
 
@@ -299,6 +299,10 @@ impl Store {
                 return Ok(Opened { lock, narrowed, torn, finished: vec![told] });
             }
         };
+        if self.journal().symlink_metadata().is_ok() {
+            // Nor is what belongs to a journal that nobody here can read.
+            return Ok(Opened { lock, narrowed, torn, finished });
+        }
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
@@ -389,8 +393,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the disk refuses; what was appended before stays.
+    /// While the journal of an operation stands, which counts the bytes of the ledger; when the
+    /// disk refuses. What was appended before stays.
     pub fn record(&self, entries: &[Entry], _lock: &Lock) -> Result<(), StoreError> {
+        if self.journal().symlink_metadata().is_ok() {
+            return Err(StoreError::Operation(OperationError::Unfinished { path: self.journal() }));
+        }
         for entry in entries {
             let path = self.ledger();
             let line = entry.to_line().map_err(|error| DiskError {
@@ -403,11 +411,11 @@ impl Store {
         Ok(())
     }
 
-    /// The first name from `wanted` on that nothing in `backups/` has.
+    /// The first name from `wanted` on that nothing in `backups/` has, nor a snapshot in `trash/`.
     #[must_use]
     pub fn free_name(&self, wanted: SnapshotName) -> SnapshotName {
         let mut name = wanted;
-        while self.has(&name) {
+        while self.has(&name) || self.rests(&name) {
             name = name.next();
         }
         name
@@ -418,6 +426,11 @@ impl Store {
     pub fn has(&self, name: &SnapshotName) -> bool {
         // A dangling link occupies a name too.
         [self.archive(name), self.sidecar(name)].iter().any(|path| path.symlink_metadata().is_ok())
+    }
+
+    /// Whether a snapshot of this name was put away; it may come back.
+    fn rests(&self, name: &SnapshotName) -> bool {
+        self.trash().join(name.archive()).symlink_metadata().is_ok()
     }
 
     /// What the snapshot of this name says about itself, in its sidecar or else inside it;
@@ -454,6 +467,9 @@ pub enum StoreError {
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// An operation could not be finished.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
     /// The folder is somebody else's.
     #[error("{} is not empty and no manager home", path.display())]
     NotOurs {
@@ -469,6 +485,7 @@ impl StoreError {
         match self {
             Self::Lock(error) => error.hint(),
             Self::Disk(error) => error.hint(),
+            Self::Operation(error) => error.hint(),
             Self::NotOurs { .. } => {
                 Some("name an empty folder, or one that is not there yet, with --home".to_owned())
             }

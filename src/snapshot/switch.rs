@@ -236,16 +236,7 @@ pub fn apply(plan: &Plan, store: &Store, run: &Run<'_>) -> Result<Vec<String>, S
         Goal::Login(login) => (Some(login), put(plan, login, target, &notes, store, run.holders)),
         Goal::Nothing => (None, take_away(plan, target, &notes, store, run.holders)),
     };
-    let mut warnings = match done {
-        Ok(warnings) => warnings,
-        // One that could not begin has no journal of its own.
-        Err(error @ SwitchError::Operation(_)) => return Err(error),
-        Err(error) => {
-            // What fails here, the next command does.
-            let _later = replace::remove_file(&store.journal());
-            return Err(error);
-        }
-    };
+    let mut warnings = done?;
     match logins::is_still(&plan.home, wanted) {
         Ok(true) => {}
         Ok(false) => {
@@ -272,7 +263,7 @@ fn put(
     store: &Store,
     holders: &dyn Fn() -> Vec<Holder>,
 ) -> Result<Vec<String>, SwitchError> {
-    let temporary = NewFile::name_in(target.parent().unwrap_or(&target))?;
+    let temporary = NewFile::name_in(replace::parent(&target))?;
     let mut journal = Journal {
         notes: notes.clone(),
         temporary: Some(temporary.clone()),
@@ -280,15 +271,18 @@ fn put(
         identity: None,
     };
     // There is a copy of the login from here on.
-    begin(store, &journal)?;
-    let mut new = NewFile::create_as(temporary)?;
-    journal.identity = swap::identity(new.path())?;
-    journal.update(store)?;
-    let failed = |source| DiskError { action: "write", path: target.clone(), source };
-    new.write_all(login.bytes()).map_err(failed)?;
-    let _held = refuse_if_moved(plan, holders)?;
-    let committed = new.commit(&target, Overwrite::Replace);
-    named(committed, &plan.home, Some(login))
+    journal::begin(store, Kind::Login, &journal)?;
+    let put = || -> Result<Vec<String>, SwitchError> {
+        let mut new = NewFile::create_as(temporary)?;
+        journal.identity = swap::identity(new.path())?;
+        journal::update(&store.journal(), Kind::Login, &journal)?;
+        let failed = |source| DiskError { action: "write", path: target.clone(), source };
+        new.write_all(login.bytes()).map_err(failed)?;
+        let _held = refuse_if_moved(plan, holders)?;
+        let committed = new.commit(&target, Overwrite::Replace);
+        named(committed, &plan.home, Some(login))
+    };
+    or_strike_out(put(), store)
 }
 
 fn take_away(
@@ -299,18 +293,22 @@ fn take_away(
     holders: &dyn Fn() -> Vec<Holder>,
 ) -> Result<Vec<String>, SwitchError> {
     let identity = swap::identity(&target)?;
-    let journal =
-        Journal { notes: notes.clone(), temporary: None, target: target.clone(), identity };
-    begin(store, &journal)?;
-    let _held = refuse_if_moved(plan, holders)?;
-    named(replace::remove_file(&target).map(drop), &plan.home, None)
+    let notes = notes.clone();
+    let journal = Journal { notes, temporary: None, target: target.clone(), identity };
+    journal::begin(store, Kind::Login, &journal)?;
+    let gone = || -> Result<Vec<String>, SwitchError> {
+        let _held = refuse_if_moved(plan, holders)?;
+        named(replace::remove_file(&target).map(drop), &plan.home, None)
+    };
+    or_strike_out(gone(), store)
 }
 
-fn begin(store: &Store, journal: &Journal) -> Result<(), SwitchError> {
-    match journal.has_a_form() {
-        true => Ok(journal::begin(store, Kind::Login, journal)?),
-        false => Ok(()),
-    }
+/// What failed needs no journal any more.
+fn or_strike_out<T>(done: Result<T, SwitchError>, store: &Store) -> Result<T, SwitchError> {
+    done.inspect_err(|_| {
+        // What fails here, the next command does.
+        let _later = replace::remove_file(&store.journal());
+    })
 }
 
 /// Keeps Codex out, and refuses if the home is not as it was when it was decided.
@@ -358,20 +356,6 @@ pub(super) struct Journal {
     identity: Option<Identity>,
 }
 
-impl Journal {
-    fn update(&self, store: &Store) -> Result<(), DiskError> {
-        match self.has_a_form() {
-            true => journal::update(&store.journal(), Kind::Login, self),
-            false => Ok(()),
-        }
-    }
-
-    /// Only a path that is not UTF-8 has no JSON form; such a home does without.
-    fn has_a_form(&self) -> bool {
-        self.target.to_str().is_some()
-    }
-}
-
 /// Ends what an interrupted run began: a login that has no name yet is removed, exactly the file
 /// that the journal names, if it is a regular one under a reserved name; of one that has it, it is
 /// noted down. The lock is held. Answers what a person should know.
@@ -398,7 +382,7 @@ pub(super) fn finish(
             let new = journal.identity.and_then(|new| new.on(above).ok());
             found.is_some() && found == new
         }
-        None => swap::identity(&journal.target)?.is_none(),
+        None => journal.target.symlink_metadata().is_err(),
     };
     if happened {
         journal.notes.write_down(store, lock)?;
@@ -478,19 +462,19 @@ mod tests {
         let (auth, new) =
             (dir.path().join("auth.json"), dir.path().join(".codex-manager-0123456789abcdef.tmp"));
         fs::write(&new, "new").unwrap();
-        begin(&store, &journal(&auth, Some(&new), Some(&new))).unwrap();
+        journal::begin(&store, Kind::Login, &journal(&auth, Some(&new), Some(&new))).unwrap();
         assert_eq!(next_run(&store).1, 0);
         assert!(!new.exists());
         assert_eq!(fs::read_to_string(&auth).unwrap(), "old");
 
         fs::write(&new, "new").unwrap();
-        begin(&store, &journal(&auth, Some(&new), Some(&new))).unwrap();
+        journal::begin(&store, Kind::Login, &journal(&auth, Some(&new), Some(&new))).unwrap();
         fs::rename(&new, &auth).unwrap();
         let (told, noted) = next_run(&store);
         assert_eq!((told.len(), noted), (1, 1), "{told:?}");
         assert_eq!(fs::read_to_string(&auth).unwrap(), "new");
 
-        begin(&store, &journal(&auth, None, Some(&auth))).unwrap();
+        journal::begin(&store, Kind::Login, &journal(&auth, None, Some(&auth))).unwrap();
         assert_eq!(next_run(&store).1, 1, "nobody was signed out");
     }
 
@@ -505,12 +489,17 @@ mod tests {
         }
         fs::create_dir(at(".codex-manager-0123456789abcde1.tmp")).unwrap();
         let auth = at("auth.json");
-        begin(&store, &journal(&auth, Some(&ours), Some(&ours))).unwrap();
+        journal::begin(&store, Kind::Login, &journal(&auth, Some(&ours), Some(&ours))).unwrap();
         assert_eq!(next_run(&store).0.len(), 1);
         assert!(!ours.exists() && other.exists());
         for kept in ["auth.json", ".codex-manager-notes.tmp", ".codex-manager-0123456789abcde1.tmp"]
         {
-            begin(&store, &journal(&at("none"), Some(&at(kept)), Some(&other))).unwrap();
+            journal::begin(
+                &store,
+                Kind::Login,
+                &journal(&at("none"), Some(&at(kept)), Some(&other)),
+            )
+            .unwrap();
             assert_eq!(next_run(&store), (Vec::new(), 0));
             assert!(at(kept).exists(), "{kept}");
         }

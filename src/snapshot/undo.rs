@@ -76,12 +76,12 @@ pub enum UndoError {
         /// Their names.
         found: Vec<String>,
     },
-    /// It was taken back before.
-    #[error("{id} was taken back already, by {by}")]
+    /// It was taken back before, and perhaps done again.
+    #[error("{id} was taken back before; what was done about it last is {by}")]
     Done {
         /// The operation.
         id: String,
-        /// The one that took it back.
+        /// The last of those that took it back, did it again, and so on.
         by: String,
     },
     /// Nothing in it can be taken back, or a later version knows how.
@@ -140,7 +140,7 @@ impl UndoError {
             Self::NoneFits(_) | Self::Ambiguous { .. } | Self::Never { .. } => {
                 Some("`codex-manager log` lists what can be taken back".to_owned())
             }
-            Self::Done { by, .. } => Some(format!("`codex-manager undo {by}` does it again")),
+            Self::Done { by, .. } => Some(format!("`codex-manager undo {by}` takes that back")),
             Self::Changed { .. } => Some(
                 "`codex-manager log` shows what was done since; take that back first".to_owned(),
             ),
@@ -191,12 +191,23 @@ pub fn choose<'a>(log: &'a Log, asked: Option<&str>) -> Result<&'a Record, UndoE
         }
     };
     let id = record.id.clone();
-    if let Some(by) = log.undone_by(&id) {
+    if let Some(mut by) = log.undone_by(&id) {
+        while let Some(next) = log.undone_by(&by.id) {
+            by = next;
+        }
         return Err(UndoError::Done { id, by: by.id.clone() });
     }
     if !record.is_reversible() {
-        let is_newer = record.changes.contains(&Change::Unknown);
-        let why = if is_newer { "a newer codex-manager did it" } else { "it replaced nothing" };
+        let has = |fits: fn(&Change) -> bool| record.changes.iter().any(fits);
+        let why = if has(|change| matches!(change, Change::Unknown)) {
+            "a newer codex-manager did it"
+        } else if has(|change| matches!(change, Change::Expired { .. })) {
+            "what it deleted is gone"
+        } else if has(|change| matches!(change, Change::Login { .. })) {
+            "the login before was an older one of the same account"
+        } else {
+            "it replaced nothing"
+        };
         return Err(UndoError::Never { id, why });
     }
     Ok(record)
@@ -211,10 +222,16 @@ pub fn plan(record: &Record, id: &str, world: &World<'_>) -> Result<Plan, UndoEr
     match record.changes.as_slice() {
         [Change::Home(change)] => {
             let (home, live) = (world.home, world.live);
-            let plan = restore::undo::plan(change, home, live, world.shelf, world.force)?;
+            let kept = world.store.undo().join(&record.id);
+            let plan = restore::undo::plan(change, &kept, home, live, world.shelf, world.force)?;
             Ok(Plan::Home(Box::new(plan)))
         }
-        [Change::Login { before, after }] => login(record, before, after, world),
+        [Change::Login { place, before, after }] => {
+            if place != world.home.root() {
+                return Err(UndoHomeError::OtherPlace { place: place.clone() }.into());
+            }
+            login(record, before, after, world)
+        }
         changes => steps(record, changes, id, world),
     }
 }
@@ -250,6 +267,10 @@ fn login(
             switch::plan_bytes(Some(bytes), Some(title.clone()), home, live)?
         }
     };
+    if plan.is_done() {
+        let why = "that login is live already";
+        return Err(UndoError::Never { id: record.id.clone(), why });
+    }
     Ok(Plan::Login { plan: Box::new(plan), after: before.clone() })
 }
 

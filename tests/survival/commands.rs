@@ -21,6 +21,12 @@ pub(crate) struct Case {
     /// exchange, and databases outside the home are files of their own. Until the next run each of
     /// these may be the old one, the new one or still where it was before.
     pub(crate) later: &'static [&'static str],
+    /// Whether all it leaves is a line in `operations.jsonl` about what it found, which may be less
+    /// than it would have been, but never a thing that is not so.
+    pub(crate) reports: bool,
+    /// Whether it does one thing after the other: then each is done or not, by itself, and its
+    /// line in `operations.jsonl` tells which.
+    pub(crate) piecewise: bool,
     /// Whether it deletes for good what was kept long enough, logins in it included.
     pub(crate) deletes: bool,
 }
@@ -34,22 +40,25 @@ impl Case {
 }
 
 const fn case(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: false, later: &[], deletes: false }
+    let (banks, reports, piecewise, deletes) = (false, false, false, false);
+    Case { name, words, prepare, banks, later: &[], reports, piecewise, deletes }
 }
 
 const fn switching(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case {
-        name,
-        words,
-        prepare,
-        banks: true,
-        later: &[".codex/worktrees", "databases/"],
-        deletes: false,
-    }
+    let later = &[".codex/worktrees", "databases/"];
+    Case { banks: true, later, ..case(name, words, prepare) }
+}
+
+const fn reporting(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
+    Case { reports: true, ..case(name, words, prepare) }
+}
+
+const fn piecewise(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
+    Case { piecewise: true, ..case(name, words, prepare) }
 }
 
 const fn deleting(name: &'static str, words: &'static str, prepare: fn(&Ground)) -> Case {
-    Case { name, words, prepare, banks: false, later: &[], deletes: true }
+    Case { deletes: true, ..case(name, words, prepare) }
 }
 
 /// All of them.
@@ -61,6 +70,7 @@ pub(crate) const CASES: &[Case] = &[
     switching("restore", "restore adas-week --yes", as_it_is),
     switching("restore (databases elsewhere)", "restore elsewhere --yes", databases_elsewhere),
     switching("restore --login keep", "restore --yes --login keep", as_it_is),
+    case("restore --only --to", "restore adas-week --only sessions --to ~/copy", as_it_is),
     case("restore --to", "restore adas-week --to ~/copy", as_it_is),
     switching("use (banks the login)", "use ada", as_it_is),
     case("use (login is stored)", "use ada", stored_login),
@@ -69,12 +79,13 @@ pub(crate) const CASES: &[Case] = &[
     case("config set", "config set undo.keep_days 30", as_it_is),
     case("config unset", "config unset aliases.work", as_it_is),
     case("normalize", "normalize ~/old-logins", another_old_login),
-    case("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
+    piecewise("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
-    switching("undo of restore", "undo --yes", |ground| {
+    // `--force`, because to the program every file of a copy was written since.
+    switching("undo of restore", "undo --yes --force", |ground| {
         ground.must(&["restore", "adas-week", "--yes"])
     }),
-    switching("undo of undo of restore", "undo --yes", |ground| {
+    switching("undo of undo of restore", "undo --yes --force", |ground| {
         ground.must(&["restore", "adas-week", "--yes"]);
         ground.must(&["undo", "--yes"]);
     }),
@@ -86,10 +97,9 @@ pub(crate) const CASES: &[Case] = &[
         ground.must(&["config", "set", "undo.keep_days", "30"]);
     }),
     case("undo of backup --force", "undo --yes", |ground| ground.must(&["backup", "--force"])),
-    case("undo of normalize --adopt", "undo --yes", |ground| {
+    case("undo of normalize", "undo --yes", |ground| {
         another_old_login(ground);
-        let folder = ground.path("old-logins").display().to_string();
-        ground.must(&["normalize", &folder, "--adopt"]);
+        ground.must(&["normalize", &ground.path("old-logins").display().to_string()]);
     }),
     case("prune", "prune --keep-last 1 --yes", one_more_of_bobs),
     case("undo of prune", "undo --yes", |ground| {
@@ -97,7 +107,8 @@ pub(crate) const CASES: &[Case] = &[
         ground.must(&["prune", "--keep-last", "1", "--yes"]);
     }),
     deleting("prune (what has expired)", "prune --keep-last 9 --yes", something_expired),
-    case("doctor --fix", "doctor --fix", something_to_mend),
+    reporting("drill", "drill", as_it_is),
+    piecewise("doctor --fix", "doctor --fix", something_to_mend),
 ];
 
 fn as_it_is(_ground: &Ground) {}

@@ -4,9 +4,10 @@
 //! every run at the same path, so that every run begins from the same bytes. Each worker has one
 //! processor to itself.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::people::{Login, rollout, seconds};
+use crate::renumber::renumber;
+use crate::state::names;
 
 /// What every made-up token holds, and nothing else in the world.
 pub(crate) const CANARY: &str = "canary-7f3a";
@@ -151,8 +154,12 @@ impl Ground {
         private(&self.path(".codex/skills/mine/run.sh"), 0o700);
         self.write(".codex/AGENTS.md", "Be brief.\n");
         symlink("AGENTS.md", self.path(".codex/latest.md")).expect("a link can be made");
-        self.database(".codex/state_5.sqlite", "ada");
-        self.database(".codex/logs_2.sqlite", "log");
+        self.database(
+            ".codex/state_5.sqlite",
+            "threads (id TEXT PRIMARY KEY, rollout_path TEXT NOT NULL, title TEXT)",
+        );
+        self.database(".codex/logs_2.sqlite", "logs (at INTEGER, line TEXT)");
+        self.change(".codex/logs_2.sqlite", "INSERT INTO logs VALUES (1, 'it began')");
 
         // Ada's week is stored; then Bob signs in and works, and is stored; then Codex refreshes
         // his login, which is stored nowhere.
@@ -166,7 +173,6 @@ impl Ground {
             "{\"text\":\"first\"}\n{\"text\":\"second\"}\n{\"text\":\"third\"}\n",
         );
         self.write(".codex/prompts/new.md", "What changed?\n");
-        self.insert(".codex/state_5.sqlite", "bob");
         self.must(&["backup"]);
         // Cleo's is a login of the older tool.
         let old = Login::of("cleo", 9 * 86_400);
@@ -182,35 +188,30 @@ impl Ground {
         self.sign_in(&Login::of("bob", 3_600));
     }
 
-    /// A session of somebody's that ended so many seconds ago.
+    /// A session of somebody's that ended so many seconds ago, which the database knows.
     fn session(&self, who: &str, number: u32, ago: i64) {
         let (name, text) = rollout(who, number, ago);
-        self.write(&format!(".codex/sessions/{name}"), text);
+        let name = format!(".codex/sessions/{name}");
+        self.write(&name, text);
+        let path = self.path(&name);
+        let row =
+            format!("INSERT INTO threads VALUES ('{who}', '{}', 'what is left?')", path.display());
+        self.change(".codex/state_5.sqlite", &row);
     }
 
-    /// A database in WAL mode whose rows are only in the log.
-    fn database(&self, below: &str, word: &str) {
+    /// A database in WAL mode with an empty table; what changes later is only in the log.
+    fn database(&self, below: &str, table: &str) {
+        let begin = format!(
+            "PRAGMA journal_mode = WAL; CREATE TABLE {table}; PRAGMA wal_checkpoint(TRUNCATE);"
+        );
+        self.change(below, &begin);
+    }
+
+    fn change(&self, below: &str, sql: &str) {
         let path = self.path(below);
         let db = open(&path);
-        db.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;
-             CREATE TABLE threads (id TEXT PRIMARY KEY, rollout_path TEXT NOT NULL, title TEXT);
-             PRAGMA wal_checkpoint(TRUNCATE);",
-        )
-        .expect("a table can be made");
-        drop(db);
-        self.insert(below, word);
-    }
-
-    fn insert(&self, below: &str, word: &str) {
-        let db = open(&self.path(below));
-        let rollout = self.path(&format!(".codex/sessions/{word}.jsonl"));
-        db.execute(
-            "INSERT INTO threads VALUES (?1, ?2, 'what is left to do?')",
-            (word, rollout.display().to_string()),
-        )
-        .expect("a row can be written");
-        drop(db);
+        db.execute_batch("PRAGMA wal_autocheckpoint = 0;").expect("a database can be told");
+        db.execute_batch(sql).expect("a database can be changed");
     }
 }
 
@@ -226,26 +227,32 @@ fn private(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode can be set");
 }
 
-/// Copies a folder with modes, times and links as they are.
-pub(crate) fn copy(from: &Path, to: &Path) {
+/// Copies a user's folder, so that the program takes the copy for the same one.
+fn copy(from: &Path, to: &Path) {
+    let mut numbers = HashMap::new();
+    copy_entry(from, to, &mut numbers);
+    renumber(to, &|old| numbers.get(&old).copied());
+}
+
+/// Copies with modes, times and links as they are; notes which inode became which.
+fn copy_entry(from: &Path, to: &Path, numbers: &mut HashMap<u64, u64>) {
     let facts = fs::symlink_metadata(from).expect("it is there");
     if facts.is_symlink() {
-        symlink(fs::read_link(from).expect("a link can be read"), to).expect("a link can be made");
-        return;
-    }
-    if facts.is_file() {
+        let target = fs::read_link(from).expect("a link can be read");
+        symlink(target, to).expect("a link can be made");
+    } else if facts.is_file() {
         fs::copy(from, to).expect("a file can be copied");
         let modified = facts.modified().expect("a file has a time");
         let file = File::open(to).and_then(|file| file.set_modified(modified));
         file.expect("a file can be dated");
-        return;
+    } else {
+        fs::create_dir(to).expect("a folder can be made");
+        for name in names(from) {
+            copy_entry(&from.join(&name), &to.join(&name), numbers);
+        }
+        fs::set_permissions(to, facts.permissions()).expect("a mode can be set");
     }
-    fs::create_dir(to).expect("a folder can be made");
-    for entry in fs::read_dir(from).expect("a folder can be listed") {
-        let name = entry.expect("a folder can be listed").file_name();
-        copy(&from.join(&name), &to.join(&name));
-    }
-    fs::set_permissions(to, facts.permissions()).expect("a mode can be set");
+    numbers.insert(facts.ino(), fs::symlink_metadata(to).expect("it was made").ino());
 }
 
 /// The program: `SURVIVAL_PROGRAM` names another build of it, such as the one to be released.

@@ -27,6 +27,7 @@ mod ground;
 mod model;
 mod oracle;
 mod people;
+mod renumber;
 mod state;
 mod syscalls;
 mod trace;

@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::renumber::renumber;
 use crate::syscalls::Event;
 
 /// What the power takes along.
@@ -267,21 +268,10 @@ impl Disk {
         fs::remove_dir_all(&self.place).expect("the last run can be removed");
         let mut made = HashMap::new();
         self.make(ROOT, &self.place, cut, &mut made);
-        let journal = self.place.join(".codex-manager/journal.json");
-        if let Ok(text) = fs::read_to_string(&journal) {
-            // Folders are known by their numbers, which are others now.
-            let number = regex::Regex::new(r#""inode": ?(\d+)"#).expect("it is an expression");
-            let text = number.replace_all(&text, |found: &regex::Captures<'_>| {
-                let old: u64 = found[1].parse().expect("a number");
-                let path = self.numbers.get(&old).and_then(|id| made.get(id));
-                // One that is gone keeps its number, which nothing has any more.
-                let new = path.map_or(u64::MAX, |path: &PathBuf| {
-                    path.symlink_metadata().expect("it was made").ino()
-                });
-                format!("\"inode\": {new}")
-            });
-            fs::write(&journal, text.as_bytes()).expect("a file can be written");
-        }
+        renumber(&self.place, &|old| {
+            let path = made.get(self.numbers.get(&old)?)?;
+            Some(path.symlink_metadata().expect("it was made").ino())
+        });
     }
 
     fn sync(&mut self, id: Id) {

@@ -14,7 +14,7 @@ use crate::model::{Cut, Disk};
 use crate::oracle::{End, Expected};
 use crate::syscalls::{FOLLOWING, event};
 use crate::trace::{self, CHANGING, Trace};
-use crate::work::{Table, is_full, on_all_processors};
+use crate::work::{Table, on_all_processors, one_of};
 
 /// Of how many different disks one is judged, unless all are. The last ones always are.
 const ONE_OF: usize = 6;
@@ -67,7 +67,7 @@ fn cuts(ground: &Ground, number: usize, case: &Case) -> Cuts {
                 Some(result) if !is_last => result,
                 _ => {
                     different += 1;
-                    if !is_last && !is_full() && !different.is_multiple_of(ONE_OF) {
+                    if !is_last && !different.is_multiple_of(one_of(ONE_OF)) {
                         continue;
                     }
                     disk.lay_out(cut);

@@ -45,6 +45,18 @@ static TIME: LazyLock<Regex> = LazyLock::new(|| {
     let time = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?";
     Regex::new(&format!(r"{time}|\d{{4}}-\d\d-\d\d-\d{{6}}")).expect("it is an expression")
 });
+/// What every copy has a number of its own for, and what therefore hashes otherwise.
+static PLACE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"("inode": ?|"(?:previous|hash)":"sha256:)(?:[0-9a-f]+|<digest>)"#)
+        .expect("it is an expression")
+});
+/// When a home had its last change, by the clock of its file system.
+static SETTLED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#""settled":\{"seconds":\d+,"nanoseconds":\d+\}"#).expect("it is an expression")
+});
+/// Where a replaced home lies that `undo/` could not take.
+static BESIDE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\.codex\.replaced-(<now>-[a-z]+)").expect("it is an expression"));
 /// What two names of the same second are told apart by.
 static SECOND: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(<now>-[a-z-]+[a-z]|<now>-[^\s/~\x22]+)(?:-\d+|~\d+)\b")
@@ -85,7 +97,10 @@ impl Known {
             Some(key) => format!("{}<size>", key.as_str()),
             None => "<digest>".to_owned(),
         });
-        SECOND.replace_all(&text, "$1").into_owned()
+        let text = SECOND.replace_all(&text, "$1");
+        let text = PLACE.replace_all(&text, "$1<this>");
+        let text = SETTLED.replace_all(&text, "\"settled\":<moment>");
+        BESIDE.replace_all(&text, ".codex-manager/undo/$1/codex-home").into_owned()
     }
 }
 
@@ -190,6 +205,12 @@ fn manager(ground: &Ground, known: &Known) -> Entries {
         let kept = root.join("undo").join(&operation).join("codex-home");
         if kept.symlink_metadata().is_ok() {
             home(&kept, &format!("undo/{}/codex-home", known.mask(&operation)), &mut entries);
+        }
+    }
+    for name in names(&ground.place()) {
+        if let Some(operation) = name.strip_prefix(".codex.replaced-") {
+            let below = format!("undo/{}/codex-home", known.mask(operation));
+            home(&ground.path(&name), &below, &mut entries);
         }
     }
     entries.sort();

@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use crate::commands::Case;
 use crate::ground::Ground;
 use crate::oracle::{End, Expected};
-use crate::trace::{self, Blow, Point};
-use crate::work::{Table, is_full, on_all_processors};
+use crate::trace::{self, Blow, Point, Trace};
+use crate::work::{Table, on_all_processors, one_of};
 
 /// Of how many points one is tried, unless all are.
 const ONE_OF: usize = 25;
 
 /// How often a call is aimed at. `openat` is also what looks through `/proc` are made of, so its
 /// count depends on how many processes there are; a run that was hit elsewhere tells by how much.
-const ATTEMPTS: usize = 60;
+const ATTEMPTS: usize = 100;
 
 /// What came of one command line.
 struct Outcome {
@@ -46,12 +46,16 @@ fn sweep(ground: &Ground, number: usize, case: &Case) -> Outcome {
     let traced = trace::run(ground, &words, None);
     assert_eq!(traced.exit, Some(0), "{}:\n{}", case.name, traced.said);
     let points = traced.trace.points(ground);
-    let step = if is_full() { 1 } else { ONE_OF };
+    for call in traced.trace.changes(ground) {
+        assert!(call.makes_private(), "{} lets others in: {call:?}", case.name);
+    }
+    // An odd one, so that each kind of blow gets its turn.
+    let step = one_of(ONE_OF) | 1;
     let all =
         points.iter().enumerate().flat_map(|(at, point)| Blow::ALL.map(|blow| (at, point, blow)));
     let mut outcome = Outcome { calls: points.len(), tried: BTreeMap::new(), failures: Vec::new() };
     for (_, (at, point, blow)) in all.enumerate().filter(|(n, _)| n % step == number % step) {
-        let result = strike(ground, case, &expected, &words, at, point, blow);
+        let result = strike(ground, case, &expected, &traced.trace, at, point, blow);
         *outcome.tried.entry(blow).or_default() += 1;
         if let Err(what) = result {
             let place = format!("{} at call {at}, {}", blow.name(), point.what);
@@ -66,16 +70,16 @@ fn strike(
     ground: &Ground,
     case: &Case,
     expected: &Expected,
-    words: &[String],
+    pilot: &Trace,
     at: usize,
     point: &Point,
     blow: Blow,
 ) -> Result<(), String> {
+    let words = case.words(ground);
     let mut nth = point.nth;
     for _ in 0..ATTEMPTS {
         ground.reset();
-        let run = trace::run(ground, words, Some((blow, &point.name, nth)));
-        let changes = run.trace.changes(ground);
+        let run = trace::run(ground, &words, Some((blow, &point.name, nth)));
         match run.trace.hit(ground, blow) {
             // A kill between two changes is a kill at the second one.
             Some((before, exactly)) if before == at && (exactly || blow == Blow::Kill) => {
@@ -85,11 +89,12 @@ fn strike(
                 }
                 return expected.judge(ground, case, end, &run.said);
             }
-            // Missed: where would it have been this time?
-            _ => match changes.get(at) {
-                Some(call) if call.name == point.name => nth = call.nth,
-                _ => nth = if nth > point.nth { point.nth } else { nth + 1 },
-            },
+            // Missed: by how much was the count ahead or behind when it was last comparable?
+            hit => {
+                let last = hit.map_or(at, |(before, _)| before.min(at));
+                let made = |trace: &Trace| trace.made(ground, &point.name, last);
+                nth = (point.nth + made(&run.trace)).saturating_sub(made(pilot)).max(1);
+            }
         }
     }
     Err(format!("not hit in {ATTEMPTS} attempts"))

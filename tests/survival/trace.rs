@@ -256,6 +256,15 @@ impl Trace {
             .collect()
     }
 
+    /// How often a call was made before the change of this number, counted from 0.
+    pub(crate) fn made(&self, ground: &Ground, name: &str, change: usize) -> usize {
+        let place = &ground.place();
+        let positions = self.calls.iter().enumerate().filter(|(_, call)| call.changes(place));
+        let end = positions.map(|(position, _)| position).nth(change);
+        let calls = self.calls.iter().take(end.unwrap_or(self.calls.len()));
+        calls.filter(|call| call.name == name).count()
+    }
+
     /// Which point was hit: how many changing calls came before the one that went wrong, and
     /// whether that one is itself such a call.
     pub(crate) fn hit(&self, ground: &Ground, blow: Blow) -> Option<(usize, bool)> {
@@ -295,6 +304,19 @@ impl Call {
             }
         }
         self.paths().iter().any(|path| path.starts_with(place))
+    }
+
+    /// Whether what it creates is asked to be the owner's alone, without help of a mask.
+    pub(crate) fn makes_private(&self) -> bool {
+        let creates = match self.name.as_str() {
+            "open" | "openat" | "openat2" => self.arguments.contains("O_CREAT"),
+            name => name.starts_with("mkdir") || name.starts_with("mknod") || name == "creat",
+        };
+        // SQLite gives the files beside a database the mode of that database.
+        let beside = ["-wal\"", "-shm\"", "-journal\""];
+        let creates = creates && !beside.iter().any(|end| self.arguments.contains(end));
+        let mode = self.arguments.rsplit(", ").next().unwrap_or_default();
+        !creates || u32::from_str_radix(mode, 8).is_ok_and(|mode| mode & 0o077 == 0)
     }
 
     /// Every path in its arguments, of descriptors and of names. What is written is none.

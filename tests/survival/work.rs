@@ -8,9 +8,14 @@ use std::sync::Mutex;
 use crate::commands::{CASES, Case};
 use crate::ground::{Ground, processors};
 
-/// Whether every point is tried and not a sample: `SURVIVAL=full`.
-pub(crate) fn is_full() -> bool {
-    std::env::var("SURVIVAL").is_ok_and(|value| value == "full")
+/// Of how many points one is tried: all with `SURVIVAL=full`, one of `N` with `SURVIVAL=N`, else one
+/// of as many as fit into a minute.
+pub(crate) fn one_of(usual: usize) -> usize {
+    match std::env::var("SURVIVAL").as_deref() {
+        Ok("full") => 1,
+        Ok(number) => number.parse().expect("SURVIVAL is `full` or a number"),
+        Err(_) => usual,
+    }
 }
 
 /// Has every case done by a worker that has a processor and a ground of its own.

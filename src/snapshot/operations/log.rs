@@ -28,6 +28,8 @@ pub struct Log {
     pub problems: Vec<(usize, String)>,
     /// How many lines there are.
     pub lines: usize,
+    /// Whether half a line follows them: somebody is writing it, or was killed while they did.
+    pub is_unfinished: bool,
     /// What the next line names as the hash of the one before.
     last: Option<String>,
 }
@@ -82,9 +84,14 @@ pub fn parse(bytes: &[u8]) -> Log {
     if whole.is_empty() {
         return log;
     }
+    let count = whole.split(|byte| *byte == b'\n').count();
     for (number, line) in (1..).zip(whole.split(|byte| *byte == b'\n')) {
-        log.lines = number;
         let seal = seal(line);
+        if seal.is_none() && whole.len() == bytes.len() && number == count {
+            log.is_unfinished = true;
+            break;
+        }
+        log.lines = number;
         match (&seal, serde_json::from_slice::<Sealed>(line)) {
             (Some(_), Ok(found)) => {
                 if found.previous != log.last {
@@ -236,7 +243,7 @@ mod tests {
         let text = file(&[record("a", None), record("b", None), record("c", None)]);
         let lines: Vec<&str> = text.lines().collect();
         let check = |lines: &[&str], expected: &[usize]| {
-            let found = parse(lines.join("\n").as_bytes());
+            let found = parse((lines.join("\n") + "\n").as_bytes());
             let found: Vec<usize> = found.problems.iter().map(|(line, _)| *line).collect();
             assert_eq!(found, expected, "{lines:?}");
         };
@@ -314,13 +321,14 @@ mod tests {
         fn no_bytes_break_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let log = parse(&bytes);
             prop_assert!(log.records.len() + log.problems.len() >= log.lines);
+            prop_assert!(log.lines > 0 || log.is_unfinished || bytes.is_empty() || bytes == b"\n");
         }
 
         #[test]
         fn any_flipped_bit_is_noticed(at in 0_usize..400, bit in 0_u8..8) {
             let text = file(&[record("a", None), record("b", None)]);
-            let mut bytes = text.trim_end().as_bytes().to_vec();
-            let at = at % bytes.len();
+            let mut bytes = text.into_bytes();
+            let at = at % (bytes.len() - 1);
             bytes[at] ^= 1 << bit;
             prop_assert!(!parse(&bytes).problems.is_empty());
         }

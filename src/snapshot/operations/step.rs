@@ -94,7 +94,35 @@ impl Step {
                 // Two names of one file are left alone by a rename.
                 replace::remove_file(&keep).map(drop)
             }
-            Self::Append { path, at: length, .. } => cut(&at(root, path)?, *length),
+            Self::Append { path, at: length, lines } => {
+                cut(&at(root, path)?, *length, lines.as_bytes())
+            }
+        }
+    }
+
+    /// Whether what it moves is gone from where it was, and something is where it goes.
+    pub(super) fn has_moved(&self, root: &Path) -> bool {
+        let (from, to) = match self {
+            Self::Move { from, to } => (from, to),
+            Self::Replace { with, path, .. } => (with, path),
+            Self::Append { .. } => return false,
+        };
+        at(root, from).is_ok_and(|from| !is_there(&from))
+            && at(root, to).is_ok_and(|to| is_there(&to))
+    }
+
+    /// Whether it puts something where the other one takes it from: until then nothing is there,
+    /// which says nothing about the other one.
+    pub(super) fn brings(&self, other: &Self) -> bool {
+        let source = match other {
+            Self::Move { from, .. } => from,
+            Self::Replace { with, .. } => with,
+            Self::Append { .. } => return false,
+        };
+        match self {
+            Self::Move { to, .. } => to == source,
+            Self::Replace { path, keep, .. } => path == source || keep == source,
+            Self::Append { .. } => false,
         }
     }
 
@@ -155,13 +183,36 @@ pub(super) fn append_at(path: &Path, length: u64, lines: &[u8]) -> Result<(), Di
     replace::append_lines(path, lines)
 }
 
-fn cut(path: &Path, length: u64) -> Result<(), DiskError> {
-    let found = path.symlink_metadata().map(|facts| facts.len());
-    match found {
-        Ok(found) if length == 0 && 0 < found => replace::remove_file(path).map(drop),
-        Ok(found) if length < found => replace::cut(path, length),
-        _ => Ok(()),
+/// Adds lines to a file unless they are somewhere behind its first `length` bytes: others may have
+/// added theirs meanwhile.
+///
+/// # Errors
+///
+/// When the disk refuses, or the file ends in half a line of somebody else.
+pub(super) fn note_lines(path: &Path, length: u64, lines: &[u8]) -> Result<(), DiskError> {
+    let rest = read::bounded_from(path, length, usize::MAX);
+    let rest = read::absent_is_none(rest)?.unwrap_or_default();
+    if rest.windows(lines.len()).any(|found| found == lines) {
+        return Ok(());
     }
+    if !rest.is_empty() && lines.starts_with(&rest) {
+        replace::cut(path, length)?;
+    }
+    replace::append_lines(path, lines)
+}
+
+/// Takes off what was added behind the first `length` bytes, as far as it is the beginning of these
+/// lines.
+fn cut(path: &Path, length: u64, lines: &[u8]) -> Result<(), DiskError> {
+    let found = read::bounded_from(path, length, lines.len().saturating_add(1));
+    let found = match found {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Ok(()),
+        found => read::absent_is_none(found)?.unwrap_or_default(),
+    };
+    if found.is_empty() || !lines.starts_with(&found) {
+        return Ok(());
+    }
+    if length == 0 { replace::remove_file(path).map(drop) } else { replace::cut(path, length) }
 }
 
 /// Gives a file a new name. Where renaming knows no flags that is a link and an unlink, and a run

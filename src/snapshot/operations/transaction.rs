@@ -16,7 +16,7 @@ use crate::disk::lock::Lock;
 use crate::disk::{DiskError, replace};
 use crate::quota::Entry;
 use crate::snapshot::journal::{self, Kind};
-use crate::snapshot::operations::step::append_at;
+use crate::snapshot::operations::step::note_lines;
 use crate::snapshot::store::Store;
 
 /// What will happen as one. Paths are relative to the manager home.
@@ -92,7 +92,7 @@ impl Transaction {
             return Err(error.into());
         }
         Ok(match paper.conclude(store, lock) {
-            Ok(()) => Vec::new(),
+            Ok(left) => left,
             Err(error) => vec![format!("it is done, and the next command notes it down: {error}")],
         })
     }
@@ -115,15 +115,20 @@ impl Transaction {
 
     /// Removes the files that lay ready and are not needed now.
     fn tidy(&self, root: &Path) {
-        for path in self.steps.iter().filter_map(|step| step.source(root)) {
-            // What stays, the next command removes.
-            let _litter = replace::remove_file(&path);
-        }
+        clear(&self.steps, root);
         for folder in self.steps.iter().filter_map(|step| step.folders(root).ok().flatten()) {
             if folder.parent().is_some_and(|above| above == root.join("undo")) {
                 let _other_things_are_in_it = replace::remove_empty_dir(&folder);
             }
         }
+    }
+}
+
+/// Removes the files under construction that lay ready for steps that nobody will do.
+pub(crate) fn clear(steps: &[Step], root: &Path) {
+    for path in steps.iter().filter_map(|step| step.source(root)) {
+        // What stays, the next command removes.
+        let _litter = replace::remove_file(&path);
     }
 }
 
@@ -145,22 +150,37 @@ impl Paper {
         Ok(())
     }
 
+    /// How many steps are surely done: those up to the last one whose file is no more where it
+    /// came from and is where it went. The ones before it cannot be asked, for where names change
+    /// owners, a file that came later stands where theirs was.
+    fn done(&self, root: &Path) -> usize {
+        let last = self.steps.iter().enumerate().rposition(|(number, step)| {
+            let before = self.steps.get(..number).unwrap_or_default();
+            step.has_moved(root) && !before.iter().any(|other| other.brings(step))
+        });
+        last.map_or(0, |number| number + 1)
+    }
+
     /// Takes back the steps up to and including this one.
     fn back(&self, root: &Path, number: usize) -> Result<(), DiskError> {
         let done = self.steps.get(..=number).unwrap_or_default();
         done.iter().rev().try_for_each(|step| step.back(root))
     }
 
-    fn conclude(&self, store: &Store, lock: &Lock) -> Result<(), DiskError> {
+    /// Notes it down, deletes what is to be deleted, and strikes it out. Answers what could not be
+    /// deleted: that is no reason to keep everybody waiting.
+    fn conclude(&self, store: &Store, lock: &Lock) -> Result<Vec<String>, DiskError> {
         self.notes.write_down(store, lock)?;
         // What a step took out of `undo/` may have been the last thing there.
         for folder in self.steps.iter().filter_map(|step| step.leaves(store.root())) {
             let _is_needed = replace::remove_empty_dir(&folder);
         }
-        for path in self.discards.iter().filter_map(|path| below(store.root(), path)) {
-            replace::remove_tree(&path)?;
-        }
-        strike_out(store)
+        let discards = self.discards.iter().filter(|path| may_go(path));
+        let discards = discards.filter_map(|path| below(store.root(), path));
+        let left = discards.filter_map(|path| replace::remove_tree(&path).err());
+        let left = left.map(|error| format!("not all of it could be deleted: {error}")).collect();
+        strike_out(store)?;
+        Ok(left)
     }
 
     /// Goes on with what an interrupted run began. Answers what a person should know.
@@ -173,10 +193,19 @@ impl Paper {
         store: &Store,
         lock: &Lock,
     ) -> Result<Vec<String>, DiskError> {
-        self.forward(store.root()).map_err(|(_, error)| error)?;
-        self.conclude(store, lock)?;
-        Ok(self.notes.told().into_iter().collect())
+        let done = self.done(store.root());
+        for step in self.steps.iter().skip(done) {
+            step.forward(store.root())?;
+        }
+        let left = self.conclude(store, lock)?;
+        Ok(self.notes.told().into_iter().chain(left).collect())
     }
+}
+
+/// Whether it is something single that was put away: nothing else is ever deleted.
+fn may_go(path: &Path) -> bool {
+    let is_put_away = path.starts_with("trash") || path.starts_with("undo");
+    is_put_away && path.components().count() == 2
 }
 
 /// What is told when it could neither be done nor taken back.
@@ -240,7 +269,7 @@ impl Notes {
         lock: &Lock,
     ) -> Result<(), DiskError> {
         if !self.ledger.is_empty() {
-            append_at(&store.ledger(), self.ledger_at, self.ledger.as_bytes())?;
+            note_lines(&store.ledger(), self.ledger_at, self.ledger.as_bytes())?;
         }
         if let Some(record) = &self.operation {
             log::append(store, record, lock)?;
@@ -366,6 +395,34 @@ mod tests {
             assert_eq!(told.len(), 1, "{told:?}");
             assert_eq!(text(&lab.files()), DONE, "after {done}");
             assert_eq!((lab.next_run(), lab.records()), (Vec::new(), 1));
+        }
+    }
+
+    #[test]
+    fn killed_where_names_changed_owners_nothing_moves_twice() {
+        for done in 0..=3 {
+            let mut lab = Lab::new();
+            let moving = |from: &str, to: &str| Step::Move { from: from.into(), to: to.into() };
+            let work = Transaction {
+                steps: vec![
+                    moving("config.toml", "trash/config.toml"),
+                    moving("backups/a.tar.gz", "trash/a.tar.gz"),
+                    moving("tmp/.codex-manager-0123456789abcdef.tmp", "config.toml"),
+                ],
+                ..lab.transaction()
+            };
+            let paper = work.written(&lab.store).unwrap();
+            for step in &paper.steps[..done] {
+                step.forward(lab.store.root()).unwrap();
+            }
+            assert_eq!(lab.next_run().len(), 1);
+            let expected = [
+                "config.toml: new",
+                "ledger.jsonl: {}\n",
+                "trash/a.tar.gz: archive",
+                "trash/config.toml: old",
+            ];
+            assert_eq!(text(&lab.files()), expected, "after {done}");
         }
     }
 

@@ -271,11 +271,16 @@ fn exchange(new: &Path, live: &Path, undo: &Path) -> Result<(), DiskError> {
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     // Without the database its copies are complete, for it goes only when they are.
     if is_there(live) {
-        for path in with_companions(live) {
-            if let (true, Some(name)) = (is_there(&path), path.file_name()) {
-                replace::private_dir(undo)?;
-                copied(&path, undo)?.commit(&undo.join(name), Overwrite::Replace)?;
-            }
+        replace::private_dir(undo)?;
+        let mut kept = undo.join(live.file_name().unwrap_or_default());
+        // The database itself is copied last, so what is there is whole, and may be the only copy:
+        // the one in its place may be one that Codex has made since.
+        if is_there(&kept) {
+            kept = replace::free_beside(&kept, "later");
+        }
+        let pairs: Vec<_> = with_companions(live).zip(with_companions(&kept)).collect();
+        for (path, copy) in pairs.iter().rev().filter(|(path, _)| is_there(path)) {
+            copied(path, undo)?.commit(copy, Overwrite::Replace)?;
         }
     }
     for path in with_companions(live) {

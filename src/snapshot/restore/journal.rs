@@ -10,10 +10,11 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::lock::Lock;
+use crate::disk::since::{self, Moment};
 use crate::disk::swap::{self, Identity};
-use crate::disk::{DiskError, replace, since};
+use crate::disk::{DiskError, replace};
 use crate::snapshot::journal::{self, Kind};
-use crate::snapshot::operations::transaction::Notes;
+use crate::snapshot::operations::transaction::{Notes, clear};
 use crate::snapshot::operations::{Change, Databases, HomeChange, OperationError, Step};
 use crate::snapshot::restore::databases::{self, Waiting};
 use crate::snapshot::restore::place;
@@ -46,6 +47,9 @@ pub(crate) struct Journal {
     /// What keeps the login that was live, before the homes change names.
     #[serde(default)]
     banking: Vec<Step>,
+    /// The newest change in the home that takes the place, before it does.
+    #[serde(default)]
+    settled: Option<Moment>,
     /// The journal itself.
     #[serde(skip)]
     file: PathBuf,
@@ -112,6 +116,7 @@ impl Journal {
         journal.new = swap::identity(staged)?;
         journal.old = swap::identity(place)?;
         journal.carried = carried.to_vec();
+        journal.settled = newest(staged);
         journal::begin(store, Kind::Home, &journal)?;
         Ok(journal)
     }
@@ -136,6 +141,7 @@ impl Journal {
             carried: Vec::new(),
             databases,
             banking: Vec::new(),
+            settled: None,
             file: store.journal(),
         }
     }
@@ -160,8 +166,9 @@ impl Journal {
             .and_then(|()| self.banking.iter().try_for_each(|step| step.forward(store.root())));
         if let Err(error) = done {
             self.banking.iter().rev().try_for_each(|step| step.back(store.root()))?;
-            self.banking = Vec::new();
+            let given_up = std::mem::take(&mut self.banking);
             self.write()?;
+            clear(&given_up, store.root());
             return Err(error);
         }
         Ok(())
@@ -175,6 +182,7 @@ impl Journal {
         databases: Vec<Waiting>,
     ) -> Result<(), DiskError> {
         self.phase = Phase::Exchanging;
+        self.settled = newest(&self.staged);
         self.old = swap::identity(&self.place)?;
         self.carried = carried.to_vec();
         if let Some(outside) = &mut self.databases {
@@ -199,8 +207,6 @@ impl Journal {
             && let Some(record) = &mut self.notes.operation
             && record.home_mut().is_none()
         {
-            let is_there = self.place.symlink_metadata().is_ok();
-            let settled = if is_there { since::newest(&self.place)? } else { None };
             record.changes.push(Change::Home(HomeChange {
                 place: self.place.clone(),
                 kept: kept.map(Path::to_owned),
@@ -211,7 +217,7 @@ impl Journal {
                     let names = it.files.iter().map(|file| file.name.clone()).collect();
                     Databases { folder: it.folder.clone(), names }
                 }),
-                settled,
+                settled: self.settled,
             }));
         }
         self.notes.write_down(store, lock)?;
@@ -271,6 +277,8 @@ pub(crate) fn finish(
         return Ok(vec![format!("{}: {what}", journal.file.display())]);
     }
     let mut told = Vec::new();
+    let record = journal.notes.operation.as_ref();
+    let command = record.map_or("restore", |record| record.command.as_str()).to_owned();
     journal.banking.iter().try_for_each(|step| step.forward(store.root()))?;
     let end = match journal.phase {
         Phase::Building => take_back(&journal)?,
@@ -287,16 +295,16 @@ pub(crate) fn finish(
     match end {
         End::Nothing => journal.close()?,
         End::TakenBack => {
-            told.push("an interrupted restore was taken back: the home is as it was".to_owned());
+            told.push(format!("an interrupted {command} was taken back: the home is as it was"));
             journal.close()?;
         }
         End::Finished(kept) => {
             told.push(match &kept {
                 Some(kept) => format!(
-                    "an interrupted restore was finished: the home before is {}",
+                    "an interrupted {command} was finished: the home before is {}",
                     kept.display()
                 ),
-                None => "an interrupted restore was finished".to_owned(),
+                None => format!("an interrupted {command} was finished"),
             });
             journal.conclude(kept.as_deref(), store, lock)?;
         }
@@ -311,6 +319,11 @@ pub(super) fn on(written: Option<Identity>, above: &Path) -> Result<Option<Ident
         Some(written) if above.is_dir() => written.on(above).map(Some),
         written => Ok(written),
     }
+}
+
+/// The newest change in a home, where that can be told: it only helps to notice later ones.
+fn newest(home: &Path) -> Option<Moment> {
+    since::newest(home).ok().flatten()
 }
 
 /// What became of it.
@@ -371,7 +384,15 @@ fn settle(journal: &Journal, store: &Store, told: &mut Vec<String>) -> Result<En
         comes_back = true;
     }
     if at(place)? != *old {
-        // Put away already, or moved by hand.
+        // Codex made a home in the moment in which there was none, or a person moved one there.
+        if journal.phase == Phase::Exchanging {
+            take_back(journal)?;
+        }
+        let before = before.iter().filter(|before| before.symlink_metadata().is_ok());
+        told.extend(before.map(|before| {
+            let (here, place) = (before.display(), place.display());
+            format!("another home took the place {place} meanwhile: the one before is {here}")
+        }));
         return Ok(End::Nothing);
     }
     if journal.phase == Phase::Exchanging && matches!(take_back(journal)?, End::TakenBack) {

@@ -32,7 +32,13 @@ impl Staged {
     /// Makes the empty folder `path`, a name beside its place that nobody has, and what is missing
     /// above it.
     pub(super) fn at(path: PathBuf) -> Result<Self, DiskError> {
-        replace::private_dir(&path)?;
+        replace::private_dir(&path).map_err(|error| match path.parent() {
+            // The folder is named, for the reserved name tells nobody anything.
+            Some(above) if error.path == path => {
+                DiskError { action: "create a folder in", path: above.to_owned(), ..error }
+            }
+            _ => error,
+        })?;
         let identity = swap::identity(&path)?;
         Ok(Self { path, identity, state: State::Built })
     }

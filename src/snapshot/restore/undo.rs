@@ -31,6 +31,8 @@ const NAMED: usize = 5;
 #[derive(Debug)]
 pub struct HomePlan {
     change: HomeChange,
+    /// Where the databases are kept that were outside the home before.
+    databases: PathBuf,
     /// The login that the kept home gets before it comes back, if it needs a fresher one.
     login: Option<Secret>,
     /// The login in the kept home, if it gives way and no snapshot has it.
@@ -168,14 +170,15 @@ fn named(changed: &[PathBuf]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// Decides how the home before `change` comes back to `home`, whose login is `live`. With `force`
-/// also if it was used since.
+/// Decides how the home before `change` comes back to `home`, whose login is `live`; `folder` is the
+/// operation's in `undo/`. With `force` also if it was used since.
 ///
 /// # Errors
 ///
 /// [`UndoHomeError`]; nothing has been written.
 pub(crate) fn plan(
     change: &HomeChange,
+    folder: &Path,
     home: &CodexHome,
     live: &Live,
     shelf: &Shelf<'_>,
@@ -202,13 +205,15 @@ pub(crate) fn plan(
         return Err(UndoHomeError::Gone { kept: place });
     }
     if let (Some(settled), true, false) = (change.settled, here.is_some(), force) {
-        let changed = since::changed(&place, settled)?;
+        let mut changed = since::changed(&place, settled)?;
+        changed.retain(|path| !is_ours(path, &change.carried));
         if !changed.is_empty() {
             return Err(UndoHomeError::Used { place, changed });
         }
     }
     let mut plan = HomePlan {
         change: change.clone(),
+        databases: folder.join(databases::KEPT),
         login: None,
         outgoing: None,
         live: live.bytes().cloned(),
@@ -262,6 +267,14 @@ impl HomePlan {
     }
 }
 
+/// Whether a path changes by what we do ourselves: the login, which is stored whatever it is, the
+/// lock that guards it, and what moved over from the home before.
+fn is_ours(path: &Path, carried: &[String]) -> bool {
+    let ours = [CodexHome::AUTH, "auth.lock"];
+    ours.iter().any(|ours| path == Path::new(ours))
+        || carried.iter().any(|carried| Path::new(carried).starts_with(path))
+}
+
 /// What one return is run with.
 pub(crate) struct Run<'a> {
     /// What `operations.jsonl` says of it; its name is that of the folder in `undo/`.
@@ -294,84 +307,95 @@ pub(crate) fn apply(
     run: &Run<'_>,
 ) -> Result<Returned, UndoHomeError> {
     let mut warnings = Vec::new();
+    // What it tells of may wait in the very folders that are written to.
+    let path = store.journal();
+    if path.symlink_metadata().is_ok() {
+        return Err(OperationError::Unfinished { path }.into());
+    }
     let folder = &run.record.id;
     let notes = Notes::new(store, Some(run.record.clone()), run.ledger)?;
-    let HomeChange { place, kept: staged, new, carried, databases: outside, .. } = &plan.change;
-    let is_there = new.is_some() || place.symlink_metadata().is_ok();
     let undo = store.undo().join(folder);
-    let (mut written, kept) = match staged {
-        None => leave(place, plan, store, notes, run, &mut warnings)?,
-        Some(staged) => {
-            if let Some(login) = &plan.login {
-                replace::write(&CodexHome::at(staged.clone()).auth(), login.bytes())?;
-            }
-            let incoming = outside.as_ref().map(|outside| {
-                let before = staged.parent().unwrap_or(staged).join(databases::KEPT);
-                incoming(outside, &before, store, &mut warnings)
-            });
-            let incoming = incoming.transpose()?;
-            let outside = incoming.as_ref().map(|incoming| Outside {
-                folder: incoming.folder.clone(),
-                files: incoming.files(),
-            });
-            let begun = Journal::begin_return(
-                store,
-                notes,
-                folder,
-                Some(staged),
-                (place, None),
-                carried,
-                outside,
-            )?;
-            let exchanged = match is_there {
-                true => quiet(plan, run).and_then(|held| {
-                    let done = swap::exchange(staged, place).map(drop);
-                    drop(held);
-                    Ok(done?)
-                }),
-                false => Ok(replace::rename_new(staged, place)?),
-            };
-            if let Err(error) = exchanged {
-                if !happened(&plan.change) {
-                    // What cannot be struck out, the next command does.
-                    let _stays = begun.close_if_over();
-                    return Err(error);
-                }
-                warnings.push(format!("the home is back, but not all went well: {error}"));
-            }
-            let mut kept = None;
-            if is_there {
-                let old = new.and_then(|new| place::find_old(staged, place, new).ok().flatten());
-                let old = old.unwrap_or_else(|| staged.clone());
-                let mut later = Vec::new();
-                for path in carried.iter().filter(|path| old.join(path).symlink_metadata().is_ok())
-                {
-                    if let Err(error) = place::carry(&old, place, path) {
-                        later.push(format!("{path} stays in the replaced home: {error}"));
-                    }
-                }
-                let installed = match incoming {
-                    Some(incoming) => incoming.install(&undo.join(databases::KEPT)),
-                    None => Ok(()),
-                };
-                later.extend(
-                    installed.err().map(|error| format!("not all databases are back: {error}")),
-                );
-                if !later.is_empty() {
-                    let told = later.into_iter();
-                    warnings.extend(told.map(|told| format!("the next command goes on: {told}")));
-                    return Ok(Returned { kept: Some(old), warnings });
-                }
-                kept = Some(place::keep(&old, place, &undo, folder, &mut warnings));
-            }
-            (begun, kept)
-        }
+    let outside = plan.change.databases.as_ref();
+    let incoming = outside
+        .map(|outside| incoming(outside, &plan.databases, store, &mut warnings))
+        .transpose()?;
+    let outside = incoming
+        .as_ref()
+        .map(|incoming| Outside { folder: incoming.folder.clone(), files: incoming.files() });
+    let (mut journal, old) = match &plan.change.kept {
+        None => leave(plan, store, (notes, outside), run, &mut warnings)?,
+        Some(kept) => come_back(plan, kept, store, (notes, outside), run, &mut warnings)?,
     };
-    let noted = written.conclude(kept.as_deref(), store, run.lock);
+    let place = &plan.change.place;
+    let mut later = Vec::new();
+    if let (Some(old), Some(_)) = (&old, &plan.change.kept) {
+        // A Codex that knows no lock may have written a login meanwhile.
+        if !matches!(logins::is_still(&CodexHome::at(old.clone()), plan.live.as_ref()), Ok(true)) {
+            warnings.push(format!(
+                "auth.json was written by somebody else during the exchange: their login is in the \
+                 home that was live, {}",
+                old.display()
+            ));
+        }
+        let carried = plan.change.carried.iter();
+        for path in carried.filter(|path| old.join(path).symlink_metadata().is_ok()) {
+            if let Err(error) = place::carry(old, place, path) {
+                later.push(format!("{path} stays in the replaced home: {error}"));
+            }
+        }
+    }
+    let installed = match incoming {
+        Some(incoming) => incoming.install(&undo.join(databases::KEPT)),
+        None => Ok(()),
+    };
+    later.extend(installed.err().map(|error| format!("not all databases are back: {error}")));
+    if !later.is_empty() {
+        let told = later.into_iter();
+        warnings.extend(told.map(|told| format!("the next command goes on: {told}")));
+        return Ok(Returned { kept: old, warnings });
+    }
+    let kept = match (old, &plan.change.kept) {
+        (Some(old), Some(_)) => Some(place::keep(&old, place, &undo, folder, &mut warnings)),
+        (old, _) => old,
+    };
+    let noted = journal.conclude(kept.as_deref(), store, run.lock);
     warnings.extend(
         noted.err().map(|error| format!("it is done, and the next command notes it down: {error}")),
     );
     Ok(Returned { kept, warnings })
+}
+
+/// Puts the kept home in its place. Answers where the one is that was there.
+fn come_back(
+    plan: &HomePlan,
+    kept: &Path,
+    store: &Store,
+    (notes, outside): (Notes, Option<Outside>),
+    run: &Run<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(Journal, Option<PathBuf>), UndoHomeError> {
+    let HomeChange { place, new, carried, .. } = &plan.change;
+    let is_there = new.is_some() || place.symlink_metadata().is_ok();
+    if let Some(login) = &plan.login {
+        replace::write(&CodexHome::at(kept.to_owned()).auth(), login.bytes())?;
+    }
+    let (folder, staged) = (&run.record.id, Some(kept));
+    let places = (place.as_path(), None);
+    let journal = Journal::begin_return(store, notes, folder, staged, places, carried, outside)?;
+    let exchanged = match is_there {
+        true => quiet(plan, run).and_then(|_held| Ok(swap::exchange(kept, place).map(drop)?)),
+        false => replace::rename_new(kept, place).map_err(UndoHomeError::from),
+    };
+    if let Err(error) = exchanged {
+        if !happened(&plan.change) {
+            // What cannot be struck out, the next command does.
+            let _stays = journal.close_if_over();
+            return Err(error);
+        }
+        warnings.push(format!("the home is back, but not all went well: {error}"));
+    }
+    let old = new.and_then(|new| place::find_old(kept, place, new).ok().flatten());
+    Ok((journal, is_there.then(|| old.unwrap_or_else(|| kept.to_owned()))))
 }
 
 /// Whether the kept home is in the place.
@@ -382,27 +406,26 @@ fn happened(change: &HomeChange) -> bool {
 
 /// Takes the home away that came to a place where none was.
 fn leave(
-    place: &Path,
     plan: &HomePlan,
     store: &Store,
-    notes: Notes,
+    (notes, outside): (Notes, Option<Outside>),
     run: &Run<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<(Journal, Option<PathBuf>), UndoHomeError> {
-    let folder = &run.record.id;
+    let (folder, place) = (&run.record.id, plan.change.place.as_path());
     let undo = store.undo().join(folder);
     let mut refused = None;
     for target in place::resting(place, &undo, folder) {
-        let (notes, place) = (notes.clone(), (place, Some(target.as_path())));
-        let journal = Journal::begin_return(store, notes, folder, None, place, &[], None)?;
+        let (notes, outside) = (notes.clone(), outside.clone());
+        let places = (place, Some(target.as_path()));
+        let journal = Journal::begin_return(store, notes, folder, None, places, &[], outside)?;
         let moved = quiet(plan, run).and_then(|_held| {
             if let Some(above) = target.parent() {
                 replace::private_dir(above)?;
             }
-            Ok(replace::rename_new(&plan.change.place, &target)?)
+            Ok(replace::rename_new(place, &target)?)
         });
-        let has_left =
-            swap::identity(&target)?.is_some() && plan.change.place.symlink_metadata().is_err();
+        let has_left = swap::identity(&target)?.is_some() && place.symlink_metadata().is_err();
         match moved {
             Ok(()) => return Ok((journal, Some(target))),
             Err(error) if has_left => {

@@ -88,7 +88,7 @@ fn a_table_of_contents_that_does_not_tell_the_truth_is_refused() {
     table("member larger",    &moved("history.jsonl", "memberSize", 1),      Elsewhere, "");
     table("member of nothing", &set("history.jsonl", "memberSize", json!(0)), Refused,  "impossible size");
     table("member too large", &set("history.jsonl", "memberSize", json!(1 << 30)), Refused, "impossible size");
-    table("member digest",    &set("history.jsonl", "memberDigest", json!(zeros)), Elsewhere, "history.jsonl: chunk 0, ");
+    table("member digest",    &set("history.jsonl", "memberDigest", json!(zeros)), Elsewhere, "history.jsonl, chunk 1 of 1 ");
     table("content digest",   &|toc| { let other = format!("sha256:{}", "0".repeat(64)); let it = entry(toc, "history.jsonl"); it["digest"] = json!(other); it["chunkDigest"] = json!(other); }, Elsewhere, "its content does not match its digest");
     table("two digests",      &set("history.jsonl", "digest", json!(zeros)), Refused,   "is not its chunk's");
     table("digest no hex",    &set("history.jsonl", "chunkDigest", json!("sha256:zz")), Refused, "without place or digest");
@@ -101,7 +101,7 @@ fn a_table_of_contents_that_does_not_tell_the_truth_is_refused() {
     table("chunk alone",      &entries(|all| { let at = all.iter().position(|e| e["type"] == "chunk").unwrap(); let one = all[at].clone(); all.insert(0, one); }), Refused, "a chunk before its file");
     table("entry missing",    &entries(|all| { all.pop(); }),                Elsewhere, "does not agree");
     table("file missing",     &entries(|all| all.retain(|e| e["name"] != "history.jsonl")), Elsewhere, "");
-    table("entry too many",   &entries(|all| all.push(json!({"name": "x", "type": "reg", "modtime": "2026-03-31T23:33:20Z", "mode": 384, "uid": 0, "gid": 0}))), Elsewhere, "a tar header is missing");
+    table("entry too many",   &entries(|all| all.push(json!({"name": "x", "type": "reg", "modtime": "2026-03-31T23:33:20Z", "mode": 384, "uid": 0, "gid": 0}))), Elsewhere, "a tar header between files is missing");
     table("entry twice",      &entries(|all| { let again = all.last().unwrap().clone(); all.push(again); }), Refused, "are the same name");
 }
 
@@ -214,7 +214,7 @@ fn what_lies_between_members_is_found() {
         between("text",             number, b"hostile",             "");
         between("an empty member",  number, &frame(b""),            "an empty gzip member");
         between("a member of zeros", number, &frame(&END),          "");
-        between("an entry",         number, &frame(&Part::file("x", "").blocks()), "a tar header: ");
+        between("an entry",         number, &frame(&Part::file("x", "").blocks()), "a tar header between files: ");
         between("a foreign member", number, &gzip(b"a member of another writer"), "");
         between("a large member",   number, &frame(&vec![0; 3 << 20]), "");
     }
