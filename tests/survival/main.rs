@@ -33,6 +33,7 @@ mod syscalls;
 mod trace;
 mod work;
 
+mod modes;
 mod places;
 mod power;
 mod quiet;

@@ -13,7 +13,7 @@ use crate::trace::{self, Trace};
 
 /// At least one line for each command, one after the other in one folder; `~` is the user's. Words
 /// are split at blanks, but for `|`, which stands for one.
-const LINES: &[&str] = &[
+pub(crate) const LINES: &[&str] = &[
     "backup --label first",
     "backup --force --status-command cat|~/status.txt",
     "status --status-file ~/status.txt",
