@@ -418,13 +418,10 @@ impl Journal {
         let is_one = |name: &str| is_plain(name) && Path::new(name).components().count() == 1;
         let staged = self.staged.file_name().and_then(|name| name.to_str());
         let is_built = matches!(self.phase, Phase::Building | Phase::Exchanging);
-        let outside = self.databases.iter().flat_map(|outside| &outside.files);
+        // The names of databases are looked at one by one where they are used.
         is_one(&self.folder)
             && (!is_built || staged.is_some_and(replace::is_reserved))
             && self.carried.iter().all(|path| is_plain(path))
-            && outside
-                .into_iter()
-                .all(|file| is_one(&file.name) && replace::is_reserved(&file.temporary))
     }
 
     /// Where the home before was put away, if that was done before the run was killed.
