@@ -96,7 +96,7 @@ pub(super) fn finish(store: &Store, lock: &Lock) -> Result<Vec<String>, DiskErro
     let done = page.and_then(|Page { kind, work, .. }| match kind {
         Kind::Steps => work_of::<Paper>(work).map(|paper| paper.finish(store, lock)),
         Kind::Home => work_of(work).map(|home| restore::finish(home, store, lock)),
-        Kind::Login => work_of(work).map(|login| switch::finish(login, store, lock)),
+        Kind::Login => work_of(work).map(|login| switch::finish(&login, store, lock)),
     });
     done.unwrap_or_else(|| {
         let what = "an operation was interrupted, and its journal cannot be read: look beside the \

@@ -13,7 +13,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::CodexHome;
 use crate::disk::tree::{self, Visit};
-use crate::disk::{DiskError, read, since};
+use crate::disk::{read, since};
 use crate::snapshot::logins;
 use crate::snapshot::metadata::Kind;
 use crate::snapshot::name::{ARCHIVE, SnapshotName};
@@ -72,7 +72,9 @@ pub fn decide(
     now: DateTime<Utc>,
 ) -> Vec<Vec<String>> {
     let mut reasons = vec![Vec::new(); snapshots.len()];
-    let mut groups: BTreeMap<(&str, String), Vec<(DateTime<Utc>, usize)>> = BTreeMap::new();
+    // When, and which one it is.
+    type Dated = (DateTime<Utc>, usize);
+    let mut groups: BTreeMap<(&str, String), Vec<Dated>> = BTreeMap::new();
     for (number, (facts, reasons)) in snapshots.iter().zip(&mut reasons).enumerate() {
         if facts.pinned {
             reasons.push("pinned".to_owned());
@@ -408,7 +410,7 @@ fn keeps_a_login(home: &Path, world: &World<'_>) -> Option<String> {
 
 /// When a file or folder was last renamed or changed.
 fn changed_at(path: &Path) -> Option<DateTime<Utc>> {
-    let moment = since::moment(path).unwrap_or_else(|_: DiskError| None)?;
+    let moment = since::moment(path).ok().flatten()?;
     DateTime::from_timestamp(moment.seconds(), 0)
 }
 
@@ -513,7 +515,7 @@ mod tests {
                 let verdicts = decide(&facts, &policy(rules), &Zone::UTC, now());
                 verdicts.iter().map(|reasons| !reasons.is_empty()).collect()
             };
-            prop_assume!(one[..1] != other[..1]);
+            prop_assume!(one.chars().next() != other.chars().next());
             let (few, more) = (stays(&one), stays(&format!("{one} {other}")));
             prop_assert!(few.iter().zip(&more).all(|(few, more)| !few || *more));
             let newest = ages.iter().enumerate().min_by_key(|(_, age)| **age).unwrap().0;

@@ -233,8 +233,8 @@ pub fn apply(plan: &Plan, store: &Store, run: &Run<'_>) -> Result<Vec<String>, S
     let notes = Notes::new(store, Some(run.record.clone()), run.ledger)?;
     let (wanted, done) = match &plan.goal {
         Goal::Stays => return Ok(Vec::new()),
-        Goal::Login(login) => (Some(login), put(plan, login, target, &notes, store, run.holders)),
-        Goal::Nothing => (None, take_away(plan, target, &notes, store, run.holders)),
+        Goal::Login(login) => (Some(login), put(plan, login, &target, &notes, store, run.holders)),
+        Goal::Nothing => (None, take_away(plan, &target, &notes, store, run.holders)),
     };
     let mut warnings = done?;
     match logins::is_still(&plan.home, wanted) {
@@ -258,16 +258,16 @@ pub fn apply(plan: &Plan, store: &Store, run: &Run<'_>) -> Result<Vec<String>, S
 fn put(
     plan: &Plan,
     login: &Secret,
-    target: PathBuf,
+    target: &Path,
     notes: &Notes,
     store: &Store,
     holders: &dyn Fn() -> Vec<Holder>,
 ) -> Result<Vec<String>, SwitchError> {
-    let temporary = NewFile::name_in(replace::parent(&target))?;
+    let temporary = NewFile::name_in(replace::parent(target))?;
     let mut journal = Journal {
         notes: notes.clone(),
         temporary: Some(temporary.clone()),
-        target: target.clone(),
+        target: target.to_owned(),
         identity: None,
     };
     // There is a copy of the login from here on.
@@ -276,10 +276,10 @@ fn put(
         let mut new = NewFile::create_as(temporary)?;
         journal.identity = swap::identity(new.path())?;
         journal::update(&store.journal(), Kind::Login, &journal)?;
-        let failed = |source| DiskError { action: "write", path: target.clone(), source };
+        let failed = |source| DiskError { action: "write", path: target.to_owned(), source };
         new.write_all(login.bytes()).map_err(failed)?;
         let _held = refuse_if_moved(plan, holders)?;
-        let committed = new.commit(&target, Overwrite::Replace);
+        let committed = new.commit(target, Overwrite::Replace);
         named(committed, &plan.home, Some(login))
     };
     or_strike_out(put(), store)
@@ -287,18 +287,18 @@ fn put(
 
 fn take_away(
     plan: &Plan,
-    target: PathBuf,
+    target: &Path,
     notes: &Notes,
     store: &Store,
     holders: &dyn Fn() -> Vec<Holder>,
 ) -> Result<Vec<String>, SwitchError> {
-    let identity = swap::identity(&target)?;
+    let identity = swap::identity(target)?;
     let notes = notes.clone();
-    let journal = Journal { notes, temporary: None, target: target.clone(), identity };
+    let journal = Journal { notes, temporary: None, target: target.to_owned(), identity };
     journal::begin(store, Kind::Login, &journal)?;
     let gone = || -> Result<Vec<String>, SwitchError> {
         let _held = refuse_if_moved(plan, holders)?;
-        named(replace::remove_file(&target).map(drop), &plan.home, None)
+        named(replace::remove_file(target).map(drop), &plan.home, None)
     };
     or_strike_out(gone(), store)
 }
@@ -364,7 +364,7 @@ pub(super) struct Journal {
 ///
 /// When the disk refuses; the journal stays.
 pub(super) fn finish(
-    journal: Journal,
+    journal: &Journal,
     store: &Store,
     lock: &Lock,
 ) -> Result<Vec<String>, DiskError> {

@@ -228,7 +228,7 @@ fn private(path: &Path, mode: u32) {
 }
 
 /// Copies a user's folder, so that the program takes the copy for the same one.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let mut numbers = HashMap::new();
     copy_entry(from, to, &mut numbers);
     renumber(to, &|old| numbers.get(&old).copied());

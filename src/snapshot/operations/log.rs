@@ -141,29 +141,36 @@ pub fn parse(bytes: &[u8]) -> Log {
 /// # Errors
 ///
 /// When the disk refuses; what was appended before stays.
-pub fn append(store: &Store, record: &Record, lock: &Lock) -> Result<bool, DiskError> {
+pub fn append(store: &Store, record: &Record, _lock: &Lock) -> Result<bool, DiskError> {
     let path = store.operations();
-    let bytes = read::optional(&path, MAX_RECORDS)?.unwrap_or_default();
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let (lines, tail) = bytes.split_at(whole);
-    let log = parse(lines);
+    let (log, tail, whole) = so_far(&path)?;
     if log.find(&record.id).is_some() {
         return Ok(false);
     }
-    let line = sealed(record, log.last.as_deref()).map_err(|error| DiskError {
+    let failed = |error: serde_json::Error| DiskError {
         action: "append to",
         path: path.clone(),
         source: error.into(),
-    })?;
+    };
+    let mut line = sealed(record, log.last.as_deref()).map_err(failed)?;
     // Half of this very line is what a run left that was killed while it wrote it.
-    if !tail.is_empty() && line.as_bytes().starts_with(tail) {
-        replace::cut(&path, u64::try_from(whole).unwrap_or(u64::MAX))?;
+    if !tail.is_empty() && line.as_bytes().starts_with(&tail) {
+        replace::cut(&path, whole)?;
     } else if !tail.is_empty() {
         mend(&path)?;
-        return append(store, record, lock);
+        let (log, ..) = so_far(&path)?;
+        line = sealed(record, log.last.as_deref()).map_err(failed)?;
     }
     replace::append(&path, line.as_bytes())?;
     Ok(true)
+}
+
+/// The whole lines, their length, and what follows them.
+fn so_far(path: &Path) -> Result<(Log, Vec<u8>, u64), DiskError> {
+    let bytes = read::optional(path, MAX_RECORDS)?.unwrap_or_default();
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let (lines, tail) = bytes.split_at(whole);
+    Ok((parse(lines), tail.to_vec(), u64::try_from(whole).unwrap_or(u64::MAX)))
 }
 
 /// Sees to it that the file ends in a whole line; the caller holds the lock. A line that lacks
@@ -320,11 +327,11 @@ mod tests {
         std::fs::write(&path, text.trim_end()).unwrap();
         assert_eq!(mend(&path).unwrap(), None);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-        let half = text.len() - 9;
-        std::fs::write(&path, &text[..half]).unwrap();
+        let half = text.split_at(text.len() - 9).0;
+        std::fs::write(&path, half).unwrap();
         let aside = mend(&path).unwrap().unwrap();
         let left = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(format!("{left}{}", std::fs::read_to_string(aside).unwrap()), text[..half]);
+        assert_eq!(format!("{left}{}", std::fs::read_to_string(aside).unwrap()), half);
         assert_eq!(parse(left.as_bytes()).problems, []);
     }
 

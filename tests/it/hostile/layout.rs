@@ -131,7 +131,7 @@ fn a_table_of_contents_that_is_not_strictly_json_is_refused() {
     text("not UTF-8",         &replaced_bytes(b"config.toml", b"config.t\xffml"), "breaks off");
     text("half a surrogate",  &replaced("config.toml", "config\\ud800toml"), "breaks off");
     text("deep",              &|_| [vec![b'['; 1 << 20], vec![b']'; 1 << 20]].concat(), "breaks off");
-    text("deep in a field",   &replaced("{\"version\":1,", &"{\"version\":1,\"x\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["), "breaks off");
+    text("deep in a field",   &replaced("{\"version\":1,", "{\"version\":1,\"x\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["), "breaks off");
     text("number too large",  &replaced("\"mode\":384", "\"mode\":38400000000000000000000"), "breaks off");
     text("number as text",    &replaced("\"mode\":384", "\"mode\":\"384\""), "breaks off");
     text("a list",            &|_| b"[]".to_vec(),                           "breaks off");
