@@ -174,7 +174,7 @@ impl Scratch {
     ///
     /// When something in it cannot be removed; the next command tries again.
     pub fn remove(self) -> Result<(), DiskError> {
-        replace::remove_tree(&self.path).map(drop)
+        remove(&self.path)
     }
 }
 
@@ -197,7 +197,16 @@ pub(crate) fn remove_unless_in_use(folder: &Path) -> Result<(), DiskError> {
         return Ok(());
     }
     // Where there are no locks there is no drill either.
-    replace::remove_tree(folder).map(drop)
+    remove(folder)
+}
+
+/// Removes a folder that somebody else may be removing as well, who then does the rest.
+fn remove(folder: &Path) -> Result<(), DiskError> {
+    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    match replace::remove_tree(folder) {
+        Err(error) if matches!(error.kind(), NotFound | DirectoryNotEmpty) => Ok(()),
+        removed => removed.map(drop),
+    }
 }
 
 /// What was seen of a snapshot.
