@@ -2,7 +2,7 @@
 //!
 //! [`plan`] looks whether the world still is as the operation left it, and decides; what changed
 //! since is named and stops it. Steps in the manager home are reversed here; a login goes back the
-//! way it came ([`switch`]), a home too ([`restore::undo`]). Taking back is an operation as well,
+//! way it came ([`switch`]), a home too (`restore::undo`). Taking back is an operation as well,
 //! and can be taken back.
 
 use std::collections::BTreeSet;
