@@ -65,6 +65,23 @@ pub fn bounded_from(path: &Path, from: u64, cap: usize) -> Result<Vec<u8>> {
     read_up_to(&file, path, u64::try_from(cap).unwrap_or(u64::MAX))
 }
 
+/// Whether two regular files hold the same bytes.
+///
+/// # Errors
+///
+/// When one of them cannot be read.
+pub fn are_alike(one: &Path, other: &Path) -> Result<bool> {
+    let (mut one_file, mut other_file) = (open_regular(one)?, open_regular(other)?);
+    loop {
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        one_file.by_ref().take(STEP).read_to_end(&mut here).at("read", one)?;
+        other_file.by_ref().take(STEP).read_to_end(&mut there).at("read", other)?;
+        if here != there || here.is_empty() {
+            return Ok(here == there);
+        }
+    }
+}
+
 /// Opens a regular file for reading; a link, pipe, socket or device is an error.
 ///
 /// # Errors
@@ -199,6 +216,24 @@ mod tests {
         let error = bounded(&path, 4).unwrap_err();
         assert!(error.to_string().ends_with("it is larger than 4 bytes"), "{error}");
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn files_are_alike_by_every_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = "x".repeat(STEP_TWICE);
+        for (one, other, expected) in [
+            ("", "", true),
+            ("a", "", false),
+            (long.as_str(), long.as_str(), true),
+            (long.as_str(), &format!("{long}y"), false),
+            (&format!("{long}z"), &format!("{long}y"), false),
+        ] {
+            let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+            fs::write(&a, one).unwrap();
+            fs::write(&b, other).unwrap();
+            assert_eq!(are_alike(&a, &b).unwrap(), expected);
+        }
     }
 
     #[test]

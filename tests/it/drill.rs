@@ -90,8 +90,8 @@ fn a_damaged_snapshot_fails_with_all_that_is_damaged_and_the_others_are_tried() 
     assert_snapshot!(home.run("drill"), @"
     $ codex-manager drill
     failed  2026-11-19-100200-ada@example.com-codex
-        big.bin, chunk 2 of 3 (bytes 1048576-2097151): its compressed bytes do not match their digest, at byte # of the archive
-        sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl, chunk 1 of 1 (bytes 0-762): its compressed bytes do not match their digest, at byte # of the archive
+        big.bin, chunk 2 of 3 (bytes 1048576-2097151): not what was written, at byte # of the archive
+        sessions/2026/11/21/rollout-2026-11-21T09-50-00-019aa000-0000-7000-8000-000000000001.jsonl, chunk 1 of 1 (bytes 0-762): not what was written, at byte # of the archive
     proven  2026-11-21-120000-bob@example.com-codex  2 files, 2.1 KiB, 0 databases
     2 snapshots: 1 proven, 1 failed, 2.1 KiB restored and checked
     (exit 5)

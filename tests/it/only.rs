@@ -94,7 +94,7 @@ fn of_a_damaged_snapshot_the_sound_files_come_out_and_the_others_are_named() {
     let home = home.file(ARCHIVE, rotten_member(&rotten, "prompts/review.md"));
     assert_snapshot!(home.run("restore --to all"), @"
     $ codex-manager restore --to all
-    error: 2026-11-19-100200-ada@example.com-codex: prompts/review.md, chunk 1 of 1 (bytes 0-10): its compressed bytes do not match their digest, at byte # of the archive
+    error: 2026-11-19-100200-ada@example.com-codex: prompts/review.md, chunk 1 of 1 (bytes 0-10): not what was written, at byte # of the archive
     hint: use another snapshot; `codex-manager verify` names everything that is damaged, and `restore --only WHAT --to DIR` takes out what is sound
     (exit 5)
     ");
@@ -105,8 +105,8 @@ fn of_a_damaged_snapshot_the_sound_files_come_out_and_the_others_are_named() {
     only         notes, prompts, config.toml
     content      4 files, 2.0 MiB
     login        none
-    damaged      notes/big.bin, chunk 3 of 3 (bytes 2097152-2097156): its compressed bytes do not match their digest, at byte # of the archive
-    damaged      prompts/review.md, chunk 1 of 1 (bytes 0-10): its compressed bytes do not match their digest, at byte # of the archive
+    damaged      notes/big.bin, chunk 3 of 3 (bytes 2097152-2097156): not what was written, at byte # of the archive
+    damaged      prompts/review.md, chunk 1 of 1 (bytes 0-10): not what was written, at byte # of the archive
     came out     2 files, 28 B
     restored to  ~/out
     (exit 5)
@@ -131,13 +131,13 @@ fn where_nothing_is_sound_nothing_is_written() {
     let before = home.tree("");
     assert_snapshot!(home.run("restore --only notes --to out"), @"
     $ codex-manager restore --only notes --to out
-    error: 2026-11-19-100200-ada@example.com-codex: notes/big.bin, chunk 1 of 3 (bytes 0-1048575): its compressed bytes do not match their digest, at byte # of the archive
+    error: 2026-11-19-100200-ada@example.com-codex: notes/big.bin, chunk 1 of 3 (bytes 0-1048575): not what was written, at byte # of the archive
     hint: use another snapshot; `codex-manager verify` names everything that is damaged
     (exit 5)
     ");
     assert_snapshot!(home.run("restore --only notes prompts/review.md --to out"), @"
     $ codex-manager restore --only notes prompts/review.md --to out
-    error: 2026-11-19-100200-ada@example.com-codex: all 2 files that were asked for are damaged: notes/big.bin, chunk 1 of 3 (bytes 0-1048575): its compressed bytes do not match their digest, at byte # of the archive
+    error: 2026-11-19-100200-ada@example.com-codex: all 2 files that were asked for are damaged: notes/big.bin, chunk 1 of 3 (bytes 0-1048575): not what was written, at byte # of the archive
     hint: use another snapshot; `codex-manager verify` names everything that is damaged
     (exit 5)
     ");

@@ -597,7 +597,7 @@ fn a_damaged_newer_login_is_told_before_an_older_one_is_restored() {
     let before = home.tree(".codex");
     assert_snapshot!(home.run("restore good --yes"), @"
     $ codex-manager restore good --yes
-    error: the newest login known (refreshed 2026-11-22T08:00:00Z) is in 2026-11-19-100200-ada@example.com~2-codex, which cannot be used: auth.json, chunk 1 of 1 (bytes 0-1114): its compressed bytes do not match their digest, at byte # of the archive; the one in 2026-11-19-100200-ada@example.com-codex is older (refreshed 2026-11-21T10:00:00Z)
+    error: the newest login known (refreshed 2026-11-22T08:00:00Z) is in 2026-11-19-100200-ada@example.com~2-codex, which cannot be used: auth.json, chunk 1 of 1 (bytes 0-1114): not what was written, at byte # of the archive; the one in 2026-11-19-100200-ada@example.com-codex is older (refreshed 2026-11-21T10:00:00Z)
     hint: `--login keep` leaves the login as it is; `--login snapshot --accept-stale-login` takes the one in this snapshot
     (exit 5)
     ");

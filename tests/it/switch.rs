@@ -323,7 +323,7 @@ fn an_older_login_does_not_stand_in_for_a_damaged_newer_one() {
     let home = home.file(&archive, rotten_member(&sound, "auth.json"));
     assert_snapshot!(home.run("use bob"), @"
     $ codex-manager use bob
-    error: the newest login known (refreshed 2026-11-22T10:30:00Z) is in 2026-11-22-120000-bob@example.com-codex, which cannot be used: auth.json, chunk 1 of 1 (bytes 0-1117): its compressed bytes do not match their digest, at byte # of the archive; the one in 2026-11-22-110000-bob@example.com-codex is older (refreshed 2026-11-22T10:00:00Z)
+    error: the newest login known (refreshed 2026-11-22T10:30:00Z) is in 2026-11-22-120000-bob@example.com-codex, which cannot be used: auth.json, chunk 1 of 1 (bytes 0-1117): not what was written, at byte # of the archive; the one in 2026-11-22-110000-bob@example.com-codex is older (refreshed 2026-11-22T10:00:00Z)
     hint: bring that archive back from a copy, or sign in with `codex login`; --accept-stale-login takes the older one
     (exit 5)
     ");

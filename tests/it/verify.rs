@@ -72,7 +72,7 @@ fn the_file_that_rots_is_named() {
     assert_snapshot!(home.run("verify"), @"
     $ codex-manager verify
     corrupt  2026-11-19-100200-ada@example.com-codex
-        notes.md, chunk 1 of 1 (bytes 0-29999): its compressed bytes do not match their digest, at byte # of the archive
+        notes.md, chunk 1 of 1 (bytes 0-29999): not what was written, at byte # of the archive
     1 snapshot: 0 ok, 1 corrupt, 15 KiB read
     (exit 5)
     ");
@@ -251,8 +251,8 @@ fn every_damaged_file_is_named_with_its_chunk_and_the_sound_ones_are_not() {
     assert_snapshot!(home.run("verify --all"), @"
     $ codex-manager verify --all
     corrupt  2026-11-19-100200-ada@example.com-codex
-        big.bin, chunk 2 of 4 (bytes 1048576-2097151): its compressed bytes do not match their digest, at byte # of the archive; 2 of its chunks are damaged
-        notes.md, chunk 1 of 1 (bytes 0-9): its compressed bytes do not match their digest, at byte # of the archive
+        big.bin, chunk 2 of 4 (bytes 1048576-2097151): not what was written, at byte # of the archive; 2 of its chunks are damaged
+        notes.md, chunk 1 of 1 (bytes 0-9): not what was written, at byte # of the archive
     1 snapshot: 0 ok, 1 corrupt, 1.0 MiB read
     (exit 5)
     ");
@@ -354,7 +354,7 @@ fn a_job_that_wants_silence_hears_only_what_is_not_ok() {
     assert_snapshot!(home.run("verify --all --quiet"), @"
     $ codex-manager verify --all --quiet
     corrupt  2026-11-19-100200-ada@example.com-codex
-        config.toml, chunk 1 of 1 (bytes 0-15): its compressed bytes do not match their digest, at byte # of the archive
+        config.toml, chunk 1 of 1 (bytes 0-15): not what was written, at byte # of the archive
     (exit 5)
     ");
 }

@@ -185,7 +185,8 @@ mod tests {
         assert_eq!((exit, err.as_str()), (Exit::Done, ""), "{out}");
         for told in [
             "$ codex-manager recommend --why\ncleo@example.com\n",
-            "1 corrupt\n(exit 5)\n",
+            "3 snapshots: 2 ok, 1 corrupt, ",
+            "(exit 5)\n",
             "# checked: 3 session files and 6 database rows are back, each as it was\n",
             "the folder is gone again",
         ] {

@@ -336,7 +336,7 @@ impl Seekable {
         let end = chunk.offset.saturating_add(chunk.member_size);
         let member = bytes_of(&self.file, chunk.offset, end).map_err(ArchiveError::reading)?;
         if sha256(&member) != chunk.member_digest {
-            let what = "its compressed bytes do not match their digest";
+            let what = "not what was written";
             return Err(self.damaged(index, number, chunk, what));
         }
         Ok(member)

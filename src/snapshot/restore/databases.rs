@@ -275,11 +275,12 @@ fn exchange(new: &Path, live: &Path, undo: &Path) -> Result<(), DiskError> {
         let mut kept = undo.join(live.file_name().unwrap_or_default());
         // The database itself is copied last, so what is there is whole, and may be the only copy:
         // the one in its place may be one that Codex has made since.
-        if is_there(&kept) {
+        let is_kept = is_there(&kept) && read::are_alike(live, &kept)?;
+        if is_there(&kept) && !is_kept {
             kept = replace::free_beside(&kept, "later");
         }
         let pairs: Vec<_> = with_companions(live).zip(with_companions(&kept)).collect();
-        for (path, copy) in pairs.iter().rev().filter(|(path, _)| is_there(path)) {
+        for (path, copy) in pairs.iter().rev().filter(|(path, _)| !is_kept && is_there(path)) {
             copied(path, undo)?.commit(copy, Overwrite::Replace)?;
         }
     }
