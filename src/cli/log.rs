@@ -41,6 +41,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     for (line, what) in &log.problems {
         session.warn(format!("{path}, line {line}: {what}"));
     }
+    if log.is_unfinished {
+        session.warn(format!("{path} ends in half a line: another run writes it, or was killed"));
+    }
     Ok(Report::new(&data, draw(&shown, &log, &store, session)))
 }
 

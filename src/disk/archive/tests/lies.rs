@@ -57,7 +57,7 @@ fn a_table_of_contents_that_lies_is_found_out() {
     lies(&entry(0, "offset", json!(u64::MAX)),             "impossible place");
     lies(&entry(0, "offset", json!(1_u64 << 40)),              "");
     lies(&entry(3, "offset", json!(3)),                    "overlap");
-    lies(&entry(0, "memberSize", json!(10)),               "digest");
+    lies(&entry(0, "memberSize", json!(10)),               "not what was written");
     lies(&entry(0, "memberSize", json!(1_u64 << 30)),          "impossible size");
     lies(&entry(0, "memberSize", json!(0)),                "impossible size");
     lies(&entry(0, "memberDigest", json!(digest)),         "not what was written");

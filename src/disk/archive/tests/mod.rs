@@ -355,7 +355,7 @@ fn damage_is_named_by_file_and_chunk_and_hides_nothing_else() {
     assert_eq!(named, expected);
     let said = problems[1].to_string();
     assert!(
-        said.starts_with("big, chunk 2 of 3 (bytes 1048576-2097151): its compressed"),
+        said.starts_with("big, chunk 2 of 3 (bytes 1048576-2097151): not what was written"),
         "{said}"
     );
 
