@@ -41,7 +41,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         false => agree(args, &places, session)?,
     };
     let opened = if args.dry_run { None } else { Some(session.open(&places, "undo")?) };
-    let Decided { record, known, live, target, plan } = decide(args, &places, session)?;
+    let decided = decide(args, &places, session)?;
+    let Decided { record, known, live, target, first, again, plan } = decided;
     if agreed.is_some_and(|agreed| agreed != target.id) {
         let what = "nothing was changed: meanwhile it would take back something else than was \
                     agreed to";
@@ -58,15 +59,14 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         })
     };
     let mut facts = Facts::new();
-    let (verb, rest) = record.what.split_once(' ').unwrap_or(("took", &record.what));
-    let rest = rest.strip_prefix("back ").or_else(|| rest.strip_prefix("again ")).unwrap_or(rest);
-    let verb = match (verb, args.dry_run) {
-        ("did", false) => "done again",
-        ("did", true) => "would do again",
-        (_, false) => "taken back",
-        (_, true) => "would take back",
+    let verb = match (again, args.dry_run) {
+        (true, false) => "done again",
+        (true, true) => "would do again",
+        (false, false) => "taken back",
+        (false, true) => "would take back",
     };
-    facts.add(verb, plain(&shown(rest, session)));
+    let first = crate::cli::picture::at_home(&first, session.world.user_home.as_deref());
+    facts.add(verb, plain(&first));
     let Some(opened) = opened else {
         let text = facts.to_string();
         return Ok(Report::new(&data(None), text));
@@ -103,10 +103,6 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     Ok(Report::new(&data(kept.as_deref()), facts.to_string()))
 }
 
-fn shown(what: &str, session: &Session) -> String {
-    crate::cli::picture::at_home(what, session.world.user_home.as_deref())
-}
-
 /// What will be taken back, and what that was decided from.
 struct Decided {
     /// What the log will say.
@@ -114,6 +110,9 @@ struct Decided {
     known: Overview,
     live: Live,
     target: Record,
+    /// The operation in the end, in words, and whether it is done again.
+    first: String,
+    again: bool,
     plan: Plan,
 }
 
@@ -122,7 +121,9 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     let known = look(places, session.world.now, session)?;
     let log = operations::log::read(&places.store)?;
     let target = undo::choose(&log, args.operation.as_deref())?.clone();
-    let what = what(&target, &log);
+    let (first, again) = in_the_end(&target, &log);
+    let verb = if again { "did again" } else { "took back" };
+    let what = format!("{verb} {first}");
     let mut record = session.record(&places.store, &places.zone, "undo", what)?;
     record.undoes = Some(target.id.clone());
     let live = Live::read(&places.home)?;
@@ -155,17 +156,17 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     if !matches!(plan, Plan::Steps { .. }) {
         refuse_while_running(places, args.force, session)?;
     }
-    Ok(Decided { record, known, live, target, plan })
+    Ok(Decided { record, known, live, target, first, again, plan })
 }
 
-/// What the log will say: of taking back what took something back, that this is done again.
-fn what(target: &Record, log: &Log) -> String {
+/// The operation that this is about in the end, in words, and whether it is done again: taking back
+/// what took it back is that.
+fn in_the_end(target: &Record, log: &Log) -> (String, bool) {
     let (mut first, mut again) = (target, false);
     while let Some(before) = log.undone_in(first) {
         (first, again) = (before, !again);
     }
-    let verb = if again { "did again" } else { "took back" };
-    format!("{verb} {}: {}", first.id, first.what)
+    (format!("{}: {}", first.id, first.what), again)
 }
 
 /// Asks whether a home may be replaced; no lock is held while a person thinks. Answers which

@@ -32,8 +32,8 @@ pub const MAX_CONFIG: u64 = 1 << 20;
 
 /// What is in every manager home that was ever written to, this program's or the older tool's,
 /// and hardly anywhere else. `backups/` counts too, if snapshots are in it.
-const MARKS: [&str; 6] =
-    ["ledger.jsonl", "operations.jsonl", "journal.json", "inventory.json", "cooldown.json", "lock"];
+const MARKS: [&str; 5] =
+    ["ledger.jsonl", "operations.jsonl", "inventory.json", "cooldown.json", "lock"];
 
 /// What may be in a manager home and is in other folders too. Where nothing else is, the folder
 /// is taken for one: somebody has written the configuration by hand, or a file manager was here.
@@ -308,9 +308,10 @@ impl Store {
         }
         for operation in read::names(&self.undo())? {
             let folder = self.undo().join(operation);
-            let databases = folder.join("sqlite_home");
-            if databases.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
-                replace::remove_unfinished(&databases)?;
+            for copies in [folder.clone(), folder.join("sqlite_home")] {
+                if copies.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+                    replace::remove_unfinished(&copies)?;
+                }
             }
             // What a step would have put there, had it come to that. Most hold something.
             let _is_needed = replace::remove_empty_dir(&folder);
