@@ -10,7 +10,7 @@ use super::plain::Plain;
 use super::seekable::Seekable;
 use super::toc::as_u64;
 use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
-use crate::disk::sys::{self, Call};
+use crate::disk::sys;
 
 /// An archive that was opened and whose table of contents, if it has one, is sound.
 ///
@@ -252,12 +252,13 @@ pub(super) fn bytes_of(file: &File, start: u64, end: u64) -> io::Result<Vec<u8>>
 
 #[cfg(unix)]
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    sys::ask(Call::Read, Path::new(""))?;
+    sys::ask(sys::Call::Read, Path::new(""))?;
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)
 }
 
 #[cfg(windows)]
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    sys::ask(sys::Call::Read, Path::new(""))?;
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
