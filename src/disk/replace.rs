@@ -21,6 +21,9 @@ pub const TEMP_SUFFIX: &str = ".tmp";
 /// How the name of a folder under construction ends.
 pub const STAGING_SUFFIX: &str = ".staging";
 
+/// How the name of something ends that is being deleted.
+const GONE_SUFFIX: &str = ".gone";
+
 /// What may happen to a file that already has the name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Overwrite {
@@ -402,6 +405,30 @@ pub fn remove_tree(path: &Path) -> Result<bool> {
     }
 }
 
+/// Takes something out of its place in one step, under a reserved name in `dir` on the same file
+/// system, where it may be deleted in peace. Answers that name; `None` if it is not there.
+///
+/// # Errors
+///
+/// When it cannot be moved; it is in its place then.
+pub fn bury(path: &Path, dir: &Path) -> Result<Option<PathBuf>> {
+    let grave = dir.join(reserved_name(GONE_SUFFIX).at("remove", path)?);
+    match read::absent_is_none(rename_without_replacing(path, &grave).at("remove", path))? {
+        None => Ok(None),
+        Some(()) => {
+            sync_dir(parent(path))?;
+            Ok(Some(grave))
+        }
+    }
+}
+
+/// Whether something of this name was being deleted when a run was killed.
+#[must_use]
+pub fn is_buried(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| is_reserved(name) && name.ends_with(GONE_SUFFIX))
+}
+
 /// Makes a symbolic link to `target` (a path as it is written, not looked at) and syncs its
 /// folder.
 ///
@@ -497,7 +524,8 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(TEMP_PREFIX) else {
         return false;
     };
-    let bits = rest.strip_suffix(TEMP_SUFFIX).or_else(|| rest.strip_suffix(STAGING_SUFFIX));
+    let ends = [TEMP_SUFFIX, STAGING_SUFFIX, GONE_SUFFIX];
+    let bits = ends.iter().find_map(|end| rest.strip_suffix(end));
     bits.is_some_and(|bits| {
         bits.len() == 16 && bits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     })

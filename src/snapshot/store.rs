@@ -499,7 +499,10 @@ impl StoreError {
 fn sweep(folder: &Path) -> Result<(), DiskError> {
     let Some(litter) = read::absent_is_none(replace::litter(folder))? else { return Ok(()) };
     for path in litter {
-        if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+        if replace::is_buried(&path) {
+            // What cannot go is in nobody's way.
+            let _stays = replace::remove_tree(&path);
+        } else if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
             // A restore that was killed right after its exchange leaves the replaced home so; and
             // a drill holds no lock but its own, and may be at work in there.
             if !home::may_be_one(&path) {

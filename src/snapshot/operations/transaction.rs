@@ -167,8 +167,9 @@ impl Paper {
         done.iter().rev().try_for_each(|step| step.back(root))
     }
 
-    /// Notes it down, deletes what is to be deleted, and strikes it out. Answers what could not be
-    /// deleted: that is no reason to keep everybody waiting.
+    /// Notes it down, takes what is to be deleted out of its place, strikes it out, and deletes.
+    /// Answers what could not be deleted: that is no reason to keep everybody waiting, and every
+    /// later command tries again.
     fn conclude(&self, store: &Store, lock: &Lock) -> Result<Vec<String>, DiskError> {
         self.notes.write_down(store, lock)?;
         // What a step took out of `undo/` may have been the last thing there.
@@ -177,10 +178,14 @@ impl Paper {
         }
         let discards = self.discards.iter().filter(|path| may_go(path));
         let discards = discards.filter_map(|path| below(store.root(), path));
-        let left = discards.filter_map(|path| replace::remove_tree(&path).err());
-        let left = left.map(|error| format!("not all of it could be deleted: {error}")).collect();
+        let buried: Vec<_> = discards.map(|path| replace::bury(&path, &store.tmp())).collect();
         strike_out(store)?;
-        Ok(left)
+        let deleted = buried.into_iter().map(|buried| match buried? {
+            Some(grave) => replace::remove_tree(&grave).map(drop),
+            None => Ok(()),
+        });
+        let left = deleted.filter_map(Result::err);
+        Ok(left.map(|error| format!("not all of it could be deleted: {error}")).collect())
     }
 
     /// Goes on with what an interrupted run began. Answers what a person should know.
