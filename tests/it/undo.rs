@@ -240,21 +240,25 @@ fn a_home_where_none_was_leaves_again_and_comes_again() {
     assert!(same_but_for_folders(&home.tree(".codex"), &restored));
 }
 
+/// Writes a text into a database that lies outside the home.
+fn memorize(home: &TestHome, text: &str) {
+    std::fs::create_dir_all(home.path("db")).unwrap();
+    let db = rusqlite::Connection::open(home.path("db/memories_1.sqlite")).unwrap();
+    let sql = "PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS t (x); DELETE FROM t;";
+    db.execute_batch(sql).unwrap();
+    db.execute("INSERT INTO t VALUES (?1)", [text]).unwrap();
+}
+
+/// What that database says.
+fn memory(home: &TestHome) -> String {
+    let db = rusqlite::Connection::open(home.path("db/memories_1.sqlite")).unwrap();
+    db.query_row("SELECT x FROM t", [], |row| row.get(0)).unwrap()
+}
+
 #[test]
 fn databases_outside_the_home_come_back_with_it() {
     let home = TestHome::of_ada().variable("CODEX_SQLITE_HOME", "db");
-    let path = home.path("db/memories_1.sqlite");
-    let write = |text: &str| {
-        std::fs::create_dir_all(home.path("db")).unwrap();
-        let db = rusqlite::Connection::open(&path).unwrap();
-        let sql = "PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS t (x); DELETE FROM t;";
-        db.execute_batch(sql).unwrap();
-        db.execute("INSERT INTO t VALUES (?1)", [text]).unwrap();
-    };
-    let says = || -> String {
-        let db = rusqlite::Connection::open(&path).unwrap();
-        db.query_row("SELECT x FROM t", [], |row| row.get(0)).unwrap()
-    };
+    let (write, says) = (|text: &str| memorize(&home, text), || memory(&home));
     write("then");
     home.run("backup");
     write("now");
@@ -456,17 +460,7 @@ fn what_we_did_to_the_login_ourselves_does_not_count_as_use() {
 #[test]
 fn databases_that_came_with_a_home_where_none_was_go_with_it() {
     let home = TestHome::of_ada().variable("CODEX_SQLITE_HOME", "db");
-    let path = home.path("db/memories_1.sqlite");
-    let write = |text: &str| {
-        std::fs::create_dir_all(home.path("db")).unwrap();
-        let db = rusqlite::Connection::open(&path).unwrap();
-        db.execute_batch("CREATE TABLE IF NOT EXISTS t (x); DELETE FROM t;").unwrap();
-        db.execute("INSERT INTO t VALUES (?1)", [text]).unwrap();
-    };
-    let says = || -> String {
-        let db = rusqlite::Connection::open(&path).unwrap();
-        db.query_row("SELECT x FROM t", [], |row| row.get(0)).unwrap()
-    };
+    let (write, says) = (|text: &str| memorize(&home, text), || memory(&home));
     write("then");
     home.run("backup");
     write("now");
