@@ -501,6 +501,24 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_deletes_what_was_put_away_and_nothing_else() {
+        let mut lab = Lab::new();
+        fs::create_dir_all(lab.store.undo().join("op/codex-home")).unwrap();
+        fs::write(lab.store.trash().join("b.tar.gz"), "expired").unwrap();
+        let before: Vec<_> = lab.files().into_iter().filter(|it| !it.0.contains("b.tar")).collect();
+        let discards =
+            ["backups", "backups/a.tar.gz", "undo", "undo/op", "trash/b.tar.gz", "trash", "tmp"];
+        let discards = discards.map(PathBuf::from).to_vec();
+        let paper = Paper { notes: Notes::default(), steps: Vec::new(), discards };
+        journal::begin(&lab.store, Kind::Steps, &paper).unwrap();
+        // What was under construction there is litter to any command.
+        let kept: Vec<_> = before.into_iter().filter(|it| !it.0.starts_with("tmp/")).collect();
+        lab.next_run();
+        assert_eq!(lab.files(), kept);
+        assert!(!lab.store.undo().join("op").exists() && lab.store.trash().is_dir());
+    }
+
+    #[test]
     fn a_journal_moves_nothing_outside_the_manager_home() {
         let mut lab = Lab::new();
         let outside = lab.store.root().with_file_name("auth.json");
