@@ -23,7 +23,7 @@ pub use self::key::{Color, Key, UnknownColor, UnknownKey, Value, is_alias};
 use crate::time::Zone;
 
 /// The tables that settings stand in.
-const GROUPS: [&str; 4] = ["undo", "trash", "aliases", ACCOUNTS];
+const GROUPS: [&str; 5] = ["undo", "trash", "status", "aliases", ACCOUNTS];
 
 /// The group that has a table for each account.
 const ACCOUNTS: &str = "accounts";
@@ -287,6 +287,8 @@ pub fn list(
 pub struct Settings {
     /// The Codex home, as it was written: a leading `~` is not yet replaced.
     pub codex_home: Option<String>,
+    /// The program of Codex as it was written: a path, or a name on PATH.
+    pub codex_program: Option<String>,
     /// The zone of times.
     pub timezone: Option<Zone>,
     /// When output is coloured.
@@ -297,6 +299,10 @@ pub struct Settings {
     pub undo_keep: TimeDelta,
     /// For how long snapshots that were put away stay.
     pub trash_keep: TimeDelta,
+    /// Whether Codex itself is asked for the quota.
+    pub status_live: bool,
+    /// How long it may take to answer.
+    pub status_timeout: Duration,
     /// Length of a session, for legacy files.
     pub session_duration: TimeDelta,
     /// What snapshots leave out.
@@ -318,11 +324,14 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let mut settings = Self {
             codex_home: None,
+            codex_program: None,
             timezone: None,
             color: Color::Auto,
             lock_timeout: Duration::ZERO,
             undo_keep: TimeDelta::zero(),
             trash_keep: TimeDelta::zero(),
+            status_live: true,
+            status_timeout: Duration::ZERO,
             session_duration: TimeDelta::zero(),
             exclude: Vec::new(),
             lean: false,
@@ -331,6 +340,7 @@ impl Settings {
         for Setting { key, value, .. } in list(flags, env, config)? {
             match (key, value) {
                 (Key::CodexHome, Some(Value::Text(path))) => settings.codex_home = Some(path),
+                (Key::CodexProgram, Some(Value::Text(path))) => settings.codex_program = Some(path),
                 (Key::Timezone, Some(Value::Text(name))) => settings.timezone = name.parse().ok(),
                 (Key::Color, Some(Value::Text(when))) => {
                     settings.color = when.parse().unwrap_or_default();
@@ -343,6 +353,10 @@ impl Settings {
                 }
                 (Key::TrashKeepDays, Some(Value::Whole(days))) => {
                     settings.trash_keep = TimeDelta::days(days.into());
+                }
+                (Key::StatusLive, Some(Value::Switch(live))) => settings.status_live = live,
+                (Key::StatusTimeoutSeconds, Some(Value::Whole(seconds))) => {
+                    settings.status_timeout = Duration::from_secs(seconds.into());
                 }
                 (Key::SessionDurationHours, Some(Value::Decimal(hours))) => {
                     settings.session_duration = key::session(hours).unwrap_or_default();

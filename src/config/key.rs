@@ -15,6 +15,8 @@ use crate::time::Zone;
 pub enum Key {
     /// `codex_home`
     CodexHome,
+    /// `codex_program`
+    CodexProgram,
     /// `timezone`
     Timezone,
     /// `color`
@@ -25,6 +27,10 @@ pub enum Key {
     UndoKeepDays,
     /// `trash.keep_days`
     TrashKeepDays,
+    /// `status.live`
+    StatusLive,
+    /// `status.timeout_seconds`
+    StatusTimeoutSeconds,
     /// `session_duration_hours`
     SessionDurationHours,
     /// `exclude`
@@ -39,13 +45,16 @@ pub enum Key {
 
 impl Key {
     /// Every setting with a fixed name, in the order in which they are listed.
-    pub const FIXED: [Self; 9] = [
+    pub const FIXED: [Self; 12] = [
         Self::CodexHome,
+        Self::CodexProgram,
         Self::Timezone,
         Self::Color,
         Self::LockTimeout,
         Self::UndoKeepDays,
         Self::TrashKeepDays,
+        Self::StatusLive,
+        Self::StatusTimeoutSeconds,
         Self::SessionDurationHours,
         Self::Exclude,
         Self::Lean,
@@ -56,11 +65,14 @@ impl Key {
     pub fn help(&self) -> &'static str {
         match self {
             Self::CodexHome => "the Codex home, if it is not ~/.codex",
+            Self::CodexProgram => "the program of Codex, if it is not `codex` on PATH",
             Self::Timezone => "IANA name of the zone that times are shown and read in",
             Self::Color => "when output is coloured: auto, always or never",
             Self::LockTimeout => "seconds to wait for another run to finish",
             Self::TrashKeepDays => "days for which snapshots that were put away stay in trash/",
             Self::UndoKeepDays => "days for which `undo` can bring back what was replaced",
+            Self::StatusLive => "whether `status` and `backup` ask Codex itself for the quota",
+            Self::StatusTimeoutSeconds => "seconds that Codex may take to answer",
             Self::SessionDurationHours => "length of a session in hours, for files of older tools",
             Self::Exclude => "glob patterns that snapshots leave out",
             Self::Lean => "whether snapshots leave out logs and caches unless told otherwise",
@@ -73,11 +85,13 @@ impl Key {
     #[must_use]
     pub fn default_value(&self) -> Option<Value> {
         match self {
-            Self::CodexHome | Self::Timezone | Self::Alias(_) => None,
+            Self::CodexHome | Self::CodexProgram | Self::Timezone | Self::Alias(_) => None,
             Self::Color => Some(Value::Text("auto".to_owned())),
             Self::LockTimeout => Some(Value::Whole(10)),
             Self::UndoKeepDays => Some(Value::Whole(7)),
             Self::TrashKeepDays => Some(Value::Whole(30)),
+            Self::StatusLive => Some(Value::Switch(true)),
+            Self::StatusTimeoutSeconds => Some(Value::Whole(5)),
             Self::SessionDurationHours => Some(Value::Decimal(2.0)),
             Self::Exclude => Some(Value::List(Vec::new())),
             Self::Lean => Some(Value::Switch(false)),
@@ -98,15 +112,17 @@ impl Key {
     pub(super) fn expected(&self) -> &'static str {
         match self {
             Self::CodexHome => "a path",
+            Self::CodexProgram => "a path, or the name of a program on PATH",
             Self::Timezone => "an IANA time zone name, as Europe/Berlin",
             Self::Color => "auto, always or never",
             Self::LockTimeout => "a whole number of seconds between 0 and 86400",
             Self::UndoKeepDays | Self::TrashKeepDays => {
                 "a whole number of days between 0 and 36500"
             }
+            Self::StatusTimeoutSeconds => "a whole number of seconds between 1 and 600",
             Self::SessionDurationHours => "a number of hours above 0 and up to 168",
             Self::Exclude => "a list of glob patterns",
-            Self::Lean => "true or false",
+            Self::Lean | Self::StatusLive => "true or false",
             Self::Alias(_) => "an e-mail address, an account key or a short id",
             Self::Account(_, field) => field.expected(),
         }
@@ -117,6 +133,8 @@ impl Key {
         match self {
             Self::UndoKeepDays => (vec!["undo"], "keep_days".to_owned()),
             Self::TrashKeepDays => (vec!["trash"], "keep_days".to_owned()),
+            Self::StatusLive => (vec!["status"], "live".to_owned()),
+            Self::StatusTimeoutSeconds => (vec!["status"], "timeout_seconds".to_owned()),
             Self::Alias(name) => (vec!["aliases"], name.clone()),
             Self::Account(name, field) => (vec!["accounts", name], field.to_string()),
             _ => (Vec::new(), self.to_string()),
@@ -163,7 +181,9 @@ impl Key {
 
     fn allows(&self, value: &Value) -> bool {
         match (self, value) {
-            (Self::CodexHome, Value::Text(path)) => !path.is_empty() && !path.contains('\0'),
+            (Self::CodexHome | Self::CodexProgram, Value::Text(path)) => {
+                !path.is_empty() && !path.contains('\0')
+            }
             (Self::Timezone, Value::Text(name)) => name.parse::<Zone>().is_ok(),
             (Self::Color, Value::Text(when)) => when.parse::<Color>().is_ok(),
             (Self::LockTimeout, Value::Whole(seconds)) => *seconds <= 86_400,
@@ -174,7 +194,8 @@ impl Key {
             (Self::Exclude, Value::List(globs)) => {
                 globs.iter().all(|glob| super::pattern(glob).is_some())
             }
-            (Self::Lean, Value::Switch(_)) => true,
+            (Self::StatusTimeoutSeconds, Value::Whole(seconds)) => (1..=600).contains(seconds),
+            (Self::Lean | Self::StatusLive, Value::Switch(_)) => true,
             // Whether that is an account is told where accounts are known.
             (Self::Alias(_), Value::Text(account)) => is_account(account),
             (Self::Account(_, field), value) => field.allows(value),
@@ -187,11 +208,14 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CodexHome => f.pad("codex_home"),
+            Self::CodexProgram => f.pad("codex_program"),
             Self::Timezone => f.pad("timezone"),
             Self::Color => f.pad("color"),
             Self::LockTimeout => f.pad("lock_timeout"),
             Self::UndoKeepDays => f.pad("undo.keep_days"),
             Self::TrashKeepDays => f.pad("trash.keep_days"),
+            Self::StatusLive => f.pad("status.live"),
+            Self::StatusTimeoutSeconds => f.pad("status.timeout_seconds"),
             Self::SessionDurationHours => f.pad("session_duration_hours"),
             Self::Exclude => f.pad("exclude"),
             Self::Lean => f.pad("lean"),
@@ -421,6 +445,14 @@ mod tests {
         check("session_duration_hours", "0.00001",          None);
         check("session_duration_hours", "NaN",              None);
         check("session_duration_hours", "inf",              None);
+        check("codex_program",          "/opt/codex/codex", Some("/opt/codex/codex"));
+        check("codex_program",          "",                 None);
+        check("status.live",            "off",              Some("false"));
+        check("status.live",            "5",                None);
+        check("status.timeout_seconds", "1",                Some("1"));
+        check("status.timeout_seconds", "600",              Some("600"));
+        check("status.timeout_seconds", "0",                None);
+        check("status.timeout_seconds", "601",              None);
         check("exclude",                "logs/**, *.tmp",   Some("logs/**,*.tmp"));
         check("exclude",                "[ab]*.log",        Some("[ab]*.log"));
         check("exclude",                "[\"a,b\"]",        Some("a,b"));

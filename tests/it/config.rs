@@ -51,11 +51,14 @@ fn a_list_tells_where_each_value_comes_from() {
     $ codex-manager config list --show-origin --tz UTC
     SETTING                 VALUE            ORIGIN   FOR
     codex_home              –                default  the Codex home, if it is not ~/.codex
+    codex_program           –                default  the program of Codex, if it is not `codex` on PATH
     timezone                UTC              flag     IANA name of the zone that times are shown and read in
     color                   auto             default  when output is coloured: auto, always or never
     lock_timeout            3                env      seconds to wait for another run to finish
     undo.keep_days          7                default  days for which `undo` can bring back what was replaced
     trash.keep_days         30               default  days for which snapshots that were put away stay in trash/
+    status.live             true             default  whether `status` and `backup` ask Codex itself for the quota
+    status.timeout_seconds  5                default  seconds that Codex may take to answer
     session_duration_hours  2                default  length of a session in hours, for files of older tools
     exclude                                  default  glob patterns that snapshots leave out
     lean                    true             file     whether snapshots leave out logs and caches unless told otherwise
