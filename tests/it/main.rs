@@ -33,6 +33,7 @@ mod places;
 mod process;
 mod promises;
 mod prune;
+mod ready;
 mod restore;
 mod rooms;
 mod secrets;
