@@ -5,6 +5,7 @@
 //! decides. Text and maps come in; the file and the environment are opened elsewhere.
 
 mod key;
+mod strategy;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use toml_edit::{Document, DocumentMut, Item, TomlError};
 
 pub use self::key::{Color, Key, UnknownColor, UnknownKey, Value};
+pub use self::strategy::{Strategy, UnknownStrategy};
 use crate::time::Zone;
 
 /// The tables that settings stand in.

@@ -87,6 +87,9 @@ impl KnownAccount {
             obstacle: (!self.has_login && !self.active)
                 .then(|| "no login of it is stored".to_owned()),
             availability,
+            disabled: false,
+            reserve: 0,
+            priority: 0,
         }
     }
 }
