@@ -9,6 +9,7 @@ use crate::cli::picture::plain;
 use crate::cli::session::{Places, Session};
 use crate::cli::switch::Args;
 use crate::cli::{Exit, accounts};
+use crate::config::Strategy;
 use crate::overview::{KnownAccount, Overview};
 use crate::quota::{Candidate, recommend};
 use crate::snapshot::logins::{self, Live};
@@ -120,7 +121,7 @@ fn next(
     let now = session.world.now;
     let candidates: Vec<Candidate> =
         known.accounts.iter().map(|account| account.candidate(now, &places.zone)).collect();
-    let advice = recommend(&candidates, &places.zone, now);
+    let advice = recommend(&candidates, Strategy::default(), &places.zone, now);
     let mut passed_over = Vec::new();
     for ranked in &advice.ranked {
         let both = known.accounts.get(ranked.index).zip(candidates.get(ranked.index));
@@ -129,7 +130,8 @@ fn next(
             continue;
         }
         let (label, reason) = (account.label.clone(), ranked.reason.clone());
-        match &candidate.obstacle {
+        let disabled = || candidate.disabled.then(|| "disabled".to_owned());
+        match candidate.obstacle.clone().or_else(disabled) {
             None => {
                 let key = resolve(account, live, known)?;
                 return Ok(Chosen { key, label, reason: Some(reason), passed_over });
@@ -137,7 +139,7 @@ fn next(
             Some(obstacle) => passed_over.push(PassedOver {
                 account: account.account.key.clone(),
                 email: account.account.email.clone(),
-                reason: obstacle.clone(),
+                reason: obstacle,
                 label,
             }),
         }
