@@ -128,7 +128,9 @@ mod tests {
             }
             record
         });
-        Log { records: records.collect(), ..Log::default() }
+        let mut log = Log::default();
+        log.records.extend(records);
+        log
     }
 
     /// A snapshot: clock, home, account.
