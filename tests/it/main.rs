@@ -21,6 +21,7 @@ mod config;
 mod cooldown;
 mod doctor;
 mod drill;
+mod full;
 mod fuzz;
 mod hostile;
 mod legacy;
