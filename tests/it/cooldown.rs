@@ -71,7 +71,8 @@ fn ready_accounts_come_first_then_those_that_are_soon() {
       "source": "rollout",
       "observed_at": "2026-11-21T12:10:00+01:00",
       "validation_status": null,
-      "has_login": true
+      "has_login": true,
+      "disabled": false
     }
     "#);
 }

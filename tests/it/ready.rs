@@ -75,12 +75,12 @@ fn who_waits_goes_on_at_the_very_reset_or_gives_up_when_told() {
     ");
     home.run("cooldown set bob --until +5d");
     home.run("cooldown set carol --until +6d");
-    assert_snapshot!(home.run("ready --wait --until 10:01:59"), @r#"
-    $ codex-manager ready --wait --until 10:01:59
-    error: `10:01:59` is not a time
-    hint: write it as 2026-04-21T15:55:00+02:00, "2026-04-21 15:55", 15:55, +3h or +2d
-    (exit 4)
-    "#);
+    assert_snapshot!(home.run("ready --wait --until '2026-11-24 10:01:59'"), @"
+    $ codex-manager ready --wait --until '2026-11-24 10:01:59'
+    waiting: no account is ready; ada@example.com is the first, from 2026-11-24 10:02 (in 31m 30s)
+    no account is ready; ada@example.com is the first, from 2026-11-24 10:02 (in 1s)
+    (exit 10)
+    ");
     assert_snapshot!(home.run("ready --wait"), @"
     $ codex-manager ready --wait
     waiting: no account is ready; ada@example.com is the first, from 2026-11-24 10:02 (in 31m 30s)
