@@ -16,6 +16,7 @@
 mod canaries;
 mod home;
 
+mod accounts;
 mod backup;
 mod config;
 mod cooldown;
