@@ -1,10 +1,11 @@
 //! What does Codex keep, and what does it say?
 //!
 //! Its files ([`home`]), its login ([`auth`]), the quota figures in its session files
-//! ([`rollout`]) and in the text of `/status` ([`status`]), and who has the home open
-//! ([`process`]).
+//! ([`rollout`]) and in the text of `/status` ([`status`]), who has the home open
+//! ([`process`]), and what it says of its background server ([`daemon`]).
 
 pub mod auth;
+pub mod daemon;
 pub mod home;
 pub mod process;
 pub mod rollout;

@@ -579,7 +579,7 @@ fn a_login_that_is_refreshed_while_the_home_is_built_is_not_replaced() {
 #[test]
 fn a_codex_that_starts_while_the_home_is_built_keeps_it() {
     let home = changed();
-    let error = restored_while(&home, &|| vec![Holder { pid: 4242, role: Role::Session }]);
+    let error = restored_while(&home, &|| vec![Holder::new(4242, Role::Tui)]);
     assert_snapshot!(error, @"codex (pid 4242) came to use the home meanwhile");
     assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "spoilt");
     assert_eq!(beside(&home), [".codex", ".codex-manager"]);
