@@ -79,8 +79,9 @@ impl Guard {
         let home = session.show(places.home.root());
         if self.force {
             let (each, verb) = (process::said(&found), verb(&found));
-            session
-                .warn(format!("{each} {verb} using {home} and may overwrite what was put in place"));
+            session.warn(format!(
+                "{each} {verb} using {home} and may overwrite what was put in place"
+            ));
             return Ok(());
         }
         Err(refusal(&found, &home))
@@ -122,7 +123,8 @@ fn wait(limit: Option<Duration>, session: &mut Session) -> Result<(), Failure> {
             break Ok(());
         }
         if session.world.interrupted.load(Ordering::Relaxed) {
-            let what = format!("nothing was changed: stopped while {} was at work", process::said(&found));
+            let what =
+                format!("nothing was changed: stopped while {} was at work", process::said(&found));
             break Err(Failure::new(Exit::Interrupted, what));
         }
         if limit.is_some_and(|limit| limit <= began.elapsed()) {
@@ -153,7 +155,9 @@ pub(crate) fn place(places: &Places, session: &Session) -> Place {
 fn refusal(found: &[Holder], home: &str) -> Failure {
     let (each, verb, remedies) = (process::said(found), verb(found), process::remedies(found));
     Failure::new(Exit::Running, format!("{each} {verb} using {home}"))
-        .hint(format!("{remedies}, and try again; --wait waits for that, --force goes on regardless"))
+        .hint(format!(
+            "{remedies}, and try again; --wait waits for that, --force goes on regardless"
+        ))
         .with("holders", json!(found))
 }
 

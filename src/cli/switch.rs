@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::account::{AccountKey, Email};
+use crate::cli::Report;
 use crate::cli::accounts::named;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::holders::{self, Guard};
 use crate::cli::session::{Places, Session};
-use crate::cli::Report;
 use crate::disk::lock::Lock;
 use crate::overview::{KnownAccount, Overview};
 use crate::quota::Entry;

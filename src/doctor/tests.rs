@@ -321,13 +321,27 @@ fn who_uses_the_home_is_told_as_a_note_with_its_evidence_and_remedy() {
     lab.holders.found = vec![Holder { since, evidence, ..Holder::new(7, Role::Exec) }];
     lab.holders.bystanders = vec![Holder::new(8, Role::Updater)];
     lab.holders.unseen = vec![Unseen::OtherUser { pid: 9, user: 0 }];
-    assert_eq!(told(&lab), [
-        line(Level::Note, "codex exec (pid 7) is using this home since 2026-11-21 09:00:00: has files of it open, names it in its environment"),
-        line(Level::Note, "the updater of codex's background server (pid 8) is running; it stands in nobody's way"),
-        line(Level::Note, "a codex of root (pid 9) may use this home; what it has open cannot be seen"),
-    ]);
+    assert_eq!(
+        told(&lab),
+        [
+            line(
+                Level::Note,
+                "codex exec (pid 7) is using this home since 2026-11-21 09:00:00: has files of it open, names it in its environment"
+            ),
+            line(
+                Level::Note,
+                "the updater of codex's background server (pid 8) is running; it stands in nobody's way"
+            ),
+            line(
+                Level::Note,
+                "a codex of root (pid 9) may use this home; what it has open cannot be seen"
+            ),
+        ]
+    );
     let findings = lab.examine(&Config::default());
-    let remedy = findings.iter().find_map(|found| found.remedy.as_deref().filter(|_| found.check == Check::Running));
+    let remedy = findings
+        .iter()
+        .find_map(|found| found.remedy.as_deref().filter(|_| found.check == Check::Running));
     assert_eq!(remedy, Some("before `use` or `restore`: let it finish, or stop it with Ctrl-C"));
 
     // What cannot be seen is not nothing.

@@ -14,8 +14,24 @@ const HELPERS: [&str; 4] =
 
 /// Options of Codex that take the next word as their value, so that it is no command.
 const WITH_VALUE: [&str; 19] = [
-    "-c", "--config", "-m", "--model", "-p", "--profile", "-s", "--sandbox", "-C", "--cd", "-a",
-    "--ask-for-approval", "-i", "--image", "--add-dir", "--enable", "--disable", "--remote",
+    "-c",
+    "--config",
+    "-m",
+    "--model",
+    "-p",
+    "--profile",
+    "-s",
+    "--sandbox",
+    "-C",
+    "--cd",
+    "-a",
+    "--ask-for-approval",
+    "-i",
+    "--image",
+    "--add-dir",
+    "--enable",
+    "--disable",
+    "--remote",
     "--local-provider",
 ];
 
@@ -57,6 +73,14 @@ pub(super) fn codex(words: &[OsString], program: Option<&Path>) -> Option<Codex>
     let words = script.unwrap_or(words);
     let places = [program, words.first().map(Path::new)];
     Some(Codex { role: role(words, places), is_script: script.is_some() })
+}
+
+/// What a process is to a home by its file alone, where the system shows no command line; `None` if
+/// it is no Codex.
+#[cfg(any(windows, test))]
+pub(super) fn role_by_program(program: &Path) -> Option<Role> {
+    let is_it = leaf(program).is_some_and(is_codex);
+    is_it.then(|| owner(program).unwrap_or(Role::Tui))
 }
 
 /// The words from the script on, if an engine runs Codex's own.
@@ -118,8 +142,22 @@ fn role(words: &[OsString], places: [Option<&Path>; 2]) -> Role {
 /// their values, and what is none is what the user has to say.
 fn command(words: &[OsString]) -> Option<&str> {
     const KNOWN: [&str; 16] = [
-        "app-server", "mcp-server", "exec-server", "exec", "e", "review", "resume", "fork",
-        "login", "logout", "apply", "a", "cloud", "mcp", "plugin", "sandbox",
+        "app-server",
+        "mcp-server",
+        "exec-server",
+        "exec",
+        "e",
+        "review",
+        "resume",
+        "fork",
+        "login",
+        "logout",
+        "apply",
+        "a",
+        "cloud",
+        "mcp",
+        "plugin",
+        "sandbox",
     ];
     let mut words = words.iter().skip(1).filter_map(|word| word.to_str());
     while let Some(word) = words.next() {
@@ -233,6 +271,15 @@ mod tests {
         assert_eq!(at("/usr/bin/codex-manager", "cm list"),            None);
         let place = "/h/.cursor/extensions/openai.chatgpt-1/bin/codex (deleted)";
         assert_eq!(at(place, "codex app-server"),                      Some(Role::Editor("Cursor")));
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn where_no_words_are_shown_the_file_has_to_do() {
+        let by = |file: &str| role_by_program(Path::new(file));
+        assert_eq!(by(r"C:\npm\codex-x86_64-pc-windows-msvc.exe"),                    Some(Role::Tui));
+        assert_eq!(by(r"C:\u\.cursor\extensions\openai.chatgpt-1-win32-x64\bin\codex.exe"), Some(Role::Editor("Cursor")));
+        assert_eq!(by(r"C:\Windows\SearchIndexer.exe"),                              None);
     }
 
     #[test]

@@ -56,7 +56,9 @@ impl Holder {
             (Role::AppServer, None) => "close the program or script that started it",
             (Role::AppServer, Some(by)) => return format!("close {by}, which started it"),
             (Role::Editor(editor), _) => {
-                return format!("close the windows of {editor}; closing its Codex panel only hides it");
+                return format!(
+                    "close the windows of {editor}; closing its Codex panel only hides it"
+                );
             }
             (Role::Desktop, _) => "quit the app from its menu; closing its window only hides it",
             (Role::Background, _) => "end it with `codex app-server daemon stop`",
@@ -177,9 +179,9 @@ impl fmt::Display for Unseen {
             Self::OtherUser { pid, user: 0 } => write!(f, "a codex of root (pid {pid})"),
             Self::OtherUser { pid, user } => write!(f, "a codex of user {user} (pid {pid})"),
             Self::OtherUsers => f.write_str("the processes of other users, which are hidden here"),
-            Self::Nameless => {
-                f.write_str("a process that this system does not name and that holds a lock of Codex")
-            }
+            Self::Nameless => f.write_str(
+                "a process that this system does not name and that holds a lock of Codex",
+            ),
         }
     }
 }
@@ -217,9 +219,8 @@ pub fn remedies(found: &[Holder]) -> String {
     match each.as_slice() {
         [(remedy, _)] => remedy.clone(),
         several => {
-            let lines = several.iter().map(|(remedy, pids)| {
-                format!("pid {}: {remedy}", pids.join(", "))
-            });
+            let lines =
+                several.iter().map(|(remedy, pids)| format!("pid {}: {remedy}", pids.join(", ")));
             lines.collect::<Vec<_>>().join("; ")
         }
     }

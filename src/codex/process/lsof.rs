@@ -177,7 +177,9 @@ fn process(line: &str, lines: &BTreeMap<u32, &str>) -> Option<Listed> {
     let program = rest.trim().to_owned();
     let line = lines.get(&pid).copied().unwrap_or_default();
     let words = match line.strip_prefix(program.as_str()).filter(|_| !program.is_empty()) {
-        Some(behind) => std::iter::once(program.as_str()).chain(behind.split_whitespace()).collect(),
+        Some(behind) => {
+            std::iter::once(program.as_str()).chain(behind.split_whitespace()).collect()
+        }
         None => line.split_whitespace().collect::<Vec<_>>(),
     };
     Some(Listed {
@@ -256,7 +258,8 @@ mod tests {
                 "codex app-server of python3 (pid 507)",
             ]
         );
-        let since = holders.found.iter().find_map(|found| (found.pid == 501).then_some(found.since));
+        let since =
+            holders.found.iter().find_map(|found| (found.pid == 501).then_some(found.since));
         assert_eq!(since.flatten(), "2026-11-01T09:00:05Z".parse().ok());
         // A reader is nobody, nor is who only has the name; root's may be one of this home.
         assert_eq!(holders.unseen, [Unseen::OtherUser { pid: 505, user: 0 }]);
