@@ -2,11 +2,12 @@
 //!
 //! Its files ([`home`]), its login ([`auth`]), the quota figures in its session files
 //! ([`rollout`]) and in the text of `/status` ([`status`]), who has the home open
-//! ([`process`]), and what it says of its background server ([`daemon`]).
+//! ([`process`]), and what it says of its background server ([`daemon`]). [`program`] starts Codex itself.
 
 pub mod auth;
 pub mod daemon;
 pub mod home;
 pub mod process;
+pub mod program;
 pub mod rollout;
 pub mod status;

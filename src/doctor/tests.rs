@@ -132,7 +132,7 @@ fn two_homes_in_order_are_only_told_what_is_not_stored_yet() {
     assert_eq!(lab.complaints(), [""; 0]);
     let said: Vec<_> = lab.examine(&Config::default()).into_iter().map(|f| f.what).collect();
     for expected in [
-        "codex-cli 0.169.0 is on PATH",
+        "codex-cli 0.169.0 is installed",
         "~/codex is there",
         "ada@example.com (plus) is signed in",
         "1 snapshot can be used",
