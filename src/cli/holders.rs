@@ -24,7 +24,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 
 /// What a command may do about those who use the home, besides giving up.
 #[derive(clap::Args, Clone, Copy, Debug)]
-pub(crate) struct Args {
+pub(crate) struct Wait {
     /// Wait until nobody uses the Codex home any more, or at most so many seconds
     #[arg(
         long,
@@ -92,7 +92,7 @@ impl Guard {
 /// what it asks right before the rename. With `--wait` it is played again when nobody uses the
 /// home any more; what it refused, it has not begun.
 pub(crate) fn run(
-    args: Args,
+    args: Wait,
     session: &mut Session,
     mut once: impl FnMut(&mut Session) -> Result<Report, Failure>,
 ) -> Result<Report, Failure> {

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long)]
     accept_stale_login: bool,
     #[command(flatten)]
-    holders: holders::Args,
+    holders: holders::Wait,
     /// Go on although Codex is running on the home
     #[arg(long)]
     force: bool,

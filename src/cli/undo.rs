@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Name of an operation as `log` shows it, or a unique part of it [default: the newest]
     operation: Option<String>,
     #[command(flatten)]
-    holders: holders::Args,
+    holders: holders::Wait,
     /// Bring a home back although the one there was used since, or Codex is running on it
     #[arg(long)]
     force: bool,

@@ -6,6 +6,8 @@
 //! as much as it does: `proc` on Linux, `lsof` on macOS, `restart_manager` on Windows. Looking
 //! takes no lock and writes nothing; nobody is ever ended.
 
+mod binary;
+#[cfg(any(target_os = "linux", target_os = "macos", test))]
 mod command_line;
 mod holder;
 #[cfg(any(target_os = "linux", test))]

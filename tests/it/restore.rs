@@ -383,13 +383,13 @@ fn under_a_running_codex_nothing_is_replaced() {
     assert_snapshot!(seen("restore --yes"), @"
     $ codex-manager restore --yes
     error: codex (pid PID) is using ~/.codex
-    hint: quit it with /quit, or let it finish, and try again; --force goes on regardless
+    hint: quit it with /quit, and try again; --wait waits for that, --force goes on regardless
     (exit 3)
     ");
     assert_snapshot!(seen("restore --dry-run"), @"
     $ codex-manager restore --dry-run
     error: codex (pid PID) is using ~/.codex
-    hint: quit it with /quit, or let it finish, and try again; --force goes on regardless
+    hint: quit it with /quit, and try again; --wait waits for that, --force goes on regardless
     (exit 3)
     ");
     home.assert_same(".codex", &before);

@@ -246,7 +246,7 @@ fn under_a_running_codex_the_login_stays() {
     assert_snapshot!(home.run("use ada").replace(&id, "PID"), @"
     $ codex-manager use ada
     error: codex (pid PID) is using ~/.codex
-    hint: quit it with /quit, or let it finish, and try again; --force goes on regardless
+    hint: quit it with /quit, and try again; --wait waits for that, --force goes on regardless
     (exit 3)
     ");
     home.assert_same(".codex", &before);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::Role;
+use super::binary::{is_codex, leaf, owner};
 
 /// The engines that run the script which npm installs.
 const ENGINES: [&str; 4] = ["node", "nodejs", "bun", "deno"];
@@ -35,24 +36,6 @@ const WITH_VALUE: [&str; 19] = [
     "--local-provider",
 ];
 
-/// The folders in which editors keep their extensions, and what people call the editors.
-const EDITORS: [(&str, &str); 14] = [
-    (".vscode", "VS Code"),
-    (".vscode-insiders", "VS Code Insiders"),
-    (".vscode-server", "VS Code (remote)"),
-    (".vscode-server-insiders", "VS Code Insiders (remote)"),
-    (".vscode-remote", "VS Code (remote)"),
-    (".vscode-oss", "VSCodium"),
-    (".vscodium-server", "VSCodium (remote)"),
-    (".cursor", "Cursor"),
-    (".cursor-server", "Cursor (remote)"),
-    (".windsurf", "Windsurf"),
-    (".windsurf-server", "Windsurf (remote)"),
-    (".antigravity", "Antigravity"),
-    (".trae", "Trae"),
-    (".kiro", "Kiro"),
-];
-
 /// A Codex, known by its command line or its program.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Codex {
@@ -75,14 +58,6 @@ pub(super) fn codex(words: &[OsString], program: Option<&Path>) -> Option<Codex>
     Some(Codex { role: role(words, places), is_script: script.is_some() })
 }
 
-/// What a process is to a home by its file alone, where the system shows no command line; `None` if
-/// it is no Codex.
-#[cfg(any(windows, test))]
-pub(super) fn role_by_program(program: &Path) -> Option<Role> {
-    let is_it = leaf(program).is_some_and(is_codex);
-    is_it.then(|| owner(program).unwrap_or(Role::Tui))
-}
-
 /// The words from the script on, if an engine runs Codex's own.
 fn script(words: &[OsString]) -> Option<&[OsString]> {
     let (engine, rest) = words.split_first()?;
@@ -96,27 +71,6 @@ fn script(words: &[OsString]) -> Option<&[OsString]> {
     })?;
     let rest = rest.get(at..)?;
     ["codex", "codex.js"].contains(&leaf(Path::new(rest.first()?))?).then_some(rest)
-}
-
-/// The last part of a program's path, without the ending it has on Windows and without the mark
-/// that Linux puts behind a file that was deleted, as an update does with a program that runs.
-fn leaf(path: &Path) -> Option<&str> {
-    let leaf = path.file_name()?.to_str()?;
-    // A command line of Windows may be looked at anywhere.
-    let leaf = leaf.rsplit('\\').next().unwrap_or(leaf);
-    let leaf = leaf.strip_suffix(" (deleted)").unwrap_or(leaf);
-    Some(leaf.strip_suffix(".exe").unwrap_or(leaf))
-}
-
-/// Whether a program of this name is Codex: `codex`, one of the programs that were split off it,
-/// or either with the platform it was built for, as in a download. This program is not.
-fn is_codex(leaf: &str) -> bool {
-    let Some(rest) = leaf.strip_prefix("codex") else { return false };
-    let rest = ["-app-server", "-exec", "-tui", "-cli"]
-        .iter()
-        .find_map(|part| rest.strip_prefix(part))
-        .unwrap_or(rest);
-    rest.is_empty() || ["-x86_64-", "-aarch64-"].iter().any(|arch| rest.starts_with(arch))
 }
 
 /// What a Codex that was started with these words, from one of these places, is to a home.
@@ -170,24 +124,6 @@ fn command(words: &[OsString]) -> Option<&str> {
         }
     }
     None
-}
-
-/// The editor or app that brought its own Codex, by where the program lies.
-fn owner(program: &Path) -> Option<Role> {
-    let text = program.to_str()?;
-    let parts: Vec<&str> = text.split(['/', '\\']).collect();
-    let is_app = |part: &&str| {
-        let is_bundle = part.strip_suffix(".app");
-        is_bundle.is_some_and(|name| name.starts_with("Codex") || name.starts_with("ChatGPT"))
-            || part.starts_with("OpenAI.Codex_")
-    };
-    if parts.iter().any(is_app) {
-        return Some(Role::Desktop);
-    }
-    let extension = parts.iter().position(|part| part.starts_with("openai.chatgpt-"))?;
-    let above = parts.get(..extension)?;
-    let known = EDITORS.iter().find(|(folder, _)| above.contains(folder));
-    Some(Role::Editor(known.map_or("the editor", |(_, name)| name)))
 }
 
 #[cfg(test)]
@@ -271,15 +207,6 @@ mod tests {
         assert_eq!(at("/usr/bin/codex-manager", "cm list"),            None);
         let place = "/h/.cursor/extensions/openai.chatgpt-1/bin/codex (deleted)";
         assert_eq!(at(place, "codex app-server"),                      Some(Role::Editor("Cursor")));
-    }
-
-    #[test]
-    #[rustfmt::skip]
-    fn where_no_words_are_shown_the_file_has_to_do() {
-        let by = |file: &str| role_by_program(Path::new(file));
-        assert_eq!(by(r"C:\npm\codex-x86_64-pc-windows-msvc.exe"),                    Some(Role::Tui));
-        assert_eq!(by(r"C:\u\.cursor\extensions\openai.chatgpt-1-win32-x64\bin\codex.exe"), Some(Role::Editor("Cursor")));
-        assert_eq!(by(r"C:\Windows\SearchIndexer.exe"),                              None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
 
-use super::{Evidence, Holder, Holders, Place, Role, command_line};
+use super::{Evidence, Holder, Holders, Place, Role, binary};
 
 /// Seconds from the beginning of 1601, where Windows starts to count, to that of 1970.
 const EPOCH: u64 = 11_644_473_600;
@@ -41,7 +41,7 @@ struct User {
 impl User {
     fn holder(self) -> Holder {
         let program = call::program(self.pid).map(PathBuf::from);
-        let role = program.as_deref().and_then(command_line::role_by_program);
+        let role = program.as_deref().and_then(binary::role_by_program);
         let named = || {
             let leaf = program.as_deref().and_then(Path::file_name);
             leaf.map_or(self.name, |leaf| leaf.to_string_lossy().into_owned())
