@@ -1,10 +1,11 @@
 //! What does Codex keep, and what does it say?
 //!
 //! Its files ([`home`]), its login ([`auth`]), the quota figures in its session files
-//! ([`rollout`]) and in the text of `/status` ([`status`]), and who has the home open
-//! ([`process`]). [`program`] starts Codex itself.
+//! ([`rollout`]) and in the text of `/status` ([`status`]), who has the home open
+//! ([`process`]), and what it says of its background server ([`daemon`]). [`program`] starts Codex itself.
 
 pub mod auth;
+pub mod daemon;
 pub mod home;
 pub mod process;
 pub mod program;
