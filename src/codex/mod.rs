@@ -2,8 +2,9 @@
 //!
 //! Its files ([`home`]), its login ([`auth`]), the quota figures in its session files
 //! ([`rollout`]) and in the text of `/status` ([`status`]), and who has the home open
-//! ([`process`]). [`program`] starts Codex itself.
+//! ([`process`]). Codex itself is started by [`program`] and asked by [`app_server`].
 
+pub mod app_server;
 pub mod auth;
 pub mod home;
 pub mod process;
