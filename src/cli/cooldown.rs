@@ -201,7 +201,7 @@ fn change(
         let command = if until.is_some() { "cooldown set" } else { "cooldown clear" };
         let record = session.record(&places.store, &places.zone, command, done.clone())?;
         let transaction = Transaction {
-            steps: vec![undo::cooldowns(&changes, at, &places.store)?],
+            steps: vec![undo::in_ledger(&changes, at, &places.store)?],
             record: Some(Record { changes: changes.clone(), ..record }),
             ..Transaction::default()
         };

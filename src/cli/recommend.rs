@@ -8,6 +8,7 @@ use crate::cli::exit::Failure;
 use crate::cli::picture::{FAINT, STRONG, plain, styled};
 use crate::cli::session::Session;
 use crate::cli::{Exit, Report};
+use crate::config::Strategy;
 use crate::quota::{Candidate, recommend};
 use crate::time::Stamp;
 
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let known = look(&places, now, session)?;
     let candidates: Vec<Candidate> =
         known.accounts.iter().map(|account| account.candidate(now, &places.zone)).collect();
-    let advice = recommend(&candidates, &places.zone, now);
+    let advice = recommend(&candidates, Strategy::default(), &places.zone, now);
     let mut placed: Vec<(usize, Placed)> = Vec::new();
     for ranked in &advice.ranked {
         if let (Some(account), Some(candidate)) =

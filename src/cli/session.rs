@@ -297,6 +297,7 @@ impl Session {
             terminals: crate::world::Terminals::default(),
             width: None,
             interrupted: std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)),
+            clock: crate::world::patient_clock(),
         };
         Self::new(Global::default(), world)
     }

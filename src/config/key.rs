@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use serde::{Serialize, Serializer};
 use toml_edit::Item;
 
+use super::account::{Field, is_account};
 use crate::time::Zone;
 
 /// A setting, by what it is called.
@@ -36,8 +37,10 @@ pub enum Key {
     Exclude,
     /// `lean`
     Lean,
-    /// `aliases.NAME`, the only one that may occur many times.
+    /// `aliases.NAME`, as often as there are names.
     Alias(String),
+    /// `accounts.NAME.FIELD`: NAME is an e-mail, an account key or a short id.
+    Account(String, Field),
 }
 
 impl Key {
@@ -73,7 +76,8 @@ impl Key {
             Self::SessionDurationHours => "length of a session in hours, for files of older tools",
             Self::Exclude => "glob patterns that snapshots leave out",
             Self::Lean => "whether snapshots leave out logs and caches unless told otherwise",
-            Self::Alias(_) => "a name of your own for an account (e-mail or account key)",
+            Self::Alias(_) => "a name of your own for an account (e-mail, key or short id)",
+            Self::Account(_, field) => field.help(),
         }
     }
 
@@ -91,14 +95,17 @@ impl Key {
             Self::SessionDurationHours => Some(Value::Decimal(2.0)),
             Self::Exclude => Some(Value::List(Vec::new())),
             Self::Lean => Some(Value::Switch(false)),
+            Self::Account(_, field) => field.default_value(),
         }
     }
 
     /// The environment variable that sets it: `CODEX_MANAGER_` and the name in capitals, its
-    /// dots and hyphens as underscores.
+    /// dots and hyphens as underscores. What is said of one account has none: the name of the
+    /// variable would have to spell an address.
     #[must_use]
-    pub fn variable(&self) -> String {
-        format!("CODEX_MANAGER_{}", self.to_string().to_uppercase().replace(['.', '-'], "_"))
+    pub fn variable(&self) -> Option<String> {
+        let name = || self.to_string().to_uppercase().replace(['.', '-'], "_");
+        (!matches!(self, Self::Account(..))).then(|| format!("CODEX_MANAGER_{}", name()))
     }
 
     /// What a value has to look like, for an error message.
@@ -116,19 +123,21 @@ impl Key {
             Self::SessionDurationHours => "a number of hours above 0 and up to 168",
             Self::Exclude => "a list of glob patterns",
             Self::Lean | Self::StatusLive => "true or false",
-            Self::Alias(_) => "an e-mail address or an account key",
+            Self::Alias(_) => "an e-mail address, an account key or a short id",
+            Self::Account(_, field) => field.expected(),
         }
     }
 
-    /// The group that the setting stands in, and its name there.
-    pub(super) fn path(&self) -> (Option<&'static str>, String) {
+    /// The tables that the setting stands in, the outer one first, and its name there.
+    pub(super) fn path(&self) -> (Vec<&str>, String) {
         match self {
-            Self::UndoKeepDays => (Some("undo"), "keep_days".to_owned()),
-            Self::TrashKeepDays => (Some("trash"), "keep_days".to_owned()),
-            Self::StatusLive => (Some("status"), "live".to_owned()),
-            Self::StatusTimeoutSeconds => (Some("status"), "timeout_seconds".to_owned()),
-            Self::Alias(name) => (Some("aliases"), name.clone()),
-            _ => (None, self.to_string()),
+            Self::UndoKeepDays => (vec!["undo"], "keep_days".to_owned()),
+            Self::TrashKeepDays => (vec!["trash"], "keep_days".to_owned()),
+            Self::StatusLive => (vec!["status"], "live".to_owned()),
+            Self::StatusTimeoutSeconds => (vec!["status"], "timeout_seconds".to_owned()),
+            Self::Alias(name) => (vec!["aliases"], name.clone()),
+            Self::Account(name, field) => (vec!["accounts", name], field.to_string()),
+            _ => (Vec::new(), self.to_string()),
         }
     }
 
@@ -137,6 +146,7 @@ impl Key {
         let text = text.trim();
         let value = match self.default_value() {
             Some(Value::Whole(_)) => Value::Whole(text.parse().ok()?),
+            Some(Value::Signed(_)) => Value::Signed(text.parse().ok()?),
             Some(Value::Decimal(_)) => Value::Decimal(text.parse().ok()?),
             Some(Value::Switch(_)) => Value::Switch(match text {
                 "true" | "yes" | "on" | "1" => true,
@@ -153,6 +163,7 @@ impl Key {
     pub(super) fn read_item(&self, item: &Item) -> Option<Value> {
         let value = match self.default_value() {
             Some(Value::Whole(_)) => Value::Whole(u32::try_from(item.as_integer()?).ok()?),
+            Some(Value::Signed(_)) => Value::Signed(i32::try_from(item.as_integer()?).ok()?),
             Some(Value::Decimal(_)) => {
                 // A whole number of hours is written without a point.
                 let whole = || Some(f64::from(i32::try_from(item.as_integer()?).ok()?));
@@ -186,10 +197,8 @@ impl Key {
             (Self::StatusTimeoutSeconds, Value::Whole(seconds)) => (1..=600).contains(seconds),
             (Self::Lean | Self::StatusLive, Value::Switch(_)) => true,
             // Whether that is an account is told where accounts are known.
-            (Self::Alias(_), Value::Text(account)) => {
-                account.contains(['@', ':'])
-                    && !account.contains(|c: char| c.is_whitespace() || c.is_control())
-            }
+            (Self::Alias(_), Value::Text(account)) => is_account(account),
+            (Self::Account(_, field), value) => field.allows(value),
             _ => false,
         }
     }
@@ -211,6 +220,7 @@ impl fmt::Display for Key {
             Self::Exclude => f.pad("exclude"),
             Self::Lean => f.pad("lean"),
             Self::Alias(name) => f.pad(&format!("aliases.{name}")),
+            Self::Account(name, field) => f.pad(&format!("accounts.{name}.{field}")),
         }
     }
 }
@@ -224,8 +234,24 @@ impl FromStr for Key {
         {
             return Ok(Self::Alias(name.to_owned()));
         }
+        // The dots of an address are its own; the last one is before the field.
+        if let Some((name, field)) =
+            text.strip_prefix("accounts.").and_then(|rest| rest.rsplit_once('.'))
+            && is_account(name)
+        {
+            let unknown = || {
+                let fields = Field::ALL.iter().map(ToString::to_string);
+                let nearest = nearest(field, fields).map(|it| format!("accounts.{name}.{it}"));
+                UnknownKey { asked: text.to_owned(), nearest }
+            };
+            let field = Field::ALL.into_iter().find(|it| it.to_string() == field);
+            return field.map(|it| Self::Account(name.to_owned(), it)).ok_or_else(unknown);
+        }
         let fixed = Self::FIXED.into_iter().find(|key| key.to_string() == text);
-        fixed.ok_or_else(|| UnknownKey { asked: text.to_owned(), nearest: nearest(text) })
+        fixed.ok_or_else(|| {
+            let nearest = nearest(text, Self::FIXED.iter().map(ToString::to_string));
+            UnknownKey { asked: text.to_owned(), nearest }
+        })
     }
 }
 
@@ -264,6 +290,8 @@ pub enum Value {
     Switch(bool),
     /// A whole number that is not negative.
     Whole(u32),
+    /// A whole number.
+    Signed(i32),
     /// A number.
     Decimal(f64),
     /// A text.
@@ -278,6 +306,7 @@ impl fmt::Display for Value {
         match self {
             Self::Switch(value) => write!(f, "{value}"),
             Self::Whole(value) => write!(f, "{value}"),
+            Self::Signed(value) => write!(f, "{value}"),
             Self::Decimal(value) => write!(f, "{value}"),
             Self::Text(value) => f.pad(value),
             Self::List(values) => f.pad(&values.join(",")),
@@ -301,6 +330,7 @@ impl From<&Value> for toml_edit::Value {
         match value {
             Value::Switch(value) => (*value).into(),
             Value::Whole(value) => i64::from(*value).into(),
+            Value::Signed(value) => i64::from(*value).into(),
             Value::Decimal(value) => (*value).into(),
             Value::Text(value) => value.as_str().into(),
             Value::List(values) => values.iter().map(String::as_str).collect::<Self>(),
@@ -345,7 +375,8 @@ pub(super) fn session(hours: f64) -> Option<TimeDelta> {
 }
 
 /// Whether an alias can be told from every other way to name an account, and typed.
-fn is_alias(name: &str) -> bool {
+#[must_use]
+pub fn is_alias(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     !name.starts_with('-') && (1..=64).contains(&name.len()) && name.chars().all(fits)
 }
@@ -360,9 +391,8 @@ fn read_list(text: &str) -> Vec<String> {
     })
 }
 
-/// The setting that is spelled most like `text`, unless nothing is.
-fn nearest(text: &str) -> Option<String> {
-    let names = Key::FIXED.iter().map(ToString::to_string);
+/// The name that is spelled most like `text`, unless none is.
+fn nearest(text: &str, names: impl Iterator<Item = String>) -> Option<String> {
     names
         .map(|name| (distance(text, &name), name))
         .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
@@ -433,7 +463,28 @@ mod tests {
         check("lean",                   "maybe",            None);
         check("aliases.work",           "Ada@Example.com",  Some("Ada@Example.com"));
         check("aliases.work",           "chatgpt:u/a",      Some("chatgpt:u/a"));
+        check("aliases.work",           "0a1b2c3d",         Some("0a1b2c3d"));
         check("aliases.work",           "ada",              None);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_is_said_of_an_account_is_checked_too() {
+        check("accounts.ada@example.com.note",      " of the team ",  Some("of the team"));
+        check("accounts.ada@example.com.note",      " ",              None);
+        check("accounts.ada@example.com.note",      "two\nlines",     None);
+        check("accounts.ada@example.com.note",      &"x".repeat(501), None);
+        check("accounts.ada@example.com.disabled",  "yes",            Some("true"));
+        check("accounts.ada@example.com.disabled",  "maybe",          None);
+        check("accounts.chatgpt:u/a.reserve",       "0",              Some("0"));
+        check("accounts.chatgpt:u/a.reserve",       "100",            Some("100"));
+        check("accounts.chatgpt:u/a.reserve",       "101",            None);
+        check("accounts.chatgpt:u/a.reserve",       "-1",             None);
+        check("accounts.0a1b2c3d.priority",         "-1000",          Some("-1000"));
+        check("accounts.0a1b2c3d.priority",         "1000",           Some("1000"));
+        check("accounts.0a1b2c3d.priority",         "1001",           None);
+        check("accounts.0a1b2c3d.priority",         "-1001",          None);
+        check("accounts.0a1b2c3d.priority",         "1.5",            None);
     }
 
     #[track_caller]
@@ -455,6 +506,11 @@ mod tests {
         unknown("aliases.a@b",          None);
         unknown("aliases.-",            None); // `-` names the account before
         unknown("aliases.a b",          None);
+        unknown("accounts.a@b.c.nots",  Some("accounts.a@b.c.note"));
+        unknown("accounts.a@b.c.colour", None);
+        unknown("accounts.ada.note",    None); // an alias would name itself
+        unknown("accounts.a@b c.note",  None);
+        unknown("accounts.note",        None);
     }
 
     #[track_caller]
@@ -464,10 +520,14 @@ mod tests {
 
     #[test]
     fn every_key_is_read_back_from_its_name_and_every_default_is_allowed() {
-        for key in Key::FIXED.into_iter().chain([Key::Alias("work".to_owned())]) {
+        let fields = Field::ALL.map(|field| Key::Account("ada@example.com".to_owned(), field));
+        let alias = [Key::Alias("work".to_owned())];
+        for key in Key::FIXED.into_iter().chain(alias).chain(fields) {
             assert_eq!(key.to_string().parse(), Ok(key.clone()));
             assert!(key.default_value().is_none_or(|value| key.allows(&value)), "{key}");
         }
-        assert_eq!(Key::UndoKeepDays.variable(), "CODEX_MANAGER_UNDO_KEEP_DAYS");
+        let variable = |key: Key| key.variable().unwrap_or_default();
+        assert_eq!(variable(Key::UndoKeepDays), "CODEX_MANAGER_UNDO_KEEP_DAYS");
+        assert_eq!(variable(Key::Account("ada@example.com".to_owned(), Field::Note)), "");
     }
 }

@@ -321,6 +321,7 @@ impl TestHome {
             terminals: Terminals::default(),
             width: self.width.get(),
             interrupted: Arc::new(AtomicBool::new(false)),
+            clock: codex_manager::world::patient_clock(),
         };
         let exit = cli::run(&words, world).code();
         let said = screen.0.lock().unwrap();
