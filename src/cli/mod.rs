@@ -15,6 +15,7 @@ mod drill;
 mod evidence;
 mod exit;
 mod list;
+mod live;
 mod log;
 mod normalize;
 mod picture;
