@@ -86,7 +86,7 @@ impl Problem {
 
     /// The same for somebody who goes on with `instead`.
     pub(crate) fn told(&self, instead: &str) -> String {
-        let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!(". {hint}"));
+        let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
         format!("no live figures: {}; {instead}{hint}", self.message)
     }
 

@@ -156,10 +156,15 @@ fn of_refreshed(
     let asked = live::refresh(subject, places, session);
     // Whatever it said, and whether or not the user stopped it: a fresher login is kept.
     let (refreshed, banked) = live::keep_refreshed(subject.file, places, known, session)?;
-    if let Some(banked) = &banked {
-        session.warn(format!("Codex refreshed the login; it is stored as {banked}"));
-    }
-    let evidence = asked?.map_err(Problem::into_failure)?;
+    let evidence = match (asked, &banked) {
+        (Ok(Ok(evidence)), _) => evidence,
+        (failed, banked) => {
+            if let Some(banked) = banked {
+                session.warn(format!("Codex has refreshed the login; it is stored as {banked}"));
+            }
+            failed?.map_err(Problem::into_failure)?
+        }
+    };
     if !refreshed {
         session.warn("Codex answered, but did not refresh the login");
     }
@@ -416,6 +421,10 @@ fn draw(status: &Status, session: &Session, places: &Places) -> String {
             let what = picture::plain(limit.title());
             facts.add("also", format!("{what}: {}", picture::styled("reached", picture::CARE)));
         }
+    }
+    if status.refreshed == Some(true) {
+        let stored = status.banked.as_ref().map(|name| format!(", stored as {name}"));
+        facts.add("login", format!("refreshed{}", stored.unwrap_or_default()));
     }
     facts.add("plan", picture::plain(&or_dash(status.plan.as_deref())));
     facts.add("source", format!("{source}, {} old", span(now - observed.instant())));

@@ -153,7 +153,7 @@ impl Dialogue {
     #[must_use]
     pub fn answer(self) -> Option<Answer> {
         let is_refreshed = self.refresh == Refresh::First;
-        Some(figures::answer(self.account?, &self.limits?, is_refreshed, self.now))
+        Some(figures::answer(&self.account?, &self.limits?, is_refreshed, self.now))
     }
 }
 

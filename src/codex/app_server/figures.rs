@@ -87,7 +87,7 @@ pub struct Figures {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Trouble {
     /// Nobody is signed in there.
-    #[error("Codex does not take this login for one")]
+    #[error("Codex takes this for no login")]
     SignedOut,
     /// With an API key there are no windows.
     #[error("an API key has no quota windows")]
@@ -164,12 +164,12 @@ pub(super) fn account(message: &Value) -> Account {
 
 /// Brings both answers together: that to `account/read` and that to `account/rateLimits/read`.
 pub(super) fn answer(
-    account: Account,
+    account: &Account,
     limits: &Value,
     is_refreshed: bool,
     now: DateTime<Utc>,
 ) -> Answer {
-    let (mut who, plan) = match &account {
+    let (mut who, plan) = match account {
         Account::ChatGpt { who, plan } => (who.clone(), plan.clone()),
         Account::ApiKey | Account::Nobody | Account::Untold => (Who::default(), None),
     };
@@ -180,7 +180,7 @@ pub(super) fn answer(
             let figures = Figures { plan: told.plan.clone().or(plan), ..told };
             Answer { who, figures: Ok(figures) }
         }
-        None => Answer { who, figures: Err(trouble(&account, limits, is_refreshed)) },
+        None => Answer { who, figures: Err(trouble(account, limits, is_refreshed)) },
     }
 }
 

@@ -112,8 +112,8 @@ fn every_transcript_of_codex_says_what_it_says() {
     check("0.169.0/limit-reached-5h",                      &format!("{new}: 5 h 100 until 1795259202, week 70 until 1795456202, reached, plus"));
     check("0.118.0/limit-reached-weekly",                  &format!("{old}: 5 h 40 until 1795263417, week 100 until 1795456217, plus"));
     check("0.169.0/limit-reached-weekly",                  &format!("{new}: 5 h 40 until 1795263402, week 100 until 1795456202, reached, plus"));
-    check("0.118.0/no-auth",                               ": Codex does not take this login for one");
-    check("0.169.0/no-auth",                               ": Codex does not take this login for one");
+    check("0.118.0/no-auth",                               ": Codex takes this for no login");
+    check("0.169.0/no-auth",                               ": Codex takes this for no login");
     check("0.118.0/no-windows",                            &format!("{old}: plus"));
     check("0.169.0/no-windows",                            &format!("{new}: open, plus"));
     check("0.118.0/offline",                               &format!("{old}: the service could not be reached"));
@@ -162,7 +162,7 @@ fn a_refresh_is_asked_for_before_what_is_left() {
             let _said = dialogue.hear(message.to_string().as_bytes());
         }
         assert_eq!(steps.first(), Some(&(false, false)));
-        assert!(steps.iter().any(|step| *step == (true, false)), "{steps:?}");
+        assert!(steps.contains(&(true, false)), "{steps:?}");
         assert!(!dialogue.is_refreshing() && dialogue.is_over());
         // A login that works no more is not just an old one.
         let (_, answer) =
@@ -259,12 +259,12 @@ fn a_parameter_is_given_to_versions_that_take_it_and_taken_back_where_it_is_refu
         &br#"{"id":2,"error":{"code":-32602,"message":"no parameters, please"}}"#[..],
         br#"{"id":2,"error":{"code":-32600,"message":"Invalid request: unknown field"}}"#,
     ] {
-        let mut dialogue = self::dialogue(Refresh::Never);
-        let said = hear(&mut dialogue, &[HELLO, refused, NOBODY]);
+        let mut talk = dialogue(Refresh::Never);
+        let said = hear(&mut talk, &[HELLO, refused, NOBODY]);
         assert_eq!(said[1], [r#"{"id":2,"method":"account/rateLimits/read"}"#]);
-        assert!(!dialogue.is_over());
-        assert!(hear(&mut dialogue, &[refused])[0].is_empty(), "once is enough");
-        assert!(dialogue.is_over());
+        assert!(!talk.is_over());
+        assert!(hear(&mut talk, &[refused])[0].is_empty(), "once is enough");
+        assert!(talk.is_over());
     }
 }
 
