@@ -202,6 +202,11 @@ impl Config {
         self.values.get(key)
     }
 
+    /// The settings that the file has.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.values.keys()
+    }
+
     /// The names the user gave to accounts: name and e-mail or account key, by name.
     pub fn aliases(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().filter_map(|(key, value)| match key {
@@ -297,6 +302,8 @@ pub struct Settings {
     pub color: Color,
     /// How long to wait for another run.
     pub lock_timeout: Duration,
+    /// What decides between ready accounts.
+    pub strategy: Strategy,
     /// For how long `undo` keeps what was replaced.
     pub undo_keep: TimeDelta,
     /// For how long snapshots that were put away stay.
@@ -330,6 +337,7 @@ impl Settings {
             timezone: None,
             color: Color::Auto,
             lock_timeout: Duration::ZERO,
+            strategy: Strategy::default(),
             undo_keep: TimeDelta::zero(),
             trash_keep: TimeDelta::zero(),
             status_live: true,
@@ -349,6 +357,9 @@ impl Settings {
                 }
                 (Key::LockTimeout, Some(Value::Whole(seconds))) => {
                     settings.lock_timeout = Duration::from_secs(seconds.into());
+                }
+                (Key::Strategy, Some(Value::Text(name))) => {
+                    settings.strategy = name.parse().unwrap_or_default();
                 }
                 (Key::UndoKeepDays, Some(Value::Whole(days))) => {
                     settings.undo_keep = TimeDelta::days(days.into());

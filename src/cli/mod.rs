@@ -3,6 +3,8 @@
 //! One file per command: its arguments, its run and its picture. [`run`] reads the command
 //! line, lets the command work and shows what it reports; nothing below this room prints.
 
+mod account_change;
+mod account_list;
 mod accounts;
 mod args;
 mod backup;
@@ -22,6 +24,7 @@ mod picture;
 mod progress;
 mod prompt;
 mod prune;
+mod ready;
 mod recommend;
 mod restore;
 mod session;
@@ -105,8 +108,10 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Status(args) => status::run(&args, session),
         Command::Cooldown(args) => cooldown::run(&args, session),
         Command::Recommend(args) => recommend::run(&args, session),
+        Command::Ready(args) => ready::run(&args, session),
         Command::Normalize(args) => normalize::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
+        Command::Accounts(args) => account_list::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
         Command::Completions(args) => completions::run(&args),

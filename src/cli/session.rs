@@ -48,6 +48,14 @@ impl Session {
         &self.warnings
     }
 
+    /// A text for a stream, without its styles where colour is not wanted.
+    pub(crate) fn dressed(&self, text: &str) -> String {
+        match crate::cli::is_colorful(self) {
+            true => text.to_owned(),
+            false => anstream::adapter::strip_str(text).to_string(),
+        }
+    }
+
     /// A path for people: `~` for the user's own folder.
     pub(crate) fn show(&self, path: &Path) -> String {
         crate::cli::picture::path(path, self.world.user_home.as_deref())
@@ -73,7 +81,7 @@ impl Session {
     pub(crate) fn config(&mut self, store: &Store) -> Result<Config, Failure> {
         let config = self.read_config(store)?;
         for unknown in &config.unknown {
-            self.warnings.push(format!("config.toml: {unknown}"));
+            self.warn(format!("config.toml: {unknown}"));
         }
         Ok(config)
     }

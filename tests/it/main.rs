@@ -16,11 +16,13 @@
 mod canaries;
 mod home;
 
+mod accounts;
 mod backup;
 mod config;
 mod cooldown;
 mod doctor;
 mod drill;
+mod full;
 mod fuzz;
 mod hostile;
 mod legacy;
@@ -35,6 +37,7 @@ mod places;
 mod process;
 mod promises;
 mod prune;
+mod ready;
 mod restore;
 mod rooms;
 mod secrets;
