@@ -18,6 +18,7 @@ mod evidence;
 mod exit;
 mod holders;
 mod list;
+mod live;
 mod log;
 mod normalize;
 mod picture;
