@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
 use crate::cli::{
-    account_list, backup, completions, config, cooldown, demo, doctor, drill, list, log, normalize,
-    prune, ready, recommend, restore, show, status, switch, undo, verify,
+    account_list, backup, completions, config, cooldown, demo, doctor, drill, history, list, log,
+    normalize, prune, ready, recommend, restore, show, status, switch, undo, verify,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Accounts(account_list::Args),
     /// Read the quota of the current account
     Status(status::Args),
+    /// Show the weeks, sessions, resets and switches of each account
+    History(history::Args),
     /// Show when each account may work again
     Cooldown(cooldown::Args),
     /// Name the account to use next
@@ -129,6 +131,7 @@ impl Command {
             Self::Verify(_) => "verify",
             Self::Drill(_) => "drill",
             Self::Status(_) => "status",
+            Self::History(_) => "history",
             Self::Cooldown(_) => "cooldown",
             Self::Recommend(_) => "recommend",
             Self::Ready(_) => "ready",
