@@ -24,7 +24,9 @@ mod doctor;
 mod drill;
 mod full;
 mod fuzz;
+mod history;
 mod hostile;
+mod ledger;
 mod legacy;
 mod list;
 #[cfg(unix)]
