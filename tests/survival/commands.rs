@@ -81,7 +81,7 @@ pub(crate) const CASES: &[Case] = &[
     case("normalize", "normalize ~/old-logins", another_old_login),
     piecewise("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
-    case("history", "history", worth_remembering),
+    reporting("history", "history", worth_remembering),
     // `--force`, because to the program every file of a copy was written since.
     switching("undo of restore", "undo --yes --force", restored),
     switching("undo of undo of restore", "undo --yes --force", |ground| {
