@@ -89,6 +89,9 @@ impl KnownAccount {
             obstacle: (!self.has_login && !self.active)
                 .then(|| "no login of it is stored".to_owned()),
             availability,
+            disabled: self.settings.disabled,
+            reserve: self.settings.reserve,
+            priority: self.settings.priority,
         }
     }
 }

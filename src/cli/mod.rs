@@ -6,6 +6,7 @@
 mod account_change;
 mod account_list;
 mod accounts;
+mod adopt;
 mod args;
 mod backup;
 mod completions;
@@ -18,11 +19,13 @@ mod evidence;
 mod exit;
 mod list;
 mod log;
+mod login;
 mod normalize;
 mod picture;
 mod progress;
 mod prompt;
 mod prune;
+mod ready;
 mod recommend;
 mod restore;
 mod session;
@@ -106,9 +109,12 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Status(args) => status::run(&args, session),
         Command::Cooldown(args) => cooldown::run(&args, session),
         Command::Recommend(args) => recommend::run(&args, session),
+        Command::Ready(args) => ready::run(&args, session),
         Command::Normalize(args) => normalize::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
         Command::Accounts(args) => account_list::run(&args, session),
+        Command::Login(args) => login::run(&args, session),
+        Command::Adopt(args) => adopt::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
         Command::Completions(args) => completions::run(&args),

@@ -139,6 +139,7 @@ impl Home {
             terminals: Terminals::default(),
             width: None,
             interrupted: Arc::new(AtomicBool::new(false)),
+            clock: crate::world::patient_clock(),
         };
         let exit = cli::run(&words, world).code();
         let said = String::from_utf8(screen.0.lock().unwrap().clone()).unwrap();
