@@ -208,7 +208,7 @@ pub(crate) fn refuse_shadow(wanted: &str, others: &[Account]) -> Result<(), Fail
 }
 
 /// The names that `config.toml` has for an account.
-fn aliases(account: &KnownAccount, known: &Overview, config: &Config) -> Vec<String> {
+pub(crate) fn aliases(account: &KnownAccount, known: &Overview, config: &Config) -> Vec<String> {
     let theirs = config.aliases().filter(|(_, meant)| means(meant, account, known));
     theirs.map(|(alias, _)| alias.to_owned()).collect()
 }

@@ -2,10 +2,12 @@
 //!
 //! A person sits at `codex login` in a scratch home; no lock of the store is held meanwhile.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
 use crate::account::Account;
-use crate::cli::account_change::refuse_shadow;
+use crate::cli::account_change::{aliases, refuse_shadow};
 use crate::cli::config as config_file;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
@@ -73,6 +75,11 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let ended = task
         .with("CODEX_HOME", home.root())
         .attended(World::beside_results(), &session.world.interrupted);
+    // Ctrl-C reaches Codex too, which may be the first to end.
+    let ended = match session.world.interrupted.load(Ordering::Relaxed) {
+        true => Err(RunError::Stopped),
+        false => ended,
+    };
     // Whatever became of Codex: a login that it wrote was issued, and is kept.
     let written = scratch.login();
     let file = match written {
@@ -150,6 +157,9 @@ fn keep(
             Some(Err(problem)) => (None, Some(problem)),
         };
     let record = session.record(&places.store, &places.zone, "login", sign_in::done(&file))?;
+    let is_new =
+        |text: &String| config_file::text(&places.store, session).ok().as_ref() != Some(text);
+    let alias = alias.filter(is_new);
     let here = (&places.store, &opened.lock);
     let Stored { file, title, was_there, warnings } =
         scratch.keep(file, (record, &places.zone), alias.as_deref(), here)?;
@@ -164,10 +174,13 @@ fn keep(
         true => format!("that login of {who} is already stored as {title}\n"),
         false => format!("signed {who} in, and stored the login as {title}\n"),
     };
+    let (same, others): (Vec<_>, Vec<_>) =
+        known.accounts.iter().partition(|it| Some(&it.account.key) == key.as_ref());
+    let known_as = same.first().and_then(|it| it.account.alias.clone());
     // An address may be that of several accounts; an id never is.
-    let known_as = known.accounts.iter().filter(|it| it.account.email == file.email);
-    let is_shared = known_as.filter(|it| Some(&it.account.key) != key.as_ref()).next().is_some();
-    let next = name.map_or_else(|| if is_shared { short_id() } else { who.clone() }, str::to_owned);
+    let is_shared = others.iter().any(|it| it.account.email == file.email);
+    let spelled = || if is_shared { short_id() } else { who.clone() };
+    let next = name.map(str::to_owned).or(known_as).unwrap_or_else(spelled);
     let live = match (known.live(), known.live().key()) {
         (_, Some(live)) if Some(live) == key.as_ref() => {
             "an older login of the same account is live".to_owned()
@@ -217,6 +230,13 @@ fn named(
         .filter(|account| account.key != key)
         .collect();
     refuse_shadow(name, &others)?;
+    // One account, one name: another one would only be in the way.
+    let account = known.accounts.iter().find(|it| it.account.key == key);
+    let old = account.map(|it| aliases(it, known, &places.config)).unwrap_or_default();
+    let mut text = text;
+    for old in old.into_iter().filter(|old| old != name) {
+        text = config::unset(&text, &Key::Alias(old))?;
+    }
     let is_shared = others.iter().any(|other| other.email == file.email);
     let address = file.email.as_ref().filter(|_| !is_shared).map(ToString::to_string);
     let whole = address.unwrap_or_else(|| key.to_string());

@@ -28,6 +28,8 @@ mod hostile;
 mod legacy;
 mod list;
 mod load;
+#[cfg(unix)]
+mod login;
 mod normalize;
 mod only;
 #[cfg(unix)]
