@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-use crate::account::Account;
+use crate::account::{Account, AccountKey};
 use crate::cli::account_change::{aliases, refuse_shadow};
 use crate::cli::config as config_file;
 use crate::cli::cooldown::look;
@@ -168,7 +168,7 @@ fn keep(
     }
     let name = args.alias.as_deref().filter(|_| problem.is_none());
     let key = file.key.clone();
-    let short_id = || key.as_ref().map(|key| key.short_id()).unwrap_or_default();
+    let short_id = || key.as_ref().map(AccountKey::short_id).unwrap_or_default();
     let who = file.email.as_ref().map_or_else(short_id, ToString::to_string);
     let mut text = match was_there {
         true => format!("that login of {who} is already stored as {title}\n"),

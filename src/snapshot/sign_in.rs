@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::account::AccountKey;
 use crate::codex::auth::{self, AuthError, AuthFile};
 use crate::codex::home::CodexHome;
 use crate::codex::process;
@@ -284,7 +285,7 @@ fn finish_one(folder: PathBuf, store: &Store, lock: &Lock) -> Result<Option<Stri
 /// What the log says of it.
 #[must_use]
 pub fn done(file: &AuthFile) -> String {
-    let short_id = || file.key.as_ref().map(|key| key.short_id()).unwrap_or_default();
+    let short_id = || file.key.as_ref().map(AccountKey::short_id).unwrap_or_default();
     let who = file.email.as_ref().map_or_else(short_id, ToString::to_string);
     format!("signed {who} in for later use")
 }
