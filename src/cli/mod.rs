@@ -17,7 +17,9 @@ mod doctor;
 mod drill;
 mod evidence;
 mod exit;
+mod holders;
 mod list;
+mod live;
 mod log;
 mod login;
 mod normalize;
@@ -179,15 +181,18 @@ fn show_json(
 fn envelope(name: Option<&str>, outcome: Result<&Report, &Failure>, warnings: &[String]) -> Value {
     let (data, error) = match outcome {
         Ok(report) => (report.data.clone(), Value::Null),
-        Err(failure) => (
-            Value::Null,
-            json!({
+        Err(failure) => {
+            let mut error = json!({
                 "code": failure.exit.code(),
                 "kind": failure.exit.word(),
                 "message": failure.message,
                 "hint": failure.hint,
-            }),
-        ),
+            });
+            if let (Some((name, detail)), Some(error)) = (&failure.detail, error.as_object_mut()) {
+                error.insert((*name).to_owned(), detail.clone());
+            }
+            (Value::Null, error)
+        }
     };
     let command = name.map(|name| format!(".{name}")).unwrap_or_default();
     json!({

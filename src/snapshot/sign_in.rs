@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::AccountKey;
 use crate::codex::auth::{self, AuthError, AuthFile};
 use crate::codex::home::CodexHome;
-use crate::codex::process;
+use crate::codex::process::{self, Place};
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::{DiskError, read, replace, tree};
 use crate::snapshot::adopt;
@@ -258,7 +258,8 @@ fn finish_one(folder: PathBuf, store: &Store, lock: &Lock) -> Result<Option<Stri
     let scratch = Scratch { folder, in_use };
     let home = scratch.home();
     // Codex outlives us if only we were killed, and then writes its login in its own time.
-    if !process::holders(home.root(), std::process::id()).found.is_empty() {
+    let place = Place::new(&home, None, std::process::id());
+    if !process::holders(&place).found.is_empty() {
         return Ok(None);
     }
     let login = match scratch.login() {

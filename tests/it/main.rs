@@ -27,6 +27,8 @@ mod fuzz;
 mod hostile;
 mod legacy;
 mod list;
+#[cfg(unix)]
+mod live;
 mod load;
 #[cfg(unix)]
 mod login;
