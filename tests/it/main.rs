@@ -30,6 +30,8 @@ mod list;
 #[cfg(unix)]
 mod live;
 mod load;
+#[cfg(unix)]
+mod login;
 mod normalize;
 mod only;
 #[cfg(unix)]
