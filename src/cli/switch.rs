@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::account::{AccountKey, Email};
-use crate::cli::Report;
 use crate::cli::accounts::named;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::holders::{self, Guard};
 use crate::cli::session::{Places, Session};
+use crate::cli::{Report, restart};
 use crate::disk::lock::Lock;
 use crate::overview::{KnownAccount, Overview};
 use crate::quota::Entry;
@@ -27,7 +27,9 @@ pub(crate) struct Args {
     #[arg(long)]
     accept_stale_login: bool,
     #[command(flatten)]
-    holders: holders::Wait,
+    wait: holders::Wait,
+    #[command(flatten)]
+    server: restart::Server,
     /// Go on although Codex is running on the home
     #[arg(long)]
     force: bool,
@@ -37,10 +39,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
-    holders::run(args.holders, session, |session| once(args, session))
+    holders::run(args.wait, args.server.is_asked(), session, |session| {
+        restart::around(args.server, args.dry_run, session, |spares, session| {
+            once(args, spares, session)
+        })
+    })
 }
 
-fn once(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+fn once(args: &Args, spares_server: bool, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let opened = if args.dry_run { None } else { Some(session.open(&places, "use")?) };
     let known = look(&places, session.world.now, session)?;
@@ -61,7 +67,7 @@ fn once(args: &Args, session: &mut Session) -> Result<Report, Failure> {
         session.warn(warning.clone());
     }
     let is_done = plan.is_done();
-    let guard = Guard::new(&places, args.force, session);
+    let guard = Guard::new(&places, args.force, session).restarting(spares_server);
     if !is_done {
         guard.refuse(&places, session)?;
     }

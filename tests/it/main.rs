@@ -22,6 +22,7 @@ mod cooldown;
 mod doctor;
 mod drill;
 mod fuzz;
+mod holders;
 mod hostile;
 mod legacy;
 mod list;
