@@ -42,8 +42,9 @@ use super::home::Home;
 use crate::disk::archive::{Archive, EntryName, Limits};
 use crate::disk::faults::{Fault, Weather};
 
-/// How many sequences are played, of how many steps each.
-const SEQUENCES: u64 = 60;
+/// How many sequences are played, unless `LINEAGE_SEQUENCES` says how many, and of how many steps
+/// each.
+const SEQUENCES: u64 = 300;
 const STEPS: usize = 9;
 
 /// Where the first one begins; any other number is as good.
@@ -62,6 +63,7 @@ const NEXT: &str = "cooldown set dan@example.com --until +1h";
 #[test]
 fn in_any_order_of_commands_refreshes_and_kills_no_newest_login_is_lost_and_no_used_one_comes_back()
 {
+    let sequences = std::env::var("LINEAGE_SEQUENCES").map_or(SEQUENCES, |it| it.parse().unwrap());
     let next = AtomicU64::new(0);
     let wrong = Mutex::new(Vec::new());
     let tally = Mutex::new(BTreeMap::new());
@@ -70,7 +72,7 @@ fn in_any_order_of_commands_refreshes_and_kills_no_newest_login_is_lost_and_no_u
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if SEQUENCES <= number || wrong.lock().unwrap().len() > 2 {
+                    if sequences <= number || wrong.lock().unwrap().len() > 2 {
                         return;
                     }
                     let told = Mutex::new(Vec::new());
@@ -105,7 +107,7 @@ fn in_any_order_of_commands_refreshes_and_kills_no_newest_login_is_lost_and_no_u
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     // A model in which little happens proves little.
     let tally: BTreeMap<&str, usize> = tally.into_inner().unwrap();
-    let often = usize::try_from(SEQUENCES).unwrap() / 20;
+    let often = usize::try_from(sequences).unwrap() / 20;
     for what in ["refreshed", "killed", "put in place", "refused", "banked", "came back"] {
         assert!(tally.get(what).copied().unwrap_or(0) > often, "{what}: {tally:?}");
     }
