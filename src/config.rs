@@ -4,6 +4,8 @@
 //! and changed without losing its comments; and which of flag, environment, file and default
 //! decides. Text and maps come in; the file and the environment are opened elsewhere.
 
+mod account;
+mod edit;
 mod key;
 mod strategy;
 
@@ -14,14 +16,19 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde::Serialize;
-use toml_edit::{Document, DocumentMut, Item, TomlError};
+use toml_edit::{Document, Item, TableLike, TomlError};
 
-pub use self::key::{Color, Key, UnknownColor, UnknownKey, Value};
+pub use self::account::{AccountSettings, Field};
+pub use self::edit::{set, unset, unset_account};
+pub use self::key::{Color, Key, UnknownColor, UnknownKey, Value, is_alias};
 pub use self::strategy::{Strategy, UnknownStrategy};
 use crate::time::Zone;
 
 /// The tables that settings stand in.
-const GROUPS: [&str; 3] = ["undo", "trash", "aliases"];
+const GROUPS: [&str; 5] = ["undo", "trash", "status", "aliases", ACCOUNTS];
+
+/// The group that has a table for each account.
+const ACCOUNTS: &str = "accounts";
 
 /// Who decided a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -114,7 +121,7 @@ pub enum ConfigError {
     #[error("`{group}` in config.toml is not a table")]
     NotATable {
         /// The group.
-        group: &'static str,
+        group: String,
     },
     /// There is no such setting.
     #[error(transparent)]
@@ -148,6 +155,7 @@ impl ConfigError {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     values: BTreeMap<Key, Value>,
+    accounts: BTreeMap<String, AccountSettings>,
     /// Names in the file that no setting has; they are left alone.
     pub unknown: Vec<UnknownKey>,
 }
@@ -167,10 +175,15 @@ impl Config {
         for (name, item) in document.iter() {
             match GROUPS.iter().find(|group| **group == name) {
                 Some(group) => {
-                    let table = item.as_table_like();
-                    let table = table.ok_or(ConfigError::NotATable { group })?;
-                    for (member, item) in table.iter() {
-                        config.take(text, &format!("{group}.{member}"), item)?;
+                    for (member, item) in table(item, group)?.iter() {
+                        let name = format!("{group}.{member}");
+                        if *group == ACCOUNTS && account::is_account(member) {
+                            for (field, item) in table(item, &name)?.iter() {
+                                config.take(text, &format!("{name}.{field}"), item)?;
+                            }
+                        } else {
+                            config.take(text, &name, item)?;
+                        }
                     }
                 }
                 // A dot within quotes is part of a name, not a way into a group.
@@ -197,6 +210,11 @@ impl Config {
         })
     }
 
+    /// What the user said about accounts: e-mail, key or short id, and that, by name.
+    pub fn account_settings(&self) -> impl Iterator<Item = (&str, &AccountSettings)> {
+        self.accounts.iter().map(|(name, settings)| (name.as_str(), settings))
+    }
+
     fn take(&mut self, text: &str, name: &str, item: &Item) -> Result<(), ConfigError> {
         match name.parse::<Key>() {
             Ok(key) => {
@@ -204,82 +222,15 @@ impl Config {
                     let (line, column) = position(text, item.span());
                     ConfigError::value(&key, Place::File { line, column })
                 })?;
+                if let Key::Account(name, field) = &key {
+                    self.accounts.entry(name.clone()).or_default().take(*field, &value);
+                }
                 self.values.insert(key, value);
             }
             Err(unknown) => self.unknown.push(unknown),
         }
         Ok(())
     }
-}
-
-/// The text with one setting changed or added; comments, order and all else stay.
-///
-/// # Errors
-///
-/// [`ConfigError::Value`] if `value` does not fit; [`ConfigError::Syntax`] or
-/// [`ConfigError::NotATable`] if the text cannot be changed safely.
-pub fn set(text: &str, key: &Key, value: &str) -> Result<String, ConfigError> {
-    let value = key.read(value).ok_or_else(|| ConfigError::value(key, Place::Argument))?;
-    let mut fresh = toml_edit::Value::from(&value);
-    let mut document: DocumentMut = text.parse().map_err(|error| syntax(text, &error))?;
-    let (group, name) = key.path();
-    let table = match group {
-        None => document.as_table_mut(),
-        Some(group) => document
-            .entry(group)
-            .or_insert_with(toml_edit::table)
-            .as_table_like_mut()
-            .ok_or(ConfigError::NotATable { group })?,
-    };
-    match table.get_mut(&name) {
-        Some(Item::Value(old)) => {
-            // The comment behind the old value belongs to the setting.
-            *fresh.decor_mut() = old.decor().clone();
-            *old = fresh;
-        }
-        Some(other) => *other = Item::Value(fresh),
-        None => drop(table.insert(&name, Item::Value(fresh))),
-    }
-    Ok(document.to_string())
-}
-
-/// The text without one setting; the comments above it and all else stay.
-///
-/// # Errors
-///
-/// [`ConfigError::Syntax`] or [`ConfigError::NotATable`] if the text cannot be changed safely.
-pub fn unset(text: &str, key: &Key) -> Result<String, ConfigError> {
-    let document = Document::parse(text).map_err(|error| syntax(text, &error))?;
-    let (group, name) = key.path();
-    let holder = match group {
-        None => document.as_item(),
-        Some(group) => match document.get(group) {
-            Some(item) if item.is_table_like() => item,
-            Some(_) => return Err(ConfigError::NotATable { group }),
-            None => return Ok(text.to_owned()),
-        },
-    };
-    // In a table a setting has its lines to itself: without them, the rest is untouched.
-    let lines = holder
-        .as_table()
-        .and_then(|table| table.get_key_value(&name))
-        .filter(|(_, item)| item.is_value())
-        .and_then(|(key, item)| lines_of(text, key.span()?.start, item.span()?.end));
-    if let Some((before, after)) = lines {
-        let shorter = format!("{before}{after}");
-        if shorter.parse::<DocumentMut>().is_ok() {
-            return Ok(shorter);
-        }
-    }
-    let mut document = document.into_mut();
-    let table = match group {
-        None => Some(document.as_item_mut()),
-        Some(group) => document.get_mut(group),
-    };
-    if let Some(table) = table.and_then(Item::as_table_like_mut) {
-        table.remove(&name);
-    }
-    Ok(document.to_string())
 }
 
 /// The value in force: of the flag, else of the variable, else of the file, else the default.
@@ -296,11 +247,12 @@ pub fn resolve(
     config: &Config,
 ) -> Result<(Option<Value>, Origin), ConfigError> {
     let read = |text: &str, place| key.read(text).ok_or_else(|| ConfigError::value(key, place));
-    let name = key.variable();
     if let Some(text) = flag {
         return Ok((Some(read(text, Place::Argument)?), Origin::Flag));
     }
-    if let Some(text) = env.get(&name).filter(|text| !text.is_empty()) {
+    let variable = key.variable();
+    let found = variable.and_then(|name| Some((env.get(&name)?, name)));
+    if let Some((text, name)) = found.filter(|(text, _)| !text.is_empty()) {
         return Ok((Some(read(text, Place::Variable(name))?), Origin::Env));
     }
     Ok(match config.get(key) {
@@ -309,7 +261,7 @@ pub fn resolve(
     })
 }
 
-/// Every setting as it is in force, the aliases of the file last.
+/// Every setting as it is in force; last the aliases and what is said of accounts in the file.
 ///
 /// # Errors
 ///
@@ -319,10 +271,11 @@ pub fn list(
     env: &BTreeMap<String, String>,
     config: &Config,
 ) -> Result<Vec<Setting>, ConfigError> {
-    let aliases = config.aliases().map(|(name, _)| Key::Alias(name.to_owned()));
+    let is_named = |key: &&Key| matches!(key, Key::Alias(_) | Key::Account(..));
+    let named = config.values.keys().filter(is_named).cloned();
     Key::FIXED
         .into_iter()
-        .chain(aliases)
+        .chain(named)
         .map(|key| {
             let flag = flags.get(&key).map(String::as_str);
             let (value, origin) = resolve(&key, flag, env, config)?;
@@ -336,16 +289,24 @@ pub fn list(
 pub struct Settings {
     /// The Codex home, as it was written: a leading `~` is not yet replaced.
     pub codex_home: Option<String>,
+    /// The program of Codex as it was written: a path, or a name on PATH.
+    pub codex_program: Option<String>,
     /// The zone of times.
     pub timezone: Option<Zone>,
     /// When output is coloured.
     pub color: Color,
     /// How long to wait for another run.
     pub lock_timeout: Duration,
+    /// What decides between ready accounts.
+    pub strategy: Strategy,
     /// For how long `undo` keeps what was replaced.
     pub undo_keep: TimeDelta,
     /// For how long snapshots that were put away stay.
     pub trash_keep: TimeDelta,
+    /// Whether Codex itself is asked for the quota.
+    pub status_live: bool,
+    /// How long it may take to answer.
+    pub status_timeout: Duration,
     /// Length of a session, for legacy files.
     pub session_duration: TimeDelta,
     /// What snapshots leave out.
@@ -367,11 +328,15 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let mut settings = Self {
             codex_home: None,
+            codex_program: None,
             timezone: None,
             color: Color::Auto,
             lock_timeout: Duration::ZERO,
+            strategy: Strategy::default(),
             undo_keep: TimeDelta::zero(),
             trash_keep: TimeDelta::zero(),
+            status_live: true,
+            status_timeout: Duration::ZERO,
             session_duration: TimeDelta::zero(),
             exclude: Vec::new(),
             lean: false,
@@ -380,6 +345,7 @@ impl Settings {
         for Setting { key, value, .. } in list(flags, env, config)? {
             match (key, value) {
                 (Key::CodexHome, Some(Value::Text(path))) => settings.codex_home = Some(path),
+                (Key::CodexProgram, Some(Value::Text(path))) => settings.codex_program = Some(path),
                 (Key::Timezone, Some(Value::Text(name))) => settings.timezone = name.parse().ok(),
                 (Key::Color, Some(Value::Text(when))) => {
                     settings.color = when.parse().unwrap_or_default();
@@ -387,11 +353,18 @@ impl Settings {
                 (Key::LockTimeout, Some(Value::Whole(seconds))) => {
                     settings.lock_timeout = Duration::from_secs(seconds.into());
                 }
+                (Key::Strategy, Some(Value::Text(name))) => {
+                    settings.strategy = name.parse().unwrap_or_default();
+                }
                 (Key::UndoKeepDays, Some(Value::Whole(days))) => {
                     settings.undo_keep = TimeDelta::days(days.into());
                 }
                 (Key::TrashKeepDays, Some(Value::Whole(days))) => {
                     settings.trash_keep = TimeDelta::days(days.into());
+                }
+                (Key::StatusLive, Some(Value::Switch(live))) => settings.status_live = live,
+                (Key::StatusTimeoutSeconds, Some(Value::Whole(seconds))) => {
+                    settings.status_timeout = Duration::from_secs(seconds.into());
                 }
                 (Key::SessionDurationHours, Some(Value::Decimal(hours))) => {
                     settings.session_duration = key::session(hours).unwrap_or_default();
@@ -405,6 +378,11 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+/// What has to be a table.
+fn table<'a>(item: &'a Item, name: &str) -> Result<&'a dyn TableLike, ConfigError> {
+    item.as_table_like().ok_or_else(|| ConfigError::NotATable { group: name.to_owned() })
 }
 
 fn syntax(text: &str, error: &TomlError) -> ConfigError {
@@ -421,15 +399,6 @@ fn position(text: &str, span: Option<Range<usize>>) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// What stands before and after the whole lines that hold the bytes from `start` to `end`.
-fn lines_of(text: &str, start: usize, end: usize) -> Option<(&str, &str)> {
-    let before = text.get(..start)?;
-    let before = before.get(..before.rfind('\n').map_or(0, |newline| newline + 1))?;
-    let after = text.get(end..)?;
-    let after = after.find('\n').and_then(|newline| after.get(newline + 1..)).unwrap_or_default();
-    Some((before, after))
-}
-
 /// A glob pattern for paths in the Codex home, as people write one: `./log`, `/log` and `log/` are
 /// `log`. `None` if it is empty or no pattern.
 #[must_use]
@@ -441,10 +410,11 @@ pub fn pattern(text: &str) -> Option<glob::Pattern> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use toml_edit::DocumentMut;
 
     use super::*;
 
-    const FILE: &str = "\
+    pub(super) const FILE: &str = "\
 # Mine.
 
 # Slow disk.
@@ -459,10 +429,6 @@ keep_days = 30
 work = \"ada@example.com\"
 old = \"email:bob@example.com\"
 ";
-
-    fn key(name: &str) -> Key {
-        name.parse().unwrap()
-    }
 
     #[test]
     #[rustfmt::skip]
@@ -527,50 +493,6 @@ old = \"email:bob@example.com\"
 
     #[test]
     #[rustfmt::skip]
-    fn a_change_keeps_comments_and_order() {
-        change("lock_timeout", "5",   FILE.replace("= 30 # seconds", "= 5 # seconds"));
-        change("undo.keep_days", "9", FILE.replace("keep_days = 30", "keep_days = 9"));
-        change("aliases.new", "c@example.com", FILE.to_owned() + "new = \"c@example.com\"\n");
-        change("lean", "on",          FILE.replace("\"never\"\n", "\"never\"\nlean = true\n"));
-    }
-
-    #[track_caller]
-    fn change(name: &str, value: &str, expected: String) {
-        assert_eq!(set(FILE, &key(name), value), Ok(expected));
-    }
-
-    #[test]
-    fn a_group_is_made_where_it_is_missing() {
-        assert_eq!(set("", &Key::UndoKeepDays, "3"), Ok("[undo]\nkeep_days = 3\n".to_owned()));
-        assert_eq!(
-            set("undo = { keep_days = 1 }\n", &Key::UndoKeepDays, "3"),
-            Ok("undo = { keep_days = 3 }\n".to_owned())
-        );
-        assert!(set("undo = 1", &Key::UndoKeepDays, "3").is_err());
-        assert!(set("not toml", &Key::UndoKeepDays, "3").is_err());
-        assert!(set("", &Key::UndoKeepDays, "soon").is_err());
-    }
-
-    #[test]
-    #[rustfmt::skip]
-    fn a_removal_takes_its_own_lines_and_nothing_else() {
-        removal("lock_timeout",   FILE, &FILE.replace("lock_timeout = 30 # seconds\n", ""));
-        removal("undo.keep_days", FILE, &FILE.replace("keep_days = 30\n", ""));
-        removal("aliases.old",    FILE, &FILE.replace("old = \"email:bob@example.com\"\n", ""));
-        removal("lean",           FILE, FILE);
-        removal("exclude",        "exclude = [\n  \"a\",\n]\nlean = true\n", "lean = true\n");
-        removal("undo.keep_days", "undo.keep_days = 3", "");
-        removal("undo.keep_days", "undo = { keep_days = 3, other = 1 }\n", "undo = { other = 1 }\n");
-        removal("undo.keep_days", "lean = true", "lean = true");
-    }
-
-    #[track_caller]
-    fn removal(name: &str, text: &str, expected: &str) {
-        assert_eq!(unset(text, &key(name)).as_deref(), Ok(expected));
-    }
-
-    #[test]
-    #[rustfmt::skip]
     fn the_nearest_to_the_person_decides() {
         let file = Config::parse("lock_timeout = 3").unwrap();
         decided(Some("1"), "2", &file,              Ok(("1", Origin::Flag)));
@@ -588,7 +510,8 @@ old = \"email:bob@example.com\"
         config: &Config,
         expected: Result<(&str, Origin), &str>,
     ) {
-        let env = BTreeMap::from([(Key::LockTimeout.variable(), variable.to_owned())]);
+        let name = Key::LockTimeout.variable().unwrap();
+        let env = BTreeMap::from([(name, variable.to_owned())]);
         match (resolve(&Key::LockTimeout, flag, &env, config), expected) {
             (Ok((value, origin)), Ok((text, whose))) => {
                 assert_eq!((value.unwrap().to_string().as_str(), origin), (text, whose));
@@ -630,18 +553,21 @@ old = \"email:bob@example.com\"
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "(\\PC|[\n\"'=.\\[\\]{}#]|undo|lean|exclude){0,30}") {
+        fn any_text_is_read_or_refused(text in "(\\PC|[\n\"'=.\\[\\]{}#]|undo|lean|exclude|accounts|a@b){0,30}") {
             if let Err(error) = Config::parse(&text) {
                 prop_assert!(!error.to_string().is_empty());
             }
-            if let Ok(shorter) = unset(&text, &Key::UndoKeepDays) {
-                prop_assert!(shorter.parse::<DocumentMut>().is_ok());
+            let note = Key::Account("a@b".to_owned(), Field::Note);
+            for key in [Key::UndoKeepDays, note] {
+                if let Ok(shorter) = unset(&text, &key) {
+                    prop_assert!(shorter.parse::<DocumentMut>().is_ok());
+                }
             }
         }
 
         #[test]
         fn what_is_set_is_what_is_read(
-            which in 0_usize..7,
+            which in 0_usize..9,
             number in 1_u32..=168,
             word in "[a-z]{1,8}",
             is_on in any::<bool>(),
@@ -654,6 +580,8 @@ old = \"email:bob@example.com\"
                 3 => (Key::SessionDurationHours, (f64::from(number) / 8.0).to_string()),
                 4 => (Key::Exclude, format!("{word},*.{word}")),
                 5 => (Key::Lean, is_on.to_string()),
+                6 => (Key::Account(format!("{word}@x.org"), Field::Priority), format!("-{number}")),
+                7 => (Key::Account(format!("apikey:{word}"), Field::Note), format!("{word}'s \"key\"")),
                 _ => (Key::Alias(word.clone()), format!("{word}@example.com")),
             };
             let text = if twice { FILE } else { "" };

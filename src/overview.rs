@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::account::{self, Account, AccountKey, Email};
+use crate::account::{self, Account, AccountKey, Email, NotNamed};
 use crate::codex::home::CodexHome;
 use crate::codex::rollout::{self, Attribution, RolloutLimits};
-use crate::config::Config;
+use crate::config::{AccountSettings, Config};
 use crate::disk::read;
 use crate::quota::{self, Availability, Candidate, Ledger, Reading, Source};
 use crate::snapshot::inventory::{self, InventoryError};
@@ -66,6 +66,8 @@ pub struct KnownAccount {
     pub last_activation: Option<Stamp>,
     /// Whether a login of it is stored.
     pub has_login: bool,
+    /// What the user said about it.
+    pub settings: AccountSettings,
 }
 
 impl KnownAccount {
@@ -87,9 +89,9 @@ impl KnownAccount {
             obstacle: (!self.has_login && !self.active)
                 .then(|| "no login of it is stored".to_owned()),
             availability,
-            disabled: false,
-            reserve: 0,
-            priority: 0,
+            disabled: self.settings.disabled,
+            reserve: self.settings.reserve,
+            priority: self.settings.priority,
         }
     }
 }
@@ -125,18 +127,53 @@ pub fn observe(
     let mut gathered = Gathered::default();
     gathered.ledger(&ledger, now);
     gathered.snapshots(&scan.snapshots);
-    gathered.records(store, zone, &mut warnings);
+    gathered.records(store, zone, &ledger, &mut warnings);
     gathered.live(known_live);
     let limits = newest_limits(home, now);
     if let Some(limits) = &limits {
         let owner = owner(limits, known_live, &ledger, home);
-        if let Some(reading) = owner.map(|key| reading_of(limits, key)) {
+        let reading = owner.map(|key| reading_of(limits, key));
+        if let Some(reading) = reading.filter(|reading| !is_forgotten(reading, &ledger)) {
             gathered.reading(reading);
         }
     }
-    let accounts = gathered.accounts(&scan.snapshots, &ledger, known_live.key(), config, now);
+    let mut accounts = gathered.accounts(&scan.snapshots, &ledger, known_live.key(), config, now);
+    settle(&mut accounts, config, &mut warnings);
     let Scan { snapshots, problems: odd } = scan;
     Ok(Overview { accounts, snapshots, odd, live, limits, ledger, warnings })
+}
+
+/// Tells each account what the user said about it. What a key or short id says wins over what is
+/// said of an address, which may be the address of another account tomorrow.
+fn settle(accounts: &mut [KnownAccount], config: &Config, warnings: &mut Vec<String>) {
+    let all: Vec<Account> = accounts.iter().map(|known| known.account.clone()).collect();
+    let by_address = |(name, _): &(&str, _)| name.contains('@') && !name.contains(':');
+    let (general, special): (Vec<_>, Vec<_>) = config.account_settings().partition(by_address);
+    for (name, settings) in general.into_iter().chain(special) {
+        match account::whole_name(name, &all) {
+            Ok(found) => {
+                let key = &found.key;
+                let meant = accounts.iter_mut().find(|known| known.account.key == *key);
+                meant.into_iter().for_each(|known| known.settings = settings.clone());
+            }
+            // The account may be known on another day, or on another machine.
+            Err(NotNamed::Nobody { .. }) => {}
+            Err(error) => warnings.push(format!(
+                "what config.toml says of accounts.{name} holds for none of them: {error}"
+            )),
+        }
+    }
+    for (alias, meant) in config.aliases() {
+        if let Err(error @ NotNamed::Several { .. }) = account::whole_name(meant, &all) {
+            warnings.push(format!("aliases.{alias} in config.toml names nobody: {error}"));
+        }
+    }
+}
+
+/// Whether a person wanted to forget the account after this was seen.
+fn is_forgotten(reading: &Reading, ledger: &Ledger) -> bool {
+    let mark = ledger.forgotten_at(&reading.account);
+    mark.is_some_and(|at| reading.observed_at <= at)
 }
 
 /// The newest limits in the session files at or before `now`; a home that cannot be looked at
@@ -271,7 +308,7 @@ impl Gathered {
     }
 
     /// The older tool's records, normalized or not.
-    fn records(&mut self, store: &Store, zone: &Zone, warnings: &mut Vec<String>) {
+    fn records(&mut self, store: &Store, zone: &Zone, ledger: &Ledger, warnings: &mut Vec<String>) {
         match inventory::load(&store.inventory()) {
             Ok(Some(inventory)) => {
                 for odd in &inventory.odd {
@@ -301,7 +338,10 @@ impl Gathered {
             };
             let key = AccountKey::Email(told.email.clone());
             let reading = Reading::new(key, Source::StatusText, told.observed_at, vec![window]);
-            self.reading(Reading { email: Some(told.email), ..reading });
+            // That file is the older tool's, so what is forgotten stays in it.
+            if !is_forgotten(&reading, ledger) {
+                self.reading(Reading { email: Some(told.email), ..reading });
+            }
         }
     }
 
@@ -370,6 +410,7 @@ impl Gathered {
                     has_login: keys.contains(&key)
                         || email.as_ref().is_some_and(|email| with_login.contains(email)),
                     account: Account { email, alias: None, key },
+                    settings: AccountSettings::default(),
                     label: String::new(),
                     readings,
                 }
@@ -378,7 +419,7 @@ impl Gathered {
         for (alias, meant) in config.aliases() {
             let known: Vec<Account> =
                 accounts.iter().map(|account| account.account.clone()).collect();
-            let Ok(found) = account::name(meant, &known) else { continue };
+            let Ok(found) = account::whole_name(meant, &known) else { continue };
             let key = found.key.clone();
             if let Some(account) = accounts.iter_mut().find(|account| account.account.key == key) {
                 account.account.alias = Some(alias.to_owned());

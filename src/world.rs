@@ -17,8 +17,12 @@ use chrono::{DateTime, Utc};
 /// by then: a machine that slept has jumped.
 const NAP: Duration = Duration::from_millis(100);
 
-/// Waits until about an instant, and answers the one it is then; earlier if the user wants it.
-pub type Clock = Box<dyn FnMut(DateTime<Utc>) -> DateTime<Utc>>;
+/// How many naps pass between two looks for news.
+const NAPS: u32 = 10;
+
+/// Waits until about an instant, and answers the one it is then; earlier if the user wants it, or
+/// if there are news.
+pub type Clock = Box<dyn FnMut(DateTime<Utc>, &dyn Fn() -> bool) -> DateTime<Utc>>;
 
 /// All that one run may see and touch besides the files it is told about.
 pub struct World {
@@ -97,14 +101,15 @@ impl World {
             width: terminal_size::terminal_size_of(io::stdout())
                 .map(|(width, _)| usize::from(width.0)),
             interrupted,
-            clock: Box::new(move |until| wait(until, &wanted)),
+            clock: Box::new(move |until, news| wait(until, news, &wanted)),
         })
     }
 
-    /// Waits until an instant, which then is that of the run; `false` if the user wants it to end.
+    /// Waits until an instant, or until there are news, which is looked for about once a second.
+    /// What time it is then is the instant of the run; `false` if the user wants it to end.
     #[must_use]
-    pub fn wait_until(&mut self, until: DateTime<Utc>) -> bool {
-        self.now = (self.clock)(until).max(self.now);
+    pub fn wait_until(&mut self, until: DateTime<Utc>, news: &dyn Fn() -> bool) -> bool {
+        self.now = (self.clock)(until, news).max(self.now);
         !self.interrupted.load(Ordering::Relaxed)
     }
 
@@ -131,18 +136,18 @@ impl World {
 /// A clock that moves only while somebody waits, and then at once: for tests and the demo.
 #[must_use]
 pub fn patient_clock() -> Clock {
-    Box::new(|until| until)
+    Box::new(|until, _| until)
 }
 
-fn wait(until: DateTime<Utc>, interrupted: &AtomicBool) -> DateTime<Utc> {
-    loop {
-        let now = Utc::now();
-        let left = (until - now).to_std().unwrap_or_default();
-        if left.is_zero() || interrupted.load(Ordering::Relaxed) {
-            return now;
+fn wait(until: DateTime<Utc>, news: &dyn Fn() -> bool, interrupted: &AtomicBool) -> DateTime<Utc> {
+    for nap in 1_u32.. {
+        let left = (until - Utc::now()).to_std().unwrap_or_default();
+        if left.is_zero() || interrupted.load(Ordering::Relaxed) || (nap % NAPS == 0 && news()) {
+            break;
         }
         std::thread::sleep(left.min(NAP));
     }
+    Utc::now()
 }
 
 #[cfg(unix)]

@@ -134,18 +134,47 @@ pub enum NotNamed {
 pub fn name<'a>(asked: &str, accounts: &'a [Account]) -> Named<'a> {
     let wanted = asked.trim().to_lowercase();
     let is_address = wanted.parse::<Email>().is_ok();
-    let is_alias = |account: &Account| account.alias.as_deref().map(str::to_lowercase);
-    let tests: [&dyn Fn(&Account) -> bool; 4] = [
-        &|account| is_alias(account).is_some_and(|alias| alias == wanted),
-        &|account| account.email.as_ref().is_some_and(|email| email.as_str() == wanted),
-        &|account| account.key.short_id() == wanted || account.key.to_string() == asked.trim(),
-        &|account| {
-            !wanted.is_empty()
-                && (is_alias(account).is_some_and(|alias| alias.contains(&wanted))
-                    || !is_address
-                        && account.email.as_ref().is_some_and(|e| e.as_str().contains(&wanted)))
-        },
-    ];
+    first(
+        asked,
+        accounts,
+        &[
+            &|account| alias(account).is_some_and(|alias| alias == wanted),
+            &|account| account.email.as_ref().is_some_and(|email| email.as_str() == wanted),
+            &|account| is_id(account, asked),
+            &|account| {
+                !wanted.is_empty()
+                    && (alias(account).is_some_and(|alias| alias.contains(&wanted))
+                        || !is_address
+                            && account.email.as_ref().is_some_and(|e| e.as_str().contains(&wanted)))
+            },
+        ],
+    )
+}
+
+/// Finds the one account that has this e-mail, short id or key, as a file names it: what stands
+/// there for long must not mean another account when a further one comes along.
+///
+/// # Errors
+///
+/// [`NotNamed`] when nothing fits, or more than one account does.
+pub fn whole_name<'a>(asked: &str, accounts: &'a [Account]) -> Named<'a> {
+    let wanted = asked.trim().to_lowercase();
+    first(
+        asked,
+        accounts,
+        &[
+            &|account| account.email.as_ref().is_some_and(|email| email.as_str() == wanted),
+            &|account| is_id(account, asked),
+        ],
+    )
+}
+
+/// The account that the first of these tests which fits any fits.
+fn first<'a>(
+    asked: &str,
+    accounts: &'a [Account],
+    tests: &[&dyn Fn(&Account) -> bool],
+) -> Named<'a> {
     for test in tests {
         let fitting: Vec<&Account> = accounts.iter().filter(|account| test(account)).collect();
         match fitting.as_slice() {
@@ -160,6 +189,16 @@ pub fn name<'a>(asked: &str, accounts: &'a [Account]) -> Named<'a> {
         }
     }
     Err(NotNamed::Nobody { asked: asked.to_owned() })
+}
+
+fn alias(account: &Account) -> Option<String> {
+    account.alias.as_deref().map(str::to_lowercase)
+}
+
+/// Whether an account has this short id or key.
+fn is_id(account: &Account, asked: &str) -> bool {
+    let asked = asked.trim();
+    account.key.short_id() == asked.to_lowercase() || account.key.to_string() == asked
 }
 
 /// What people call `account` among `all`: its alias, else its address, with its short id behind
@@ -223,6 +262,23 @@ mod tests {
         check("",         "no account is called \"\"");
         check("chatgpt:user-c/acct-4", "chatgpt:user-c/acct-4");
         check(&accounts()[4].key.short_id(), "apikey:00ff");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_file_names_an_account_in_full_or_not_at_all() {
+        let all = accounts();
+        let found = |asked: &str| whole_name(asked, &all).ok().map(|account| account.key.to_string());
+        for (asked, expected) in [
+            ("B@x.com",               Some("chatgpt:user-b/acct-2")),
+            ("chatgpt:user-c/acct-4", Some("chatgpt:user-c/acct-4")),
+            ("work",                  None),
+            ("a-b",                   None),
+            ("cleo@y.com",            None),
+        ] {
+            assert_eq!(found(asked).as_deref(), expected, "{asked}");
+        }
+        assert_eq!(found(&all[4].key.short_id()), Some("apikey:00ff".to_owned()));
     }
 
     #[test]

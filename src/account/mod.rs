@@ -9,7 +9,9 @@ mod legacy_name;
 mod login;
 
 pub use self::email::{Email, InvalidEmail};
-pub use self::identity::{Account, AccountKey, InvalidKey, Named, NotNamed, label, name};
+pub use self::identity::{
+    Account, AccountKey, InvalidKey, Named, NotNamed, label, name, whole_name,
+};
 pub use self::legacy_name::{LegacyName, Misnamed, NoSuchDay};
 pub use self::login::{
     Fingerprint, InvalidFingerprint, InvalidRefreshed, Login, Order, Refreshed, Secret,

@@ -7,7 +7,7 @@ use crate::cli::Report;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{Table, or_dash, plain};
 use crate::cli::session::Session;
-use crate::config::{self, Config, Key, Setting, Settings};
+use crate::config::{self, Config, Key, Origin, Setting, Settings};
 use crate::disk::lock::Lock;
 use crate::disk::read;
 use crate::snapshot::operations::{self, Transaction};
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 enum What {
     /// Print one setting
     Get {
-        /// Its name, such as timezone or aliases.work
+        /// Its name, such as timezone, aliases.work or accounts.ada@example.com.note
         key: String,
     },
     /// Change one setting
@@ -87,14 +87,18 @@ fn settings(session: &mut Session) -> Result<Vec<Setting>, Failure> {
 }
 
 fn get(key: &Key, session: &mut Session) -> Result<Report, Failure> {
-    let setting = settings(session)?.into_iter().find(|setting| setting.key == *key);
-    let value = setting.as_ref().and_then(|setting| setting.value.as_ref());
-    let Some(value) = value else {
+    let settings = settings(session)?;
+    let listed = settings.into_iter().find(|setting| setting.key == *key);
+    // What nobody said of an account is not listed, and has a value all the same.
+    let found = match listed {
+        Some(setting) => setting.value.map(|value| (value, setting.origin)),
+        None => key.default_value().map(|value| (value, Origin::Default)),
+    };
+    let Some((value, origin)) = found else {
         return Err(Failure::new(crate::cli::Exit::Failed, format!("`{key}` is not set"))
             .hint(format!("`codex-manager config set {key} VALUE` sets it")));
     };
-    let origin = setting.as_ref().map(|setting| setting.origin.to_string());
-    let data = json!({ "key": key.to_string(), "value": value, "origin": origin });
+    let data = json!({ "key": key.to_string(), "value": value, "origin": origin.to_string() });
     Ok(Report::new(&data, format!("{}\n", plain(&value.to_string()))))
 }
 
@@ -130,14 +134,16 @@ fn change(
     dry_run: bool,
     session: &mut Session,
 ) -> Result<Report, Failure> {
-    if let (Key::Alias(_), Some(account)) = (key, value)
-        && account.parse::<Email>().is_err()
-        && account.parse::<AccountKey>().is_err()
-    {
-        return Err(Failure::usage(format!(
-            "the value given does not fit `{key}`: an e-mail address or an account key is expected"
-        ))
-        .hint("`codex-manager cooldown` lists the accounts"));
+    let named = match key {
+        Key::Alias(_) => value.map(|account| (account, "the value given")),
+        // What stands there already may be taken out, whatever it is.
+        Key::Account(name, _) => value.map(|_| (name.as_str(), "the account named")),
+        _ => None,
+    };
+    if let Some((account, what)) = named.filter(|(account, _)| !is_account(account)) {
+        let expected = "an e-mail address, an account key or a short id is expected";
+        return Err(Failure::usage(format!("{what} does not fit `{key}`: {expected}"))
+            .hint(format!("`codex-manager cooldown` lists the accounts; {account:?} is none")));
     }
     let store = session.store()?;
     let edit = |session: &Session| -> Result<(String, String), Failure> {
@@ -180,6 +186,12 @@ fn change(
         "dry_run": dry_run,
     });
     Ok(Report::new(&data, text))
+}
+
+/// Whether this can be an account's whole name.
+fn is_account(name: &str) -> bool {
+    let is_spelled = name.contains(['@', ':']);
+    !is_spelled || name.parse::<Email>().is_ok() || name.parse::<AccountKey>().is_ok()
 }
 
 fn write(

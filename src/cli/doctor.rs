@@ -1,9 +1,7 @@
 //! `doctor`: look for what is wrong, and mend what can be mended without asking.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -11,11 +9,11 @@ use crate::cli::exit::Failure;
 use crate::cli::picture::{BAD, CARE, FAINT, GOOD, STRONG, count, plain, styled};
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
+use crate::codex::program::{Limits, Output, ProgramError, Task};
 use crate::disk::lock::Lock;
 use crate::doctor::mend::{self, Fault, Mend, Mended};
 use crate::doctor::{self, Facts, Finding, Level, Program};
 use crate::snapshot::operations::{self, Change, Record};
-use crate::world::World;
 
 /// How long Codex may take to tell its version.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,9 +23,6 @@ const VERSION_CAP: u64 = 4_096;
 
 /// What of that is shown, in characters.
 const VERSION_SHOWN: usize = 60;
-
-/// The names under which a shell finds Codex.
-const NAMES: &[&str] = if cfg!(windows) { &["codex.exe", "codex.cmd"] } else { &["codex"] };
 
 /// Look for what is wrong
 #[derive(clap::Args, Debug)]
@@ -60,7 +55,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         surroundings: session.surroundings(),
         config: &places.config,
         faults: &faults,
-        program: &program(&session.world),
+        program: &program(&places, session),
         own_pid: std::process::id(),
         zone: &places.zone,
         show: &|path| session.show(path),
@@ -166,81 +161,33 @@ fn summary(findings: &[Finding]) -> String {
     }
 }
 
-/// Asks the Codex that a shell would start for its version.
-fn program(world: &World) -> Program {
-    match on_path(world) {
-        None => Program::Absent,
-        Some(path) => match version(&path, world, PATIENCE) {
+/// Asks the Codex that would be started for its version.
+fn program(places: &Places, session: &Session) -> Program {
+    match session.codex(places) {
+        Err(ProgramError::NotOnPath { name }) => Program::Absent { name },
+        Err(ProgramError::NoProgram { path }) => {
+            Program::Silent { path, why: "is no program".to_owned() }
+        }
+        Ok(path) => match version(&path, session, PATIENCE) {
             Ok(version) => Program::Says(version),
-            Err(why) => Program::Silent { path, why },
+            Err(why) => Program::Silent { path, why: format!("--version {why}") },
         },
     }
-}
-
-/// The first Codex on PATH. Relative folders do not count: where we stand decides nothing.
-fn on_path(world: &World) -> Option<PathBuf> {
-    std::env::split_paths(world.variable("PATH")?)
-        .filter(|folder| folder.is_absolute())
-        .flat_map(|folder| NAMES.iter().map(move |name| folder.join(name)))
-        .find(|file| is_program(file))
-}
-
-fn is_program(file: &Path) -> bool {
-    let Ok(facts) = std::fs::metadata(file) else { return false };
-    #[cfg(unix)]
-    let runs = std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o111 != 0;
-    #[cfg(not(unix))]
-    let runs = true;
-    facts.is_file() && runs
 }
 
 /// The first line of `codex --version`, or what happened instead.
 ///
 /// Whatever it is asked, Codex makes folders in its home when it starts. It is told of a home
 /// that cannot be one, and makes none.
-fn version(program: &Path, world: &World, patience: Duration) -> Result<String, String> {
-    let mut child = Command::new(program)
-        .arg("--version")
-        .env_clear()
-        .envs(&world.environment)
-        .env("CODEX_HOME", program)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("cannot be started: {error}"))?;
-    let output = child.stdout.take();
-    let (told, heard) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = output.map(|output| output.take(VERSION_CAP).read_to_end(&mut bytes));
-        // Nobody listens any more if it took too long.
-        drop(told.send(read.transpose().map(|_| bytes)));
-    });
-    let began = Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if began.elapsed() < patience => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Ok(None) => {
-                let killed = child.kill().and_then(|()| child.wait());
-                drop(killed); // It is given up either way.
-                return Err(format!("took longer than {} s", patience.as_secs()));
-            }
-            Err(error) => return Err(format!("was lost: {error}")),
-        }
-    };
-    if !status.success() {
-        return Err(format!("failed ({status})"));
-    }
-    // A child of its own may hold the pipe open; what is left of the time is all there is.
-    let bytes = heard
-        .recv_timeout(patience.saturating_sub(began.elapsed()))
-        .map_err(|_| "did not end its answer".to_owned())?
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    let text = String::from_utf8_lossy(&bytes);
+fn version(program: &Path, session: &Session, patience: Duration) -> Result<String, String> {
+    let stop = &session.world.interrupted;
+    let said = Task::new(program, &session.world.environment)
+        .words(["--version"])
+        .with("CODEX_HOME", program)
+        .output(Limits { bytes: VERSION_CAP, patience, stop })
+        .and_then(Output::of_success)
+        .map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&said);
     let line = text.lines().next().unwrap_or_default().trim();
     let line: String = line.chars().take(VERSION_SHOWN).collect();
     if line.is_empty() { Err("says nothing".to_owned()) } else { Ok(line) }

@@ -1,17 +1,17 @@
 //! What says the quota, and whose is it?
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::account::{AccountKey, Email};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::{Places, Session};
+use crate::codex::program::{Complaints, Limits, Output, RunError, Task};
 use crate::codex::status::{self, MAX_BYTES, StatusText};
 use crate::disk::read;
 use crate::overview::{self, Overview};
@@ -22,8 +22,8 @@ use crate::window::Window;
 /// How long a status command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long its output may stay open when it has ended.
-const AFTERWARDS: Duration = Duration::from_secs(2);
+/// The environment of a run.
+type Environment = BTreeMap<OsString, OsString>;
 
 /// Where the quota is read from.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -118,8 +118,9 @@ impl Sources {
         let now = session.world.now;
         let cap = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
         if let Some(command) = &self.status_command {
-            let stop = std::sync::Arc::clone(&session.world.interrupted);
-            return Ok(Some((run(command, cap, PATIENCE, &stop)?, now)));
+            let stop = &session.world.interrupted;
+            let limits = Limits { bytes: cap, patience: PATIENCE, stop };
+            return Ok(Some((run(command, &session.world.environment, limits)?, now)));
         }
         let Some(file) = &self.status_file else { return Ok(None) };
         if file == Path::new("-") {
@@ -164,153 +165,48 @@ fn of_text(text: StatusText, seen_at: DateTime<Utc>) -> Evidence {
 }
 
 /// What a shell command prints. It gets no input, and its errors go where ours go.
-///
-/// It runs in a process group of its own, so that all of it ends when its time is up or the user
-/// stops us. What it leaves running in the background when it ends by itself is left alone, and
-/// not waited for.
-fn run(command: &str, cap: u64, patience: Duration, stop: &AtomicBool) -> Result<Vec<u8>, Failure> {
-    let failed = |what: String| {
-        Failure::usage(format!("the status command {what}"))
-            .hint("run it by itself to see what it says, or pass --status-file FILE")
-    };
-    let mut child = shell(command)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(format!("cannot be started: {error}")))?;
-    let output = child.stdout.take();
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = output.map(|output| output.take(cap.saturating_add(1)).read_to_end(&mut bytes));
-        // Who gave up waiting does not listen any more.
-        let _unheard = tell.send(read.transpose().map(|_| bytes));
-    });
-    let began = Instant::now();
-    let status = loop {
-        let is_stopped = stop.load(Ordering::Relaxed);
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if !is_stopped && began.elapsed() < patience => {
-                std::thread::sleep(Duration::from_millis(10));
+fn run(command: &str, environment: &Environment, limits: Limits<'_>) -> Result<Vec<u8>, Failure> {
+    let (program, word) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
+    Task::new(Path::new(program), environment)
+        .words([word, command])
+        .complaints(Complaints::Shown)
+        .output(limits)
+        .and_then(Output::of_success)
+        .map_err(|error| match error {
+            RunError::Stopped => {
+                Failure::new(Exit::Interrupted, "stopped while the status command ran")
             }
-            Ok(None) => {
-                end(&mut child);
-                return Err(if is_stopped {
-                    Failure::new(Exit::Interrupted, "stopped while the status command ran")
-                } else {
-                    failed(format!("took longer than {} s", patience.as_secs()))
-                });
-            }
-            Err(error) => return Err(failed(format!("was lost: {error}"))),
-        }
-    };
-    // Something it left in the background may hold its output open for ever.
-    let said = told.recv_timeout(AFTERWARDS);
-    let is_too_long = |bytes: &Vec<u8>| cap < u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    match said {
-        Ok(Ok(bytes)) if is_too_long(&bytes) => {
-            Err(failed(format!("prints more than {cap} bytes")))
-        }
-        _ if !status.success() => Err(failed(format!("failed ({status})"))),
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(failed(format!("cannot be read: {error}"))),
-        Err(_) => Err(failed("ended, but something it started keeps its output open".to_owned())),
-    }
-}
-
-#[cfg(unix)]
-fn shell(command: &str) -> Command {
-    use std::os::unix::process::CommandExt as _;
-    let mut shell = Command::new("sh");
-    shell.args(["-c", command]).process_group(0);
-    shell
-}
-
-#[cfg(not(unix))]
-fn shell(command: &str) -> Command {
-    let mut shell = Command::new("cmd");
-    shell.args(["/C", command]);
-    shell
-}
-
-/// Ends a command that is still running, with what it started.
-fn end(child: &mut Child) {
-    // Until it is waited for, its number is nobody else's, and so is its group's.
-    #[cfg(unix)]
-    let killed = {
-        let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        let kill = rustix::process::kill_process_group;
-        group.is_some_and(|group| kill(group, rustix::process::Signal::KILL).is_ok())
-    };
-    #[cfg(not(unix))]
-    let killed = false;
-    let done = if killed { Ok(()) } else { child.kill() };
-    drop(done.and_then(|()| child.wait())); // It is given up either way.
+            error => Failure::usage(format!("the status command {error}"))
+                .hint("run it by itself to see what it says, or pass --status-file FILE"),
+        })
 }
 
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
-
-    const CAP: u64 = 64;
-    const BRIEF: Duration = Duration::from_millis(300);
-
-    fn ran(command: &str) -> (String, u8, Duration) {
-        let began = Instant::now();
-        let answer = run(command, CAP, BRIEF, &AtomicBool::new(false));
-        let (text, code) = match answer {
-            Ok(bytes) => (String::from_utf8(bytes).unwrap(), 0),
-            Err(failure) => (failure.message, failure.exit.code()),
-        };
-        (text, code, began.elapsed())
-    }
 
     #[test]
     #[rustfmt::skip]
     fn a_command_says_something_or_why_not() {
-        check("echo hello",                    0, "hello\n");
-        check("exit 3",                        4, "failed (exit status: 3)");
-        check("kill -9 $$",                    4, "failed (signal: 9");
-        check("yes",                           4, "prints more than 64 bytes");
-        check("sleep 60",                      4, "took longer than 0 s");
-        check("sleep 60 | cat; echo late",     4, "took longer than 0 s");
-        check("sleep 4 & echo early",          4, "keeps its output open");
+        check("echo hello", false, 0,   "hello\n");
+        check("echo $WORD", false, 0,   "said\n");
+        check("exit 3",     false, 4,   "the status command failed (exit status: 3)");
+        check("yes",        false, 4,   "the status command prints more than 64 bytes");
+        check("sleep 60",   true,  130, "stopped while the status command ran");
     }
 
     #[track_caller]
-    fn check(command: &str, code: u8, says: &str) {
-        let (text, found, took) = ran(command);
-        assert_eq!(found, code, "{command}: {text}");
-        assert!(text.contains(says), "{command}: {text}");
-        assert!(took < Duration::from_secs(20), "{command}: {took:?}");
-    }
-
-    #[test]
-    fn when_its_time_is_up_all_that_it_started_ends() {
-        let folder = tempfile::tempdir().unwrap();
-        let number = folder.path().join("pid");
-        let line = format!("sleep 60 & echo $! > {}; wait", number.display());
-        assert_eq!(ran(&line).1, 4);
-        let text = std::fs::read_to_string(&number).unwrap();
-        let pid = rustix::process::Pid::from_raw(text.trim().parse().unwrap()).unwrap();
-        let began = Instant::now();
-        // Whoever inherits the orphan waits for it a moment later; until then it is a zombie.
-        let ended = || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", text.trim()));
-            rustix::process::test_kill_process(pid).is_err()
-                || stat.is_ok_and(|stat| stat.contains(") Z "))
+    fn check(command: &str, is_stopped: bool, code: u8, says: &str) {
+        let stop = AtomicBool::new(is_stopped);
+        let limits = Limits { bytes: 64, patience: PATIENCE, stop: &stop };
+        let environment = [("WORD".into(), "said".into())].into();
+        let (text, found) = match run(command, &environment, limits) {
+            Ok(bytes) => (String::from_utf8(bytes).unwrap(), 0),
+            Err(failure) => (failure.message, failure.exit.code()),
         };
-        while !ended() {
-            assert!(began.elapsed() < Duration::from_secs(10), "{pid:?} is still there");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    #[test]
-    fn who_stops_us_stops_the_command() {
-        let stopped = run("sleep 60", CAP, PATIENCE, &AtomicBool::new(true)).unwrap_err();
-        assert_eq!(stopped.exit.code(), 130);
+        assert_eq!((text.as_str(), found), (says, code), "{command}");
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::args::{Color, Global};
 use crate::cli::exit::Failure;
 use crate::codex::home::{CodexHome, Surroundings};
+use crate::codex::program::{self, ProgramError};
 use crate::config::{self, Config, Key, Settings};
 use crate::disk::read::{self, resolved};
 use crate::snapshot::operations::{self, Record};
@@ -45,6 +46,14 @@ impl Session {
 
     pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// A text for a stream, without its styles where colour is not wanted.
+    pub(crate) fn dressed(&self, text: &str) -> String {
+        match crate::cli::is_colorful(self) {
+            true => text.to_owned(),
+            false => anstream::adapter::strip_str(text).to_string(),
+        }
     }
 
     /// A path for people: `~` for the user's own folder.
@@ -195,6 +204,17 @@ impl Session {
             (None, None) => return Err(no_home("--codex-home")),
         };
         speakable(root, "--codex-home")
+    }
+
+    /// The Codex that is started where it is asked itself: the setting `codex_program`, else
+    /// `codex` on PATH.
+    pub(crate) fn codex(&self, places: &Places) -> Result<PathBuf, ProgramError> {
+        let named = places.settings.codex_program.as_ref().map(Path::new);
+        let named = named.map(|named| match program::is_bare(named) {
+            true => named.to_owned(),
+            false => self.world.absolute(named),
+        });
+        program::find(named.as_deref(), self.world.variable("PATH"))
     }
 
     /// What outside the Codex home says where its databases are.

@@ -14,17 +14,17 @@ const MAX_CONFIG: u64 = 16 << 20;
 /// What reading `auth.json` came to. It is read once: a broken one takes two seconds.
 pub(super) type LiveFile = Result<Option<AuthFile>, AuthError>;
 
-/// The program that a shell would start.
+/// The program that would be started.
 pub(super) fn program(facts: &Facts<'_>) -> Finding {
     let found = |level, what: String| Finding::new(Check::CodexProgram, level, what);
     match facts.program {
-        Program::Absent => found(Level::Note, "codex is not on PATH".to_owned())
-            .remedy("npm install -g @openai/codex"),
+        Program::Absent { name } => found(Level::Note, format!("{name} is not on PATH"))
+            .remedy("npm install -g @openai/codex, or codex-manager config set codex_program PATH"),
         Program::Silent { path, why } => {
-            found(Level::Warning, format!("{} --version {why}", (facts.show)(path)))
+            found(Level::Warning, format!("{} {why}", (facts.show)(path)))
                 .remedy("run it by itself to see what it says")
         }
-        Program::Says(version) => found(Level::Ok, format!("{version} is on PATH")),
+        Program::Says(version) => found(Level::Ok, format!("{version} is installed")),
     }
 }
 

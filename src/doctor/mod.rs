@@ -39,7 +39,7 @@ pub struct Facts<'a> {
     pub config: &'a Config,
     /// What in the configuration could not be read: the fact, and what to do about it.
     pub faults: &'a [(String, Option<String>)],
-    /// The Codex that a shell would start.
+    /// The Codex that would be started.
     pub program: &'a Program,
     /// The process that asks, which is no user of the home.
     pub own_pid: u32,
@@ -49,11 +49,14 @@ pub struct Facts<'a> {
     pub show: &'a dyn Fn(&Path) -> String,
 }
 
-/// What a shell would start when somebody types `codex`.
+/// What is started where Codex itself is asked: the setting `codex_program`, else `codex` on PATH.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Program {
-    /// Nothing has that name.
-    Absent,
+    /// Nothing on PATH has that name.
+    Absent {
+        /// The name.
+        name: String,
+    },
     /// It does not tell its version.
     Silent {
         /// The program.

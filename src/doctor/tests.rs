@@ -129,7 +129,7 @@ fn two_homes_in_order_are_only_told_what_is_not_stored_yet() {
     assert_eq!(lab.complaints(), [""; 0]);
     let said: Vec<_> = lab.examine(&Config::default()).into_iter().map(|f| f.what).collect();
     for expected in [
-        "codex-cli 0.169.0 is on PATH",
+        "codex-cli 0.169.0 is installed",
         "~/codex is there",
         "ada@example.com (plus) is signed in",
         "1 snapshot can be used",
@@ -306,7 +306,7 @@ fn a_database_that_is_none_is_named_wherever_it_is_kept() {
 #[cfg(target_os = "linux")]
 fn who_uses_the_home_is_named_with_its_number() {
     let mut lab = Lab::new();
-    lab.program = Program::Absent;
+    lab.program = Program::Absent { name: "codex".to_owned() };
     let held = fs::File::create(lab.home.root().join("held")).unwrap();
     let found = lab.examine(&Config::default());
     let ours = |found: &[Finding]| {

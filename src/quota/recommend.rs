@@ -38,7 +38,7 @@ pub struct Candidate {
     pub disabled: bool,
     /// How much of it a person wants kept, in percent: with no more than this left it comes after
     /// the other ready ones. What is not known is not taken for too little.
-    pub reserve: u32,
+    pub reserve: u8,
     /// The higher, the earlier among the ready ones.
     pub priority: i32,
 }
@@ -469,7 +469,7 @@ mod tests {
         doubted: bool,
         disabled: bool,
         last_used: Option<u32>,
-        reserve: u32,
+        reserve: u8,
         priority: i32,
     }
 
@@ -512,7 +512,7 @@ mod tests {
             any::<bool>(),
             proptest::bool::weighted(0.2),
             proptest::option::of(10..15_u32),
-            proptest::sample::select(vec![0_u32, 0, 20, 100]),
+            proptest::sample::select(vec![0_u8, 0, 20, 100]),
             -1..=1_i32,
         );
         let one = one.prop_map(|(week, doubted, disabled, last_used, reserve, priority)| Facts {

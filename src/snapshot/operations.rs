@@ -125,6 +125,15 @@ pub enum Change {
         /// Until when it is.
         after: Option<Stamp>,
     },
+    /// What the ledger says of an account counts no more, or again.
+    Forgotten {
+        /// Which account.
+        account: AccountKey,
+        /// Whether it was forgotten.
+        before: bool,
+        /// Whether it is.
+        after: bool,
+    },
     /// Something that was kept had expired and was deleted.
     Expired {
         /// What, relative to the manager home.
@@ -157,7 +166,11 @@ impl Change {
         match self {
             // A fresher login of the same account: to go back would be to go back in its chain.
             Self::Login { before, after, .. } => before != after,
-            Self::Home(_) | Self::File { .. } | Self::Snapshot(_) | Self::Cooldown { .. } => true,
+            Self::Home(_)
+            | Self::File { .. }
+            | Self::Snapshot(_)
+            | Self::Cooldown { .. }
+            | Self::Forgotten { .. } => true,
             Self::Expired { .. } | Self::Proven { .. } | Self::Narrowed { .. } | Self::Unknown => {
                 false
             }

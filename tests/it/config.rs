@@ -51,15 +51,19 @@ fn a_list_tells_where_each_value_comes_from() {
     $ codex-manager config list --show-origin --tz UTC
     SETTING                 VALUE            ORIGIN   FOR
     codex_home              –                default  the Codex home, if it is not ~/.codex
+    codex_program           –                default  the program of Codex, if it is not `codex` on PATH
     timezone                UTC              flag     IANA name of the zone that times are shown and read in
     color                   auto             default  when output is coloured: auto, always or never
     lock_timeout            3                env      seconds to wait for another run to finish
+    strategy                lru              default  what decides between ready accounts: lru, soonest-reset, most-left
     undo.keep_days          7                default  days for which `undo` can bring back what was replaced
     trash.keep_days         30               default  days for which snapshots that were put away stay in trash/
+    status.live             true             default  whether `status` and `backup` ask Codex itself for the quota
+    status.timeout_seconds  5                default  seconds that Codex may take to answer
     session_duration_hours  2                default  length of a session in hours, for files of older tools
     exclude                                  default  glob patterns that snapshots leave out
     lean                    true             file     whether snapshots leave out logs and caches unless told otherwise
-    aliases.work            ada@example.com  file     a name of your own for an account (e-mail or account key)
+    aliases.work            ada@example.com  file     a name of your own for an account (e-mail, key or short id)
     ");
 }
 
@@ -120,6 +124,79 @@ fn the_comments_of_a_person_survive() {
     timezone = "UTC" # home
     lean = true
     "#);
+}
+
+#[test]
+fn what_is_said_of_an_account_is_a_setting_too() {
+    let home = TestHome::at("2026-11-21T10:00:00Z").signed_in("ada@example.com").file(
+        ".codex-manager/config.toml",
+        "# mine\n[accounts.\"ada@example.com\"] # hers\nnote = \"team\" # really\nshade = 1\n",
+    );
+    assert_snapshot!(home.run("config set accounts.ada@example.com.reserve 15"), @"
+    $ codex-manager config set accounts.ada@example.com.reserve 15
+    warning: ~/.codex-manager was open to others (mode 0755); it is 0700 now
+    set: accounts.ada@example.com.reserve = 15
+    ");
+    assert_snapshot!(home.run("config set accounts.ada@example.com.priority -2 --quiet"), @"
+    $ codex-manager config set accounts.ada@example.com.priority -2 --quiet
+    set: accounts.ada@example.com.priority = -2
+    ");
+    let text = String::from_utf8(home.read(".codex-manager/config.toml")).unwrap();
+    assert_snapshot!(text, @r#"
+    # mine
+    [accounts."ada@example.com"] # hers
+    note = "team" # really
+    shade = 1
+    reserve = 15
+    priority = -2
+    "#);
+    assert_snapshot!(home.run("config get accounts.ada@example.com.disabled --quiet"), @"
+    $ codex-manager config get accounts.ada@example.com.disabled --quiet
+    false
+    ");
+    assert_snapshot!(home.run("config get accounts.bob@example.com.note --quiet"), @"
+    $ codex-manager config get accounts.bob@example.com.note --quiet
+    error: `accounts.bob@example.com.note` is not set
+    hint: `codex-manager config set accounts.bob@example.com.note VALUE` sets it
+    (exit 1)
+    ");
+    assert_snapshot!(home.run("config set accounts.ada@example.com.reserve 101 --quiet"), @"
+    $ codex-manager config set accounts.ada@example.com.reserve 101 --quiet
+    error: the value given does not fit `accounts.ada@example.com.reserve`: a whole percentage between 0 and 100 is expected
+    hint: `codex-manager config list` shows every setting and what it is for
+    (exit 4)
+    ");
+    assert_snapshot!(home.run("config set accounts.ada@example..com.note x --quiet"), @r#"
+    $ codex-manager config set accounts.ada@example..com.note x --quiet
+    error: the account named does not fit `accounts.ada@example..com.note`: an e-mail address, an account key or a short id is expected
+    hint: `codex-manager cooldown` lists the accounts; "ada@example..com" is none
+    (exit 4)
+    "#);
+    assert_snapshot!(home.run("config set accounts.work.note x --quiet"), @r#"
+    $ codex-manager config set accounts.work.note x --quiet
+    error: there is no setting "accounts.work.note"
+    hint: see `codex-manager config list`
+    (exit 4)
+    "#);
+    assert_snapshot!(home.run("config set accounts.ada@example.com.nots x --quiet"), @r#"
+    $ codex-manager config set accounts.ada@example.com.nots x --quiet
+    error: there is no setting "accounts.ada@example.com.nots"
+    hint: did you mean `accounts.ada@example.com.note`?
+    (exit 4)
+    "#);
+    let list = home.run("config list --show-origin --quiet");
+    let ours: Vec<&str> = list.lines().filter(|line| line.starts_with("accounts.")).collect();
+    assert_snapshot!(ours.join("\n"), @"
+    accounts.ada@example.com.note      team   file     a remark about this account
+    accounts.ada@example.com.reserve   15     file     percent of this account's quota to keep back
+    accounts.ada@example.com.priority  -2     file     accounts with more of it are recommended first
+    ");
+    // A variable would have to spell the address, so there is none.
+    let home = home.variable("CODEX_MANAGER_ACCOUNTS_ADA@EXAMPLE_COM_RESERVE", "99");
+    assert_snapshot!(home.run("config get accounts.ada@example.com.reserve --quiet"), @"
+    $ codex-manager config get accounts.ada@example.com.reserve --quiet
+    15
+    ");
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod places;
 mod process;
 mod promises;
 mod prune;
+mod ready;
 mod restore;
 mod rooms;
 mod secrets;

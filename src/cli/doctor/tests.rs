@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::path::PathBuf;
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
-use crate::world::Terminals;
+use crate::world::{Terminals, World};
 
 /// A stream that can be read afterwards.
 #[derive(Clone, Default)]
@@ -52,6 +54,11 @@ impl Desk {
     }
 
     fn program(self, script: &str) -> Self {
+        self.program_at("bin/codex", script)
+    }
+
+    fn program_at(self, path: &str, script: &str) -> Self {
+        fs::create_dir_all(self.user.join(path).parent().unwrap()).unwrap();
         // Another process writes it: a file that a fork of ours still holds open cannot be run.
         let written = Command::new("/bin/sh")
             .args([
@@ -60,7 +67,7 @@ impl Desk {
                 "sh",
                 script,
             ])
-            .arg(self.user.join("bin/codex"))
+            .arg(self.user.join(path))
             .status();
         assert!(written.unwrap().success());
         self
@@ -119,7 +126,7 @@ fn a_look_changes_nothing_and_creates_no_manager_home() {
     let before = desk.tree();
     let (exit, said) = desk.run("codex-manager doctor", &[]);
     assert_eq!(exit, Exit::Done, "{said}");
-    assert!(said.starts_with("Codex\n  ok       codex-cli 1.2.3 is on PATH\n"), "{said}");
+    assert!(said.starts_with("Codex\n  ok       codex-cli 1.2.3 is installed\n"), "{said}");
     assert!(
         said.ends_with(
             "Snapshots\n  note     there are no snapshots yet\n           codex-manager backup\n  \
@@ -164,21 +171,38 @@ fn an_odd_variable_is_a_finding_and_an_odd_flag_is_refused() {
 }
 
 #[test]
-fn the_first_program_on_path_is_asked_for_its_version_and_may_not_take_long() {
-    let ask = |desk: Desk, patience| {
-        let world = desk.world(&[], Tape::default());
-        on_path(&world).map(|path| version(&path, &world, Duration::from_millis(patience)))
+#[rustfmt::skip]
+fn the_program_is_asked_for_its_version_and_may_not_take_long() {
+    let told = |desk: Desk, patience| {
+        let mut session = Session::new(Default::default(), desk.world(&[], Tape::default()));
+        let places = session.places().unwrap();
+        session.codex(&places).map(|path| version(&path, &session, Duration::from_millis(patience)))
     };
-    let told = |script| ask(Desk::new().program(script), 60_000).unwrap();
-    assert_eq!(told("echo codex-cli 0.169.0; echo more"), Ok("codex-cli 0.169.0".to_owned()));
-    assert_eq!(told("/bin/cat; test -d \"$CODEX_HOME\" || echo no home"), Ok("no home".to_owned()));
-    assert_eq!(told("true"), Err("says nothing".to_owned()));
-    assert_eq!(told("exit 3"), Err("failed (exit status: 3)".to_owned()));
-    let slow = ask(Desk::new().program("exec /bin/sleep 60"), 200).unwrap();
+    let said = |script| told(Desk::new().program(script), 60_000).unwrap();
+    assert_eq!(said("echo codex-cli 0.169.0; echo more"), Ok("codex-cli 0.169.0".to_owned()));
+    assert_eq!(said("/bin/cat; test -d \"$CODEX_HOME\" || echo no home"), Ok("no home".to_owned()));
+    assert_eq!(said("true"), Err("says nothing".to_owned()));
+    assert_eq!(said("exit 3"), Err("failed (exit status: 3)".to_owned()));
+    let slow = told(Desk::new().program("exec /bin/sleep 60"), 200).unwrap();
     assert_eq!(slow, Err("took longer than 0 s".to_owned()));
-    assert_eq!(ask(Desk::new(), 0), None);
-    assert_eq!(ask(Desk::new().file("bin/codex", "not a program", 0o644), 0), None);
-    assert_eq!(ask(Desk::new().file("relative/codex", "#!/bin/sh\n", 0o755), 0), None);
+    assert!(told(Desk::new(), 0).is_err());
+}
+
+#[test]
+fn the_program_that_was_set_is_asked_and_not_the_one_on_path() {
+    let desk = Desk::new().program("echo codex-cli 1.0.0").file(
+        "other/codex",
+        "#!/bin/sh\necho codex-cli 2.0.0\n",
+        0o755,
+    );
+    let ask =
+        |named: &str| desk.run("codex-manager doctor", &[("CODEX_MANAGER_CODEX_PROGRAM", named)]).1;
+    assert!(ask("").contains("ok       codex-cli 1.0.0 is installed\n"));
+    assert!(ask("other/codex").contains("ok       codex-cli 2.0.0 is installed\n"));
+    assert!(ask("~/other/codex").contains("ok       codex-cli 2.0.0 is installed\n"));
+    assert!(ask("codex").contains("ok       codex-cli 1.0.0 is installed\n"));
+    assert!(ask("codex-beta").contains("note     codex-beta is not on PATH\n"));
+    assert!(ask("./bin").contains("warning  ~/bin is no program\n"));
 }
 
 #[test]

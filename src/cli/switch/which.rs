@@ -9,7 +9,6 @@ use crate::cli::picture::plain;
 use crate::cli::session::{Places, Session};
 use crate::cli::switch::Args;
 use crate::cli::{Exit, accounts};
-use crate::config::Strategy;
 use crate::overview::{KnownAccount, Overview};
 use crate::quota::{Candidate, recommend};
 use crate::snapshot::logins::{self, Live};
@@ -121,7 +120,7 @@ fn next(
     let now = session.world.now;
     let candidates: Vec<Candidate> =
         known.accounts.iter().map(|account| account.candidate(now, &places.zone)).collect();
-    let advice = recommend(&candidates, Strategy::default(), &places.zone, now);
+    let advice = recommend(&candidates, places.settings.strategy, &places.zone, now);
     let mut passed_over = Vec::new();
     for ranked in &advice.ranked {
         let both = known.accounts.get(ranked.index).zip(candidates.get(ranked.index));
