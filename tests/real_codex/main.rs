@@ -28,3 +28,4 @@ mod login;
 mod places;
 mod quota;
 mod restore;
+mod switch;
