@@ -7,6 +7,7 @@
 mod account;
 mod edit;
 mod key;
+mod strategy;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,7 @@ use toml_edit::{Document, Item, TableLike, TomlError};
 pub use self::account::{AccountSettings, Field};
 pub use self::edit::{set, unset, unset_account};
 pub use self::key::{Color, Key, UnknownColor, UnknownKey, Value, is_alias};
+pub use self::strategy::{Strategy, UnknownStrategy};
 use crate::time::Zone;
 
 /// The tables that settings stand in.
@@ -295,6 +297,8 @@ pub struct Settings {
     pub color: Color,
     /// How long to wait for another run.
     pub lock_timeout: Duration,
+    /// What decides between ready accounts.
+    pub strategy: Strategy,
     /// For how long `undo` keeps what was replaced.
     pub undo_keep: TimeDelta,
     /// For how long snapshots that were put away stay.
@@ -328,6 +332,7 @@ impl Settings {
             timezone: None,
             color: Color::Auto,
             lock_timeout: Duration::ZERO,
+            strategy: Strategy::default(),
             undo_keep: TimeDelta::zero(),
             trash_keep: TimeDelta::zero(),
             status_live: true,
@@ -347,6 +352,9 @@ impl Settings {
                 }
                 (Key::LockTimeout, Some(Value::Whole(seconds))) => {
                     settings.lock_timeout = Duration::from_secs(seconds.into());
+                }
+                (Key::Strategy, Some(Value::Text(name))) => {
+                    settings.strategy = name.parse().unwrap_or_default();
                 }
                 (Key::UndoKeepDays, Some(Value::Whole(days))) => {
                     settings.undo_keep = TimeDelta::days(days.into());

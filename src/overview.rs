@@ -89,6 +89,9 @@ impl KnownAccount {
             obstacle: (!self.has_login && !self.active)
                 .then(|| "no login of it is stored".to_owned()),
             availability,
+            disabled: self.settings.disabled,
+            reserve: self.settings.reserve,
+            priority: self.settings.priority,
         }
     }
 }
@@ -124,12 +127,13 @@ pub fn observe(
     let mut gathered = Gathered::default();
     gathered.ledger(&ledger, now);
     gathered.snapshots(&scan.snapshots);
-    gathered.records(store, zone, &mut warnings);
+    gathered.records(store, zone, &ledger, &mut warnings);
     gathered.live(known_live);
     let limits = newest_limits(home, now);
     if let Some(limits) = &limits {
         let owner = owner(limits, known_live, &ledger, home);
-        if let Some(reading) = owner.map(|key| reading_of(limits, key)) {
+        let reading = owner.map(|key| reading_of(limits, key));
+        if let Some(reading) = reading.filter(|reading| !is_forgotten(reading, &ledger)) {
             gathered.reading(reading);
         }
     }
@@ -159,6 +163,17 @@ fn settle(accounts: &mut [KnownAccount], config: &Config, warnings: &mut Vec<Str
             )),
         }
     }
+    for (alias, meant) in config.aliases() {
+        if let Err(error @ NotNamed::Several { .. }) = account::whole_name(meant, &all) {
+            warnings.push(format!("aliases.{alias} in config.toml names nobody: {error}"));
+        }
+    }
+}
+
+/// Whether a person wanted to forget the account after this was seen.
+fn is_forgotten(reading: &Reading, ledger: &Ledger) -> bool {
+    let mark = ledger.forgotten_at(&reading.account);
+    mark.is_some_and(|at| reading.observed_at <= at)
 }
 
 /// The newest limits in the session files at or before `now`; a home that cannot be looked at
@@ -293,7 +308,7 @@ impl Gathered {
     }
 
     /// The older tool's records, normalized or not.
-    fn records(&mut self, store: &Store, zone: &Zone, warnings: &mut Vec<String>) {
+    fn records(&mut self, store: &Store, zone: &Zone, ledger: &Ledger, warnings: &mut Vec<String>) {
         match inventory::load(&store.inventory()) {
             Ok(Some(inventory)) => {
                 for odd in &inventory.odd {
@@ -323,7 +338,10 @@ impl Gathered {
             };
             let key = AccountKey::Email(told.email.clone());
             let reading = Reading::new(key, Source::StatusText, told.observed_at, vec![window]);
-            self.reading(Reading { email: Some(told.email), ..reading });
+            // That file is the older tool's, so what is forgotten stays in it.
+            if !is_forgotten(&reading, ledger) {
+                self.reading(Reading { email: Some(told.email), ..reading });
+            }
         }
     }
 

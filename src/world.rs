@@ -1,16 +1,28 @@
 //! What is outside: the instant, the environment, the streams.
 //!
 //! `main` builds the real world and a test its own. One run has one instant: nothing below asks
-//! a clock or reads the environment.
+//! a clock or reads the environment. Only who waits, and says so, has a later one afterwards.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+
+/// How long a wait goes on before it looks whether the user wants it to end, and what time it is
+/// by then: a machine that slept has jumped.
+const NAP: Duration = Duration::from_millis(100);
+
+/// How many naps pass between two looks for news.
+const NAPS: u32 = 10;
+
+/// Waits until about an instant, and answers the one it is then; earlier if the user wants it, or
+/// if there are news.
+pub type Clock = Box<dyn FnMut(DateTime<Utc>, &dyn Fn() -> bool) -> DateTime<Utc>>;
 
 /// All that one run may see and touch besides the files it is told about.
 pub struct World {
@@ -38,6 +50,8 @@ pub struct World {
     pub width: Option<usize>,
     /// Set when the user pressed Ctrl-C; long steps look at it and leave nothing behind.
     pub interrupted: Arc<AtomicBool>,
+    /// What waits; see [`World::wait_until`].
+    pub clock: Clock,
 }
 
 /// Which streams a person sits at.
@@ -68,6 +82,7 @@ impl World {
             )?;
             signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
         }
+        let wanted = Arc::clone(&interrupted);
         Ok(Self {
             now: Utc::now(),
             environment: std::env::vars_os().collect(),
@@ -86,7 +101,16 @@ impl World {
             width: terminal_size::terminal_size_of(io::stdout())
                 .map(|(width, _)| usize::from(width.0)),
             interrupted,
+            clock: Box::new(move |until, news| wait(until, news, &wanted)),
         })
+    }
+
+    /// Waits until an instant, or until there are news, which is looked for about once a second.
+    /// What time it is then is the instant of the run; `false` if the user wants it to end.
+    #[must_use]
+    pub fn wait_until(&mut self, until: DateTime<Utc>, news: &dyn Fn() -> bool) -> bool {
+        self.now = (self.clock)(until, news).max(self.now);
+        !self.interrupted.load(Ordering::Relaxed)
     }
 
     /// An environment variable; an empty one counts as unset.
@@ -107,6 +131,23 @@ impl World {
             _ => self.folder.join(typed),
         }
     }
+}
+
+/// A clock that moves only while somebody waits, and then at once: for tests and the demo.
+#[must_use]
+pub fn patient_clock() -> Clock {
+    Box::new(|until, _| until)
+}
+
+fn wait(until: DateTime<Utc>, news: &dyn Fn() -> bool, interrupted: &AtomicBool) -> DateTime<Utc> {
+    for nap in 1_u32.. {
+        let left = (until - Utc::now()).to_std().unwrap_or_default();
+        if left.is_zero() || interrupted.load(Ordering::Relaxed) || (nap % NAPS == 0 && news()) {
+            break;
+        }
+        std::thread::sleep(left.min(NAP));
+    }
+    Utc::now()
 }
 
 #[cfg(unix)]

@@ -43,6 +43,8 @@ pub(crate) struct AccountRow {
     pub(crate) validation_status: Option<Validation>,
     /// Whether a login of it is stored or live.
     pub(crate) has_login: bool,
+    /// Whether a person wants it passed over.
+    pub(crate) disabled: bool,
 }
 
 impl AccountRow {
@@ -68,6 +70,7 @@ impl AccountRow {
             observed_at: availability.observed_at,
             validation_status: availability.validation,
             has_login: known.has_login || known.active,
+            disabled: known.settings.disabled,
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
 use crate::cli::{
-    backup, completions, config, cooldown, demo, doctor, drill, list, log, normalize, prune,
+    backup, completions, config, cooldown, demo, doctor, drill, list, log, normalize, prune, ready,
     recommend, restore, show, status, switch, undo, verify,
 };
 
@@ -98,6 +98,8 @@ pub(crate) enum Command {
     /// Name the account to use next
     #[command(visible_alias = "next")]
     Recommend(recommend::Args),
+    /// Tell whether an account may work now, for scripts: code 0 if so, 10 if not
+    Ready(ready::Args),
     /// Take over the older tool's DDmon_EMAIL_auth.json files
     Normalize(normalize::Args),
     /// Look for what is wrong
@@ -127,6 +129,7 @@ impl Command {
             Self::Status(_) => "status",
             Self::Cooldown(_) => "cooldown",
             Self::Recommend(_) => "recommend",
+            Self::Ready(_) => "ready",
             Self::Normalize(_) => "normalize",
             Self::Doctor(_) => "doctor",
             Self::Config(_) => "config",

@@ -259,7 +259,7 @@ fn reading(
 }
 
 /// The Codex version of the newest session.
-fn newest_version(places: &Places) -> Option<String> {
+pub(crate) fn newest_version(places: &Places) -> Option<String> {
     let starts = rollout::starts(places.home.root()).ok()?;
     starts.sessions.into_iter().rev().find_map(|start| start.cli_version)
 }

@@ -1,15 +1,17 @@
 //! `cooldown`: when may each account work again?
 
-use chrono::{DateTime, Utc};
+use std::io::{self, Write as _};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::account::{AccountKey, Email};
-use crate::cli::Report;
 use crate::cli::accounts::{AccountRow, named};
 use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, GOOD, Table, or_dash, percent};
 use crate::cli::session::{Places, Session};
+use crate::cli::{Exit, Report};
 use crate::overview::{self, Overview};
 use crate::quota::{Source, State};
 use crate::snapshot::operations::{self, Record, Transaction};
@@ -23,6 +25,9 @@ pub(crate) struct Args {
     /// Evaluate another instant, such as 18:00, +3h or 2026-04-21
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+    /// Stay, and show it anew whenever it changes; Ctrl-C ends it
+    #[arg(long, conflicts_with = "at")]
+    watch: bool,
     #[command(subcommand)]
     change: Option<Change>,
 }
@@ -56,6 +61,9 @@ struct Clear {
     dry_run: bool,
 }
 
+/// How often a watched table is looked at anew.
+const PACE: TimeDelta = TimeDelta::seconds(2);
+
 #[derive(Serialize)]
 struct Cooldowns {
     now: Stamp,
@@ -65,6 +73,7 @@ struct Cooldowns {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     match &args.change {
+        None if args.watch => watch(&places, session),
         None => show(args.at.as_deref(), &places, session),
         Some(Change::Set(set)) => {
             let until = moment(&set.until, &places.zone, session.world.now)?;
@@ -93,6 +102,17 @@ fn show(at: Option<&str>, places: &Places, session: &mut Session) -> Result<Repo
         Some(text) => moment(text, &places.zone, session.world.now)?,
         None => session.world.now,
     };
+    let rows = rows(places, now, session)?;
+    let text = draw(&rows, now, &places.zone, session);
+    Ok(Report::new(&Cooldowns { now: places.zone.stamp(now), accounts: rows }, text))
+}
+
+/// The accounts at an instant, in their order.
+fn rows(
+    places: &Places,
+    now: DateTime<Utc>,
+    session: &mut Session,
+) -> Result<Vec<AccountRow>, Failure> {
     let known = look(places, now, session)?;
     let mut rows: Vec<AccountRow> = known
         .accounts
@@ -104,8 +124,61 @@ fn show(at: Option<&str>, places: &Places, session: &mut Session) -> Result<Repo
         let end = row.next_available_at.map_or((1, None), |at| (0, Some(at)));
         (row.state, end, row.email.clone(), row.account.clone())
     });
-    let text = draw(&rows, now, &places.zone, session);
-    Ok(Report::new(&Cooldowns { now: places.zone.stamp(now), accounts: rows }, text))
+    Ok(rows)
+}
+
+/// Shows the table until the user has seen enough: on a terminal in one place, elsewhere anew each
+/// time an account's state changes.
+fn watch(places: &Places, session: &mut Session) -> Result<Report, Failure> {
+    if session.global.json {
+        return Err(Failure::usage("--watch never ends, and --json is one document")
+            .hint("run `codex-manager cooldown --json` as often as you like, or `ready --wait`"));
+    }
+    let in_place = session.world.terminals.out;
+    let mut shown = None;
+    loop {
+        let now = session.world.now;
+        let rows = rows(places, now, session)?;
+        let text = draw(&rows, now, &places.zone, session);
+        let told = match in_place {
+            true => text.clone(),
+            false => format!(
+                "{:?}",
+                rows.iter().map(|row| (&row.account, row.state)).collect::<Vec<_>>()
+            ),
+        };
+        if shown.as_ref() != Some(&told) {
+            let text = session.dressed(&text);
+            let text = if in_place { repaint(&text, shown.is_none()) } else { text };
+            let out = &mut session.world.out;
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            match written {
+                Ok(()) => shown = Some(told),
+                // Who listened has gone.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(Report::new(&(), ""));
+                }
+                Err(error) => {
+                    let what = format!("cannot write the result: {error}");
+                    return Err(Failure::new(Exit::Failed, what));
+                }
+            }
+        }
+        if !session.world.wait_until(now + PACE, &|| false) {
+            return Ok(Report::new(&(), "").exit(Exit::Interrupted));
+        }
+    }
+}
+
+/// The text in place of what the terminal shows: from its top, without flicker.
+fn repaint(text: &str, first: bool) -> String {
+    let mut painted = String::from(if first { "\u{1b}[2J\u{1b}[H" } else { "\u{1b}[H" });
+    for line in text.lines() {
+        painted.push_str(line);
+        painted.push_str("\u{1b}[K\n");
+    }
+    painted.push_str("\u{1b}[J");
+    painted
 }
 
 /// Looks at everything, and warns of what could not be read.
@@ -201,7 +274,7 @@ fn change(
         let command = if until.is_some() { "cooldown set" } else { "cooldown clear" };
         let record = session.record(&places.store, &places.zone, command, done.clone())?;
         let transaction = Transaction {
-            steps: vec![undo::cooldowns(&changes, at, &places.store)?],
+            steps: vec![undo::in_ledger(&changes, at, &places.store)?],
             record: Some(Record { changes: changes.clone(), ..record }),
             ..Transaction::default()
         };
@@ -250,9 +323,20 @@ fn subject(asked: &str, known: &Overview) -> Result<(AccountKey, Option<Email>, 
         (Ok(found), _) => {
             Ok((found.account.key.clone(), found.account.email.clone(), found.label.clone()))
         }
-        (Err(failure), Ok(email)) if failure.exit == crate::cli::Exit::Usage => {
+        (Err(failure), Ok(email)) if failure.exit == Exit::Usage => {
             Ok((AccountKey::Email(email.clone()), Some(email.clone()), email.to_string()))
         }
         (Err(failure), _) => Err(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_painted_over_the_one_before_and_leaves_nothing_of_it() {
+        assert_eq!(repaint("a\nb\n", true), "\u{1b}[2J\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
+        assert_eq!(repaint("a\n", false), "\u{1b}[Ha\u{1b}[K\n\u{1b}[J");
     }
 }

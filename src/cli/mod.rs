@@ -22,6 +22,7 @@ mod picture;
 mod progress;
 mod prompt;
 mod prune;
+mod ready;
 mod recommend;
 mod restart;
 mod restore;
@@ -106,6 +107,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Status(args) => status::run(&args, session),
         Command::Cooldown(args) => cooldown::run(&args, session),
         Command::Recommend(args) => recommend::run(&args, session),
+        Command::Ready(args) => ready::run(&args, session),
         Command::Normalize(args) => normalize::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
         Command::Config(args) => config::run(&args, session),

@@ -195,6 +195,11 @@ impl Facts {
     pub(crate) fn add(&mut self, name: &str, value: impl Into<String>) {
         self.0.push((name.to_owned(), value.into()));
     }
+
+    /// Adds all of these behind those that are there.
+    pub(crate) fn append(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
 }
 
 impl Display for Facts {

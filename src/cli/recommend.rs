@@ -1,13 +1,16 @@
 //! `recommend`: which account should work next?
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::cli::accounts::AccountRow;
 use crate::cli::cooldown::{look, moment};
 use crate::cli::exit::Failure;
 use crate::cli::picture::{FAINT, STRONG, plain, styled};
-use crate::cli::session::Session;
+use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
+use crate::config::{Strategy, UnknownStrategy};
+use crate::overview::Overview;
 use crate::quota::{Candidate, recommend};
 use crate::time::Stamp;
 
@@ -17,6 +20,8 @@ pub(crate) struct Args {
     /// Explain every account's place, and what would change the answer
     #[arg(long)]
     why: bool,
+    #[command(flatten)]
+    preference: Preference,
     /// Evaluate another instant, such as 18:00, +3h or 2026-04-21
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -25,19 +30,42 @@ pub(crate) struct Args {
     ready: bool,
 }
 
-#[derive(Serialize)]
-struct Advice {
-    now: Stamp,
-    selected: Option<Placed>,
-    reason: String,
-    alternatives: Vec<Placed>,
-    would_change: Vec<String>,
+/// How to choose between several.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Preference {
+    /// What decides between ready accounts: lru (least recently used), soonest-reset, most-left [default: setting `strategy`]
+    #[arg(long, value_name = "STRATEGY")]
+    strategy: Option<String>,
 }
 
+impl Preference {
+    pub(crate) fn strategy(&self, places: &Places) -> Result<Strategy, Failure> {
+        let Some(asked) = &self.strategy else { return Ok(places.settings.strategy) };
+        asked.parse().map_err(|error: UnknownStrategy| {
+            Failure::usage(format!("{asked:?}: {error}"))
+                .hint("`codex-manager config set strategy NAME` sets the one to use by default")
+        })
+    }
+}
+
+/// What is recommended, as it is told.
 #[derive(Serialize)]
-struct Placed {
+pub(crate) struct Advice {
+    now: Stamp,
+    strategy: Strategy,
+    pub(crate) selected: Option<Placed>,
+    pub(crate) reason: String,
+    pub(crate) alternatives: Vec<Placed>,
+    would_change: Vec<String>,
+    #[serde(skip)]
+    pub(crate) any_ready: bool,
+}
+
+/// An account in its place.
+#[derive(Serialize)]
+pub(crate) struct Placed {
     #[serde(flatten)]
-    account: AccountRow,
+    pub(crate) account: AccountRow,
     reason: String,
 }
 
@@ -48,30 +76,43 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         None => session.world.now,
     };
     let known = look(&places, now, session)?;
+    let advice = advice(&args.preference, &known, &places, now)?;
+    let exit = if args.ready && !advice.any_ready { Exit::NothingReady } else { Exit::Done };
+    let text = draw(&advice, args.why);
+    Ok(Report::new(&advice, text).exit(exit))
+}
+
+/// Weighs all accounts at an instant.
+pub(crate) fn advice(
+    preference: &Preference,
+    known: &Overview,
+    places: &Places,
+    now: DateTime<Utc>,
+) -> Result<Advice, Failure> {
+    let strategy = preference.strategy(places)?;
     let candidates: Vec<Candidate> =
         known.accounts.iter().map(|account| account.candidate(now, &places.zone)).collect();
-    let advice = recommend(&candidates, &places.zone, now);
+    let found = recommend(&candidates, strategy, &places.zone, now);
     let mut placed: Vec<(usize, Placed)> = Vec::new();
-    for ranked in &advice.ranked {
+    for ranked in found.ranked {
         if let (Some(account), Some(candidate)) =
             (known.accounts.get(ranked.index), candidates.get(ranked.index))
         {
             let account = AccountRow::new(account, candidate.availability.clone(), now);
-            placed.push((ranked.index, Placed { account, reason: ranked.reason.clone() }));
+            placed.push((ranked.index, Placed { account, reason: ranked.reason }));
         }
     }
-    let at = placed.iter().position(|(index, _)| Some(*index) == advice.selected);
+    let at = placed.iter().position(|(index, _)| Some(*index) == found.selected);
     let selected = at.map(|at| placed.remove(at).1);
-    let data = Advice {
+    Ok(Advice {
         now: places.zone.stamp(now),
+        strategy,
         selected,
-        reason: advice.reason,
+        reason: found.reason,
         alternatives: placed.into_iter().map(|(_, placed)| placed).collect(),
-        would_change: advice.would_change,
-    };
-    let exit = if args.ready && !advice.any_ready { Exit::NothingReady } else { Exit::Done };
-    let text = draw(&data, args.why);
-    Ok(Report::new(&data, text).exit(exit))
+        would_change: found.would_change,
+        any_ready: found.any_ready,
+    })
 }
 
 fn draw(advice: &Advice, why: bool) -> String {

@@ -15,7 +15,9 @@ use crate::cli::switch::activation;
 use crate::cli::{Exit, Report, prompt};
 use crate::disk::read::resolved;
 use crate::overview::Overview;
+use crate::snapshot::backup;
 use crate::snapshot::logins::{Live, Shelf};
+use crate::snapshot::operations::Accounts;
 use crate::snapshot::restore::only::{self, Ask, Part, Selection};
 use crate::snapshot::restore::{self, Destination, LoginFate, Plan, Policy, Restored, Run, Terms};
 use crate::snapshot::store::Stored;
@@ -87,16 +89,16 @@ fn once(args: &Args, session: &mut Session) -> Result<Report, Failure> {
         return Err(Failure::new(Exit::Conflict, what)
             .hint("run it again to be asked anew, or with --dry-run"));
     }
-    let outgoing = if in_place {
-        live.to_bank(&known.snapshots, &places.store, &places.zone, session.world.now)
-    } else {
-        None
-    };
+    let outgoing: Vec<backup::Plan> = live
+        .to_bank(&known.snapshots, &places.store, &places.zone, session.world.now)
+        .filter(|_| in_place)
+        .into_iter()
+        .collect();
     let Some(opened) = opened else {
-        let text = preview(&plan, outgoing.is_some(), session);
+        let text = preview(&plan, !outgoing.is_empty(), session);
         return Ok(Report::new(&data(&plan, true), text));
     };
-    let banked = outgoing.as_ref().map(|outgoing| outgoing.name.to_string());
+    let banked = outgoing.first().map(|outgoing| outgoing.name.to_string());
     let title = &plan.stored.title;
     let what = match (in_place, plan.parts()) {
         (true, _) => format!("restored {title}"),
@@ -106,7 +108,11 @@ fn once(args: &Args, session: &mut Session) -> Result<Report, Failure> {
             format!("restored {parts} of {title} to {to}")
         }
     };
-    let record = session.record(&places.store, &places.zone, "restore", what)?;
+    let mut record = session.record(&places.store, &places.zone, "restore", what)?;
+    record.accounts = in_place.then(|| Accounts {
+        before: live.key().cloned(),
+        after: plan.account.as_ref().map(|(key, _)| key.clone()),
+    });
     let signed_in = plan.account.clone().filter(|_| in_place);
     let ledger = activation(signed_in, &places, &known, session.world.now);
     let described = describe(&plan);
@@ -309,7 +315,7 @@ fn damaged(restored: &Restored) -> Vec<serde_json::Value> {
 }
 
 /// The lines that are known before anything happens.
-fn describe(plan: &Plan) -> Facts {
+pub(crate) fn describe(plan: &Plan) -> Facts {
     let mut facts = Facts::new();
     let content = format!("{}, {}", count(plan.files, "file"), bytes(plan.content_bytes));
     facts.add("snapshot", plain(&plan.stored.title));
@@ -346,7 +352,7 @@ fn preview(plan: &Plan, banks: bool, session: &Session) -> String {
     facts.to_string()
 }
 
-fn draw(
+pub(crate) fn draw(
     described: Facts,
     place: &std::path::Path,
     restored: &Restored,

@@ -48,6 +48,14 @@ impl Session {
         &self.warnings
     }
 
+    /// A text for a stream, without its styles where colour is not wanted.
+    pub(crate) fn dressed(&self, text: &str) -> String {
+        match crate::cli::is_colorful(self) {
+            true => text.to_owned(),
+            false => anstream::adapter::strip_str(text).to_string(),
+        }
+    }
+
     /// A path for people: `~` for the user's own folder.
     pub(crate) fn show(&self, path: &Path) -> String {
         crate::cli::picture::path(path, self.world.user_home.as_deref())
@@ -297,6 +305,7 @@ impl Session {
             terminals: crate::world::Terminals::default(),
             width: None,
             interrupted: std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)),
+            clock: crate::world::patient_clock(),
         };
         Self::new(Global::default(), world)
     }

@@ -1,30 +1,41 @@
 //! `use`: sign another account in.
 
+mod full;
+mod which;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::account::{AccountKey, Email};
-use crate::cli::accounts::named;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::holders::{self, Guard};
 use crate::cli::session::{Places, Session};
 use crate::cli::{Report, restart};
 use crate::disk::lock::Lock;
-use crate::overview::{KnownAccount, Overview};
+use crate::overview::Overview;
 use crate::quota::Entry;
 use crate::snapshot::backup;
-use crate::snapshot::logins::{self, Live, Shelf, Stale};
+use crate::snapshot::logins::{Live, Shelf, Stale};
 use crate::snapshot::operations::{Change, SignedIn};
 use crate::snapshot::switch;
 
 /// Sign another account in: swap the login and nothing else
+///
+/// With --full the state comes along: sessions, configuration, all that the newest snapshot of the
+/// account holds.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Alias, e-mail, a unique part of either, or short id
-    account: String,
+    /// Alias, e-mail, a unique part of either, or short id; - is the one that was signed in before
+    account: Option<String>,
+    /// The account that `recommend` names, if it is ready (exit code 10 if none is)
+    #[arg(long, conflicts_with = "account")]
+    next: bool,
+    /// Bring the account's newest snapshot back too; what is there now is stored before
+    #[arg(long, conflicts_with = "restart_server")]
+    full: bool,
     /// Take an older login where the newest is in a damaged snapshot
-    #[arg(long)]
+    #[arg(long, conflicts_with = "full")]
     accept_stale_login: bool,
     #[command(flatten)]
     wait: holders::Wait,
@@ -39,30 +50,26 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
-    holders::run(args.wait, args.server.is_asked(), session, |session| {
-        restart::around(args.server, args.dry_run, session, |spares, session| {
-            once(args, spares, session)
-        })
+    holders::run(args.wait, args.server.is_asked(), session, |session| match args.full {
+        true => full::run(args, session),
+        false => restart::around(args.server, args.dry_run, session, |spares, session| {
+            sign_in(args, spares, session)
+        }),
     })
 }
 
-fn once(args: &Args, spares_server: bool, session: &mut Session) -> Result<Report, Failure> {
+/// Exchanges the login alone. With `spares_server` the background server is started anew then.
+fn sign_in(args: &Args, spares_server: bool, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let opened = if args.dry_run { None } else { Some(session.open(&places, "use")?) };
     let known = look(&places, session.world.now, session)?;
-    let account = named(&args.account, &known)?;
-    let label = account.label.clone();
     let live = Live::read(&places.home)?;
+    let chosen = which::choose(args, &live, &known, &places, session)?;
+    let (key, label) = (&chosen.key, &chosen.label);
     let shelf = Shelf::new(&known.snapshots, &known.odd);
     let stale = if args.accept_stale_login { Stale::Accept } else { Stale::Refuse };
-    let key = resolve(account, &live, &known)?;
-    let plan =
-        switch::plan(&key, &places.home, &live, &shelf, stale).map_err(|error| match error {
-            switch::SwitchError::NotStored { .. } => {
-                switch::SwitchError::NotStored { account: label.clone() }
-            }
-            other => other,
-        })?;
+    let plan = switch::plan(key, &places.home, &live, &shelf, stale)
+        .map_err(|error| which_is_not_stored(error, label))?;
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
@@ -106,8 +113,12 @@ fn once(args: &Args, spares_server: bool, session: &mut Session) -> Result<Repor
         "banked": banked,
         "undo": null,
         "dry_run": args.dry_run,
+        "reason": chosen.reason,
+        "passed_over": chosen.passed_over,
+        "state": null,
+        "stored": null,
     });
-    let mut text = String::new();
+    let mut text = chosen.told();
     let would =
         |done: &str, will: &str| if args.dry_run { will.to_owned() } else { done.to_owned() };
     if is_done {
@@ -138,14 +149,14 @@ fn overwritten(error: switch::SwitchError, banked: Option<&str>) -> Failure {
     }
 }
 
-/// The full key of the account. One of the older tool's records knows only an address: its
-/// archived login tells the rest.
-fn resolve(account: &KnownAccount, live: &Live, known: &Overview) -> Result<AccountKey, Failure> {
-    let AccountKey::Email(email) = &account.account.key else {
-        return Ok(account.account.key.clone());
-    };
-    let not_stored = || switch::SwitchError::NotStored { account: email.to_string() };
-    Ok(logins::owner(email, live, &known.snapshots)?.ok_or_else(not_stored)?)
+/// Names the account as people do.
+fn which_is_not_stored(error: switch::SwitchError, label: &str) -> switch::SwitchError {
+    match error {
+        switch::SwitchError::NotStored { .. } => {
+            switch::SwitchError::NotStored { account: label.to_owned() }
+        }
+        other => other,
+    }
 }
 
 /// Stores the login that is about to be replaced.

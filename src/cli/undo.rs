@@ -254,6 +254,13 @@ impl Work<'_> {
         holders: &dyn Fn() -> Vec<Holder>,
         session: &mut Session,
     ) -> Result<home::Returned, Failure> {
+        let record = Record {
+            accounts: Some(operations::Accounts {
+                before: self.live.key().cloned(),
+                after: plan.account.as_ref().map(|(key, _)| key.clone()),
+            }),
+            ..record
+        };
         self.bank(self.live, session)?;
         if let Some(outgoing) = &plan.outgoing {
             self.bank(outgoing, session)?;

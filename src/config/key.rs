@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use serde::{Serialize, Serializer};
 use toml_edit::Item;
 
+use super::Strategy;
 use super::account::{Field, is_account};
 use crate::time::Zone;
 
@@ -23,6 +24,8 @@ pub enum Key {
     Color,
     /// `lock_timeout`
     LockTimeout,
+    /// `strategy`
+    Strategy,
     /// `undo.keep_days`
     UndoKeepDays,
     /// `trash.keep_days`
@@ -45,12 +48,13 @@ pub enum Key {
 
 impl Key {
     /// Every setting with a fixed name, in the order in which they are listed.
-    pub const FIXED: [Self; 12] = [
+    pub const FIXED: [Self; 13] = [
         Self::CodexHome,
         Self::CodexProgram,
         Self::Timezone,
         Self::Color,
         Self::LockTimeout,
+        Self::Strategy,
         Self::UndoKeepDays,
         Self::TrashKeepDays,
         Self::StatusLive,
@@ -69,6 +73,7 @@ impl Key {
             Self::Timezone => "IANA name of the zone that times are shown and read in",
             Self::Color => "when output is coloured: auto, always or never",
             Self::LockTimeout => "seconds to wait for another run to finish",
+            Self::Strategy => "what decides between ready accounts: lru, soonest-reset, most-left",
             Self::TrashKeepDays => "days for which snapshots that were put away stay in trash/",
             Self::UndoKeepDays => "days for which `undo` can bring back what was replaced",
             Self::StatusLive => "whether `status` and `backup` ask Codex itself for the quota",
@@ -88,6 +93,7 @@ impl Key {
             Self::CodexHome | Self::CodexProgram | Self::Timezone | Self::Alias(_) => None,
             Self::Color => Some(Value::Text("auto".to_owned())),
             Self::LockTimeout => Some(Value::Whole(10)),
+            Self::Strategy => Some(Value::Text(Strategy::default().to_string())),
             Self::UndoKeepDays => Some(Value::Whole(7)),
             Self::TrashKeepDays => Some(Value::Whole(30)),
             Self::StatusLive => Some(Value::Switch(true)),
@@ -116,6 +122,7 @@ impl Key {
             Self::Timezone => "an IANA time zone name, as Europe/Berlin",
             Self::Color => "auto, always or never",
             Self::LockTimeout => "a whole number of seconds between 0 and 86400",
+            Self::Strategy => "lru, soonest-reset or most-left",
             Self::UndoKeepDays | Self::TrashKeepDays => {
                 "a whole number of days between 0 and 36500"
             }
@@ -187,6 +194,7 @@ impl Key {
             (Self::Timezone, Value::Text(name)) => name.parse::<Zone>().is_ok(),
             (Self::Color, Value::Text(when)) => when.parse::<Color>().is_ok(),
             (Self::LockTimeout, Value::Whole(seconds)) => *seconds <= 86_400,
+            (Self::Strategy, Value::Text(name)) => name.parse::<Strategy>().is_ok(),
             (Self::UndoKeepDays | Self::TrashKeepDays, Value::Whole(days)) => *days <= 36_500,
             (Self::SessionDurationHours, Value::Decimal(hours)) => {
                 0.0 < *hours && *hours <= 168.0 && session(*hours).is_some()
@@ -212,6 +220,7 @@ impl fmt::Display for Key {
             Self::Timezone => f.pad("timezone"),
             Self::Color => f.pad("color"),
             Self::LockTimeout => f.pad("lock_timeout"),
+            Self::Strategy => f.pad("strategy"),
             Self::UndoKeepDays => f.pad("undo.keep_days"),
             Self::TrashKeepDays => f.pad("trash.keep_days"),
             Self::StatusLive => f.pad("status.live"),
@@ -435,6 +444,8 @@ mod tests {
         check("lock_timeout",           "86401",            None);
         check("lock_timeout",           "-1",               None);
         check("lock_timeout",           "10s",              None);
+        check("strategy",               "most-left",        Some("most-left"));
+        check("strategy",               "MOST-LEFT",        None);
         check("undo.keep_days",         "36500",            Some("36500"));
         check("undo.keep_days",         "36501",            None);
         check("session_duration_hours", "2",                Some("2"));

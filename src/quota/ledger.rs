@@ -4,6 +4,8 @@
 //! line was written), `event`, and what belongs to it. This room reads and writes lines; the
 //! file itself is opened elsewhere.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -57,6 +59,20 @@ pub enum Entry {
         /// Which account.
         account: AccountKey,
     },
+    /// A person wanted an account to be forgotten: what was said of it before counts no more.
+    Forgotten {
+        /// When they did.
+        at: Stamp,
+        /// Which account.
+        account: AccountKey,
+    },
+    /// A person took that back.
+    Remembered {
+        /// When they did.
+        at: Stamp,
+        /// Which account.
+        account: AccountKey,
+    },
 }
 
 impl Entry {
@@ -67,7 +83,9 @@ impl Entry {
             Self::Reading { at, .. }
             | Self::Activation { at, .. }
             | Self::Cooldown { at, .. }
-            | Self::CooldownCleared { at, .. } => *at,
+            | Self::CooldownCleared { at, .. }
+            | Self::Forgotten { at, .. }
+            | Self::Remembered { at, .. } => *at,
         }
     }
 
@@ -78,7 +96,9 @@ impl Entry {
             Self::Reading { reading, .. } => &reading.account,
             Self::Activation { account, .. }
             | Self::Cooldown { account, .. }
-            | Self::CooldownCleared { account, .. } => account,
+            | Self::CooldownCleared { account, .. }
+            | Self::Forgotten { account, .. }
+            | Self::Remembered { account, .. } => account,
         }
     }
 
@@ -141,6 +161,60 @@ pub fn parse(bytes: &[u8]) -> Ledger {
 }
 
 impl Ledger {
+    /// What was said of an account and still counts, in the order of the file: what came before it
+    /// was forgotten does not. Who was signed in then stays true all the same, for
+    /// [`Ledger::active_at`].
+    pub fn said(&self, account: &AccountKey) -> impl Iterator<Item = &Entry> {
+        let forgotten = self.forgotten(account);
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(move |(line, entry)| {
+                entry.account() == account
+                    && !matches!(entry, Entry::Forgotten { .. } | Entry::Remembered { .. })
+                    && forgotten.is_none_or(|mark| mark < (entry.at(), *line))
+            })
+            .map(|(_, entry)| entry)
+    }
+
+    /// When a person wanted this account to be forgotten, if they did and did not take it back.
+    #[must_use]
+    pub fn forgotten_at(&self, account: &AccountKey) -> Option<Stamp> {
+        self.forgotten(account).map(|(at, _)| at)
+    }
+
+    /// The accounts that a person wanted to be forgotten.
+    #[must_use]
+    pub fn all_forgotten(&self) -> BTreeSet<AccountKey> {
+        let marks = self.entries.iter().filter(|entry| matches!(entry, Entry::Forgotten { .. }));
+        let asked: BTreeSet<&AccountKey> = marks.map(Entry::account).collect();
+        asked.into_iter().filter(|key| self.forgotten_at(key).is_some()).cloned().collect()
+    }
+
+    /// The mark behind which an account is forgotten: its time, then its place in the file. Taking
+    /// one back brings the one before it into force.
+    fn forgotten(&self, account: &AccountKey) -> Option<(Stamp, usize)> {
+        let mut marks: Vec<(Stamp, usize, bool)> = (0..)
+            .zip(&self.entries)
+            .filter(|(_, entry)| entry.account() == account)
+            .filter_map(|(line, entry)| match entry {
+                Entry::Forgotten { at, .. } => Some((*at, line, true)),
+                Entry::Remembered { at, .. } => Some((*at, line, false)),
+                _ => None,
+            })
+            .collect();
+        marks.sort_unstable();
+        let mut standing = Vec::new();
+        for (at, line, is_forgotten) in marks {
+            if is_forgotten {
+                standing.push((at, line));
+            } else {
+                standing.pop();
+            }
+        }
+        standing.pop()
+    }
+
     /// What is known of an account at `now`: its readings and the cooldown a person set, if
     /// that was not taken back by then. Lines written after `now` do not count.
     ///
@@ -149,7 +223,7 @@ impl Ledger {
     pub fn readings(&self, account: &AccountKey, now: DateTime<Utc>) -> Vec<Reading> {
         let mut readings = Vec::new();
         let mut manual: Option<(Stamp, Option<Reading>)> = None;
-        for entry in self.entries.iter().filter(|entry| entry.account() == account) {
+        for entry in self.said(account) {
             if now < entry.at().instant() {
                 continue;
             }
@@ -164,6 +238,7 @@ impl Ledger {
                     (*at, Some(Reading { email: email.clone(), ..reading }))
                 }
                 Entry::CooldownCleared { at, .. } => (*at, None),
+                Entry::Forgotten { .. } | Entry::Remembered { .. } => continue,
             };
             // Ledgers of two machines may be joined: time decides, and then the later line.
             if manual.as_ref().is_none_or(|(since, _)| *since <= at) {
@@ -179,11 +254,11 @@ impl Ledger {
     #[must_use]
     pub fn set_aside_until(&self, account: &AccountKey) -> Option<Stamp> {
         let mut last: Option<(Stamp, Option<Stamp>)> = None;
-        for entry in self.entries.iter().filter(|entry| entry.account() == account) {
+        for entry in self.said(account) {
             let told = match entry {
                 Entry::Cooldown { at, until, .. } => (*at, Some(*until)),
                 Entry::CooldownCleared { at, .. } => (*at, None),
-                Entry::Reading { .. } | Entry::Activation { .. } => continue,
+                _ => continue,
             };
             // As in `readings`: time decides, and then the later line.
             if last.is_none_or(|(since, _)| since <= told.0) {
@@ -193,7 +268,8 @@ impl Ledger {
         last.and_then(|(_, until)| until)
     }
 
-    /// Every account the ledger mentions, each once, in the order of first mention.
+    /// Every account the ledger mentions and nobody wanted to be forgotten since, each once, in the
+    /// order of first mention.
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountKey> {
         let mut accounts: Vec<AccountKey> = Vec::new();
@@ -202,27 +278,28 @@ impl Ledger {
                 accounts.push(entry.account().clone());
             }
         }
+        accounts.retain(|account| self.said(account).next().is_some());
         accounts
     }
 
     /// The label an account was last seen with.
     #[must_use]
     pub fn email(&self, account: &AccountKey) -> Option<Email> {
-        self.entries.iter().rev().filter(|entry| entry.account() == account).find_map(|entry| {
-            match entry {
-                Entry::Reading { reading, .. } => reading.email.clone(),
-                Entry::Activation { email, .. } | Entry::Cooldown { email, .. } => email.clone(),
-                Entry::CooldownCleared { .. } => None,
-            }
+        let said: Vec<&Entry> = self.said(account).collect();
+        said.into_iter().rev().find_map(|entry| match entry {
+            Entry::Reading { reading, .. } => reading.email.clone(),
+            Entry::Activation { email, .. } | Entry::Cooldown { email, .. } => email.clone(),
+            _ => None,
         })
     }
 
     /// When an account last became the live one, at or before `now`.
     #[must_use]
     pub fn last_activation(&self, account: &AccountKey, now: DateTime<Utc>) -> Option<Stamp> {
-        self.activations()
-            .filter(|(at, of)| *of == account && at.instant() <= now)
-            .map(|(at, _)| at)
+        self.said(account)
+            .filter(|entry| matches!(entry, Entry::Activation { .. }))
+            .map(Entry::at)
+            .filter(|at| at.instant() <= now)
             .max()
     }
 
@@ -273,6 +350,8 @@ fn parse_line(line: &[u8]) -> Result<Entry, Unread> {
         "activation" => "activation",
         "cooldown" => "cooldown",
         "cooldown-cleared" => "cooldown-cleared",
+        "forgotten" => "forgotten",
+        "remembered" => "remembered",
         _ => return Err(Unread::Newer),
     };
     // A newer line is read if it can be; serde's own words could repeat what is in it.
@@ -310,6 +389,14 @@ mod tests {
         Entry::CooldownCleared { at: at(day), account: key("a") }
     }
 
+    fn forgotten(day: u32) -> Entry {
+        Entry::Forgotten { at: at(day), account: key("a") }
+    }
+
+    fn remembered(day: u32) -> Entry {
+        Entry::Remembered { at: at(day), account: key("a") }
+    }
+
     fn reading(day: u32) -> Entry {
         let window =
             Window { minutes: 10_080, used_percent: Some(45.5), resets_at: Some(at(day + 5)) };
@@ -324,11 +411,14 @@ mod tests {
 
     #[test]
     fn every_entry_is_read_back_from_its_line() {
-        for entry in [reading(3), activation(4, "a"), cooldown(5, 9), cleared(6)] {
+        let marks = [forgotten(7), remembered(8)];
+        for entry in
+            [reading(3), activation(4, "a"), cooldown(5, 9), cleared(6)].iter().chain(&marks)
+        {
             let line = entry.to_line().unwrap();
             assert!(line.starts_with("{\"schema_version\":1,\"at\":\"2026-04-0"), "{line}");
             assert_eq!(line.matches('\n').count(), 1, "{line}");
-            assert_eq!(parse(line.as_bytes()), ledger(vec![entry]));
+            assert_eq!(parse(line.as_bytes()), ledger(vec![entry.clone()]));
         }
     }
 
@@ -396,6 +486,45 @@ mod tests {
         let entries = vec![reading(2), cooldown(3, 20), cleared(4), activation(5, "b")];
         let readings = ledger(entries).readings(&key("a"), at(9).instant());
         assert_eq!(readings.iter().map(|r| r.source).collect::<Vec<_>>(), [Source::AppServer]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_was_said_before_an_account_was_forgotten_counts_no_more_until_that_is_taken_back() {
+        let (r, f, back) = (reading, forgotten, remembered);
+        forgets(&[r(2), f(4)],                              "",    Some(4));
+        forgets(&[r(2), f(4), r(5)],                        "5",   Some(4));
+        forgets(&[r(2), r(4), f(4), r(4)],                  "4",   Some(4)); // in one second: the line
+        forgets(&[f(4), r(2), r(5)],                        "5",   Some(4)); // joined ledgers: the time
+        forgets(&[r(2), f(4), back(5)],                     "2",   None);
+        forgets(&[r(2), f(4), r(5), back(5)],               "2 5", None);
+        forgets(&[r(2), f(3), r(5), f(6)],                  "",    Some(6));
+        forgets(&[r(2), f(3), r(5), f(6), back(6)],         "5",   Some(3)); // the one before holds again
+        forgets(&[r(2), f(3), r(5), f(6), back(7), back(7)], "2 5", None);
+        forgets(&[back(1), r(2)],                           "2",   None);
+    }
+
+    #[track_caller]
+    fn forgets(entries: &[Entry], expected: &str, since: Option<u32>) {
+        let ledger = ledger(entries.iter().cloned().chain([activation(1, "b")]).collect());
+        let readings = ledger.readings(&key("a"), at(20).instant());
+        let days: Vec<_> =
+            readings.iter().map(|r| r.observed_at.wall().format("%-d").to_string()).collect();
+        assert_eq!(days.join(" "), expected);
+        assert_eq!(ledger.forgotten_at(&key("a")), since.map(at));
+        assert_eq!(ledger.all_forgotten().len(), usize::from(since.is_some()));
+        assert_eq!(ledger.accounts().contains(&key("a")), !expected.is_empty());
+        assert!(ledger.accounts().contains(&key("b")));
+        assert_eq!(ledger.email(&key("a")).is_some(), !expected.is_empty());
+    }
+
+    #[test]
+    fn who_was_signed_in_stays_true_when_they_are_forgotten() {
+        let entries = vec![activation(2, "b"), cooldown(3, 9), activation(4, "a"), forgotten(5)];
+        let ledger = ledger(entries);
+        assert_eq!(ledger.active_at(at(4).instant()), Some(key("a")), "it was not b");
+        assert_eq!(ledger.last_activation(&key("a"), at(9).instant()), None);
+        assert_eq!(ledger.set_aside_until(&key("a")), None);
     }
 
     #[test]

@@ -3,9 +3,12 @@
 //! Pure: what is known of each account and `now` come in, an order with reasons goes out. When
 //! an account may work is [`cooldown`](super::cooldown)'s answer.
 //!
-//! The order: ready accounts first, of these the ones whose timing evidence agrees before those
-//! marked "mismatch", then the least recently used (never used comes first); accounts in a
-//! cooldown by the instant they are ready again, unknown last. Ties by e-mail, then by key.
+//! The order, where nobody asks for another: ready accounts first, of these the ones whose timing
+//! evidence agrees before those marked "mismatch", then the least recently used (never used comes
+//! first); accounts in a cooldown by the instant they are ready again, unknown last. Ties by
+//! e-mail, then by key. What a person says of an account stands above: of ready accounts those
+//! that keep more than their reserve come first, then the higher priority; a disabled one is last
+//! and never selected. A [`Strategy`] replaces "least recently used", which then decides ties.
 //! Whether a login is stored changes the words, not the order: a person can sign in.
 
 use std::cmp::Ordering;
@@ -14,7 +17,9 @@ use chrono::{DateTime, Utc};
 
 use super::{Availability, Source, Validation};
 use crate::account::{Account, label};
+use crate::config::Strategy;
 use crate::time::{Stamp, Zone, span};
+use crate::window::Kind;
 
 /// One account that could be taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +34,40 @@ pub struct Candidate {
     pub last_used: Option<Stamp>,
     /// Why this program could not switch to it, as "no login is stored"; `None` if it could.
     pub obstacle: Option<String>,
+    /// Whether a person wants it passed over.
+    pub disabled: bool,
+    /// How much of it a person wants kept, in percent: with no more than this left it comes after
+    /// the other ready ones. What is not known is not taken for too little.
+    pub reserve: u8,
+    /// The higher, the earlier among the ready ones.
+    pub priority: i32,
+}
+
+impl Candidate {
+    /// Whether it may work, and nobody wants it passed over.
+    #[must_use]
+    pub fn is_eligible(&self) -> bool {
+        self.availability.is_ready() && !self.disabled
+    }
+
+    /// Whether what is left of it is what a person wants kept.
+    fn is_reserved(&self) -> bool {
+        self.left().is_some_and(|left| left <= f64::from(self.reserve) && self.reserve != 0)
+    }
+
+    /// The percentage left; 100 where every window that is known has reset since.
+    fn left(&self) -> Option<f64> {
+        let predicted = || self.availability.windows.iter().any(|window| window.predicted_full);
+        self.availability.left_percent.or_else(|| predicted().then_some(100.0))
+    }
+
+    /// When the week that runs now ends; `None` if none is known to run.
+    fn week_ends(&self, now: DateTime<Utc>) -> Option<Stamp> {
+        let windows = self.availability.windows.iter().map(|window| &window.window);
+        let reset =
+            windows.filter(|window| window.kind() == Kind::Week).find_map(|it| it.resets_at);
+        reset.filter(|reset| now < reset.instant())
+    }
 }
 
 /// A candidate in its place, and why it stands there.
@@ -44,7 +83,7 @@ pub struct Ranked {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Recommendation {
     /// Index of the account to take; with none ready, of the one that is ready first. `None`
-    /// only if there are no candidates, or none is ready and no end is known.
+    /// only if there are no candidates, all are disabled, or none is ready and no end is known.
     pub selected: Option<usize>,
     /// All candidates, best first.
     pub ranked: Vec<Ranked>,
@@ -52,21 +91,28 @@ pub struct Recommendation {
     pub reason: String,
     /// What would change the answer.
     pub would_change: Vec<String>,
-    /// Whether any account is ready.
+    /// Whether any account is ready that is not disabled.
     pub any_ready: bool,
 }
 
 /// Puts the candidates in order and explains it, with times in `zone`.
 #[must_use]
-pub fn recommend(candidates: &[Candidate], zone: &Zone, now: DateTime<Utc>) -> Recommendation {
+pub fn recommend(
+    candidates: &[Candidate],
+    strategy: Strategy,
+    zone: &Zone,
+    now: DateTime<Utc>,
+) -> Recommendation {
     let mut order: Vec<(usize, &Candidate)> = candidates.iter().enumerate().collect();
-    order.sort_by(|(_, a), (_, b)| compare(a, b));
+    order.sort_by(|(_, a), (_, b)| compare(a, b, strategy, now));
 
-    let any_ready = candidates.iter().any(|candidate| candidate.availability.is_ready());
+    let any_ready = candidates.iter().any(Candidate::is_eligible);
     let first = order.first().copied().filter(|(_, best)| {
-        best.availability.is_ready() || best.availability.next_available_at.is_some()
+        let availability = &best.availability;
+        let has_end = availability.is_ready() || availability.next_available_at.is_some();
+        has_end && !best.disabled
     });
-    let words = Words { candidates, zone, now };
+    let words = Words { candidates, strategy, zone, now };
     Recommendation {
         selected: first.map(|(index, _)| index),
         ranked: order
@@ -80,23 +126,44 @@ pub fn recommend(candidates: &[Candidate], zone: &Zone, now: DateTime<Utc>) -> R
 }
 
 /// The order that [`recommend`] promises.
-fn compare(a: &Candidate, b: &Candidate) -> Ordering {
-    let by_state = a.availability.state.cmp(&b.availability.state);
+fn compare(a: &Candidate, b: &Candidate, strategy: Strategy, now: DateTime<Utc>) -> Ordering {
+    let by_state =
+        a.disabled.cmp(&b.disabled).then(a.availability.state.cmp(&b.availability.state));
     let by_merit = if a.availability.is_ready() {
-        // `false` and `None` sort first: no mismatch, never used.
-        mismatched(a).cmp(&mismatched(b)).then(a.last_used.cmp(&b.last_used))
+        // `false` and `None` sort first: not reserved, no mismatch, never used.
+        a.is_reserved()
+            .cmp(&b.is_reserved())
+            .then(b.priority.cmp(&a.priority))
+            .then(mismatched(a).cmp(&mismatched(b)))
+            .then_with(|| by_strategy(a, b, strategy, now))
+            .then(a.last_used.cmp(&b.last_used))
     } else {
-        let end = |one: &Candidate| {
-            let end = one.availability.next_available_at;
-            (end.is_none(), end)
-        };
+        let end = |one: &Candidate| unknown_last(one.availability.next_available_at);
         end(a).cmp(&end(b))
     };
-    let email = |one: &Candidate| (one.account.email.is_none(), one.account.email.clone());
+    let email = |one: &Candidate| unknown_last(one.account.email.clone());
     by_state
         .then(by_merit)
         .then_with(|| email(a).cmp(&email(b)))
         .then_with(|| a.account.key.cmp(&b.account.key))
+}
+
+/// What the strategy says of two ready accounts; [`Strategy::Lru`] leaves it to their last use.
+fn by_strategy(a: &Candidate, b: &Candidate, strategy: Strategy, now: DateTime<Utc>) -> Ordering {
+    match strategy {
+        Strategy::Lru => Ordering::Equal,
+        Strategy::SoonestReset => {
+            unknown_last(a.week_ends(now)).cmp(&unknown_last(b.week_ends(now)))
+        }
+        Strategy::MostLeft => match (a.left(), b.left()) {
+            (Some(a), Some(b)) => b.total_cmp(&a),
+            (a, b) => a.is_none().cmp(&b.is_none()),
+        },
+    }
+}
+
+fn unknown_last<T>(value: Option<T>) -> (bool, Option<T>) {
+    (value.is_none(), value)
 }
 
 fn mismatched(candidate: &Candidate) -> bool {
@@ -106,6 +173,7 @@ fn mismatched(candidate: &Candidate) -> bool {
 /// What is needed to speak about the candidates.
 struct Words<'a> {
     candidates: &'a [Candidate],
+    strategy: Strategy,
     zone: &'a Zone,
     now: DateTime<Utc>,
 }
@@ -123,7 +191,21 @@ impl Words<'_> {
     fn place(&self, candidate: &Candidate) -> String {
         let availability = &candidate.availability;
         let mut parts = vec![availability.reason(self.zone, self.now)];
+        if candidate.disabled {
+            parts.push("disabled".to_owned());
+        }
         if availability.is_ready() {
+            if candidate.is_reserved() {
+                parts.push(format!("{}% are kept in reserve", candidate.reserve));
+            }
+            if candidate.priority != 0 {
+                parts.push(format!("priority {}", candidate.priority));
+            }
+            if self.strategy == Strategy::SoonestReset
+                && let Some(end) = candidate.week_ends(self.now)
+            {
+                parts.push(format!("its week ends {}", self.wall(end)));
+            }
             if mismatched(candidate) {
                 parts.push("its timing evidence does not agree".to_owned());
             }
@@ -145,6 +227,8 @@ impl Words<'_> {
         let Some(best) = selected else {
             return if order.is_empty() {
                 "no account is known".to_owned()
+            } else if order.iter().all(|(_, candidate)| candidate.disabled) {
+                "every account is disabled".to_owned()
             } else {
                 "no account is ready, and it is not known when one will be".to_owned()
             };
@@ -162,19 +246,31 @@ impl Words<'_> {
         let ready: Vec<&Candidate> = order
             .iter()
             .map(|(_, candidate)| *candidate)
-            .filter(|candidate| candidate.availability.is_ready())
+            .filter(|candidate| candidate.is_eligible())
             .collect();
+        let Some(next) = ready.get(1) else {
+            return format!("{name} is the only one that is ready");
+        };
         // What set the best one apart from the next is the reason.
-        match ready.get(1) {
-            None => format!("{name} is the only one that is ready"),
-            Some(next) if mismatched(best) != mismatched(next) => {
-                format!("{name} is ready, and its timing evidence agrees")
+        if best.is_reserved() != next.is_reserved() {
+            format!("{name} is ready and has more left than its reserve")
+        } else if best.priority != next.priority {
+            format!("{name} is ready and has the highest priority")
+        } else if mismatched(best) != mismatched(next) {
+            format!("{name} is ready, and its timing evidence agrees")
+        } else if by_strategy(best, next, self.strategy, self.now).is_ne() {
+            match (self.strategy, best.week_ends(self.now)) {
+                (Strategy::SoonestReset, Some(end)) => {
+                    format!("{name} is ready, and its week ends first, {}", self.wall(end))
+                }
+                _ => format!("{name} is ready and has the most left"),
             }
-            Some(_) if best.last_used.is_none() => format!("{name} is ready and was never used"),
-            Some(next) if best.last_used != next.last_used => {
-                format!("{name} is ready and was used least recently")
-            }
-            Some(_) => format!("{name} is ready and comes first by name among equals"),
+        } else if best.last_used.is_none() {
+            format!("{name} is ready and was never used")
+        } else if best.last_used != next.last_used {
+            format!("{name} is ready and was used least recently")
+        } else {
+            format!("{name} is ready and comes first by name among equals")
         }
     }
 
@@ -185,6 +281,10 @@ impl Words<'_> {
             let name = self.name(candidate);
             let availability = &candidate.availability;
             let is_selected = selected == Some(*index);
+            if candidate.disabled {
+                changes.push(format!("{name} is disabled and can be enabled"));
+                continue;
+            }
             if !availability.is_ready() {
                 match availability.next_available_at {
                     Some(end) => changes.push(format!("{name} is ready from {}", self.wall(end))),
@@ -207,7 +307,8 @@ impl Words<'_> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+    use proptest::strategy::Strategy as Arbitrary;
 
     use super::*;
     use crate::quota::{Reading, State, availability};
@@ -243,6 +344,9 @@ mod tests {
             active: false,
             last_used: None,
             obstacle: None,
+            disabled: false,
+            reserve: 0,
+            priority: 0,
         }
     }
 
@@ -284,7 +388,10 @@ mod tests {
 
     #[track_caller]
     fn check(candidates: &[Candidate], expected: &str) {
-        assert_eq!(names(candidates, &recommend(candidates, &berlin(), now())), expected);
+        assert_eq!(
+            names(candidates, &recommend(candidates, Strategy::Lru, &berlin(), now())),
+            expected
+        );
     }
 
     fn names(candidates: &[Candidate], found: &Recommendation) -> String {
@@ -309,7 +416,7 @@ mod tests {
 
     #[track_caller]
     fn reason(candidates: &[Candidate], expected: &str) {
-        assert_eq!(recommend(candidates, &berlin(), now()).reason, expected);
+        assert_eq!(recommend(candidates, Strategy::Lru, &berlin(), now()).reason, expected);
     }
 
     #[test]
@@ -317,7 +424,7 @@ mod tests {
         let active = Candidate { active: true, ..used("b", "15 10:30") };
         let orphan = Candidate { obstacle: Some("no login is stored".to_owned()), ..ready("a") };
         let candidates = [active, orphan, cooling("c", Some("17 10:00"))];
-        let found = recommend(&candidates, &berlin(), now());
+        let found = recommend(&candidates, Strategy::Lru, &berlin(), now());
         let reasons: Vec<_> = found.ranked.iter().map(|ranked| ranked.reason.as_str()).collect();
         assert_eq!(
             reasons,
@@ -342,55 +449,169 @@ mod tests {
         let mut twin = used("b", "14 10:00");
         twin.account.email = ready("a").account.email;
         let candidates = [ready("a"), twin];
-        let found = recommend(&candidates, &berlin(), now());
+        let found = recommend(&candidates, Strategy::Lru, &berlin(), now());
         let id = candidates[0].account.key.short_id();
         assert_eq!(found.reason, format!("a@example.com ({id}) is ready and was never used"));
     }
 
     #[test]
     fn with_none_ready_and_no_end_known_nothing_is_selected() {
-        let found = recommend(&[cooling("a", None)], &berlin(), now());
+        let found = recommend(&[cooling("a", None)], Strategy::Lru, &berlin(), now());
         assert_eq!((found.selected, found.any_ready), (None, false));
         assert_eq!(found.would_change, ["a new status of a@example.com could show its reset"]);
     }
 
-    fn any_candidates() -> impl Strategy<Value = Vec<Candidate>> {
-        let one = (any::<bool>(), any::<bool>(), proptest::option::of(10..15_u32), 10..20_u32);
-        proptest::collection::vec(one, 1..6).prop_map(|rows| {
-            let letters = ["a", "b", "c", "d", "e", "f"];
-            letters
-                .into_iter()
-                .zip(rows)
-                .map(|(name, (is_ready, doubted, last, until))| {
-                    let one = if is_ready {
-                        ready(name)
-                    } else {
-                        cooling(name, Some(&format!("{until} 13:00")))
-                    };
-                    let one = if doubted { mismatch(one) } else { one };
-                    Candidate { last_used: last.map(|day| at(&format!("{day} 08:00"))), ..one }
-                })
-                .collect()
-        })
+    /// All that the order may depend on, but for the name.
+    #[derive(Clone, Debug)]
+    struct Facts {
+        /// Percent of the week used, and the day of its reset; `None` if nothing is known.
+        week: Option<(u32, u32)>,
+        doubted: bool,
+        disabled: bool,
+        last_used: Option<u32>,
+        reserve: u8,
+        priority: i32,
     }
 
-    fn place(of: usize, candidates: &[Candidate]) -> usize {
-        let found = recommend(candidates, &berlin(), now());
+    impl Facts {
+        fn candidate(&self, email: &str) -> Candidate {
+            let one = ready("x");
+            let reading = self.week.map(|(used, day)| {
+                let resets_at = Some(at(&format!("{day} 13:00")));
+                let week = Window { minutes: 10_080, used_percent: Some(used.into()), resets_at };
+                Reading {
+                    validation: self.doubted.then_some(Validation::Mismatch),
+                    ..Reading::new(
+                        one.account.key.clone(),
+                        Source::AppServer,
+                        at("13 09:00"),
+                        vec![week],
+                    )
+                }
+            });
+            Candidate {
+                availability: availability(reading.as_slice(), now()),
+                account: Account {
+                    key: format!("email:{email}").parse().unwrap(),
+                    email: Some(email.parse().unwrap()),
+                    alias: None,
+                },
+                active: false,
+                last_used: self.last_used.map(|day| at(&format!("{day} 08:00"))),
+                obstacle: None,
+                disabled: self.disabled,
+                reserve: self.reserve,
+                priority: self.priority,
+            }
+        }
+    }
+
+    fn any_facts() -> impl Arbitrary<Value = Vec<Facts>> {
+        let one = (
+            proptest::option::weighted(0.8, (0..=100_u32, 14..20_u32)),
+            any::<bool>(),
+            proptest::bool::weighted(0.2),
+            proptest::option::of(10..15_u32),
+            proptest::sample::select(vec![0_u8, 0, 20, 100]),
+            -1..=1_i32,
+        );
+        let one = one.prop_map(|(week, doubted, disabled, last_used, reserve, priority)| Facts {
+            week,
+            doubted,
+            disabled,
+            last_used,
+            reserve,
+            priority,
+        });
+        proptest::collection::vec(one, 1..6)
+    }
+
+    fn any_strategy() -> impl Arbitrary<Value = Strategy> {
+        proptest::sample::select(Strategy::ALL.to_vec())
+    }
+
+    /// The candidates under addresses that sort as they stand, from the letter on.
+    fn named(facts: &[Facts], letters: &[char]) -> Vec<Candidate> {
+        let email = |letter: &char| format!("{letter}@example.com");
+        facts.iter().zip(letters).map(|(one, letter)| one.candidate(&email(letter))).collect()
+    }
+
+    const LETTERS: [char; 6] = ['a', 'b', 'c', 'd', 'e', 'f'];
+
+    fn place(of: usize, candidates: &[Candidate], strategy: Strategy) -> usize {
+        let found = recommend(candidates, strategy, &berlin(), now());
         found.ranked.iter().position(|ranked| ranked.index == of).unwrap()
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_a_person_says_stands_above_the_order_and_a_strategy_within_it() {
+        let a = || used("a", "14 10:00");
+        let b = || used("b", "15 10:00");
+        let off = |one| Candidate { disabled: true, ..one };
+        let keep = |reserve, one| Candidate { reserve, ..one };
+        let first = |priority, one| Candidate { priority, ..one };
+        let left = |used: f64, reset: &str, one: Candidate| {
+            let week = Window { minutes: 10_080, used_percent: Some(used), resets_at: Some(at(reset)) };
+            let reading = Reading::new(one.account.key.clone(), Source::AppServer, at("08 09:00"), vec![week]);
+            Candidate { availability: availability(&[reading], now()), ..one }
+        };
+        let unknown = |one: Candidate| Candidate { availability: availability(&[], now()), ..one };
+        for (strategy, candidates, expected, reason) in [
+            (Strategy::Lru, vec![off(a()), b()], "b a", "b@example.com is the only one that is ready"),
+            (Strategy::Lru, vec![off(a()), cooling("b", Some("16 10:00"))], "b a", "no account is ready; b@example.com is the first, from 2026-04-16 10:00 (in 22h)"),
+            (Strategy::Lru, vec![off(a()), off(b())], "a b", "every account is disabled"),
+            // 55 % are left of either.
+            (Strategy::Lru, vec![keep(55, a()), b()], "b a", "b@example.com is ready and has more left than its reserve"),
+            (Strategy::Lru, vec![keep(54, a()), b()], "a b", "a@example.com is ready and was used least recently"),
+            (Strategy::Lru, vec![keep(100, unknown(a())), b()], "a b", "a@example.com is ready and was used least recently"),
+            (Strategy::Lru, vec![a(), first(1, b())], "b a", "b@example.com is ready and has the highest priority"),
+            (Strategy::Lru, vec![first(-1, a()), mismatch(b())], "b a", "b@example.com is ready and has the highest priority"),
+            (Strategy::Lru, vec![a(), keep(60, first(9, b()))], "a b", "a@example.com is ready and has more left than its reserve"),
+            (Strategy::Lru, vec![cooling("a", Some("16 10:00")), first(9, cooling("b", Some("17 10:00")))], "a b", "no account is ready; a@example.com is the first, from 2026-04-16 10:00 (in 22h)"),
+            (Strategy::MostLeft, vec![left(50.0, "18 09:00", a()), left(49.0, "18 09:00", b())], "b a", "b@example.com is ready and has the most left"),
+            (Strategy::MostLeft, vec![left(10.0, "18 09:00", a()), left(99.0, "14 09:00", b())], "b a", "b@example.com is ready and has the most left"), // full again
+            (Strategy::MostLeft, vec![unknown(a()), left(99.0, "18 09:00", b())], "b a", "b@example.com is ready and has the most left"),
+            (Strategy::MostLeft, vec![a(), b()], "a b", "a@example.com is ready and was used least recently"),
+            (Strategy::SoonestReset, vec![left(1.0, "18 09:00", a()), left(99.0, "16 09:00", b())], "b a", "b@example.com is ready, and its week ends first, 2026-04-16 09:00"),
+            (Strategy::SoonestReset, vec![left(1.0, "14 09:00", a()), left(99.0, "19 09:00", b())], "b a", "b@example.com is ready, and its week ends first, 2026-04-19 09:00"),
+            (Strategy::SoonestReset, vec![unknown(a()), unknown(b())], "a b", "a@example.com is ready and was used least recently"),
+            (Strategy::SoonestReset, vec![left(1.0, "16 09:00", mismatch(a())), mismatch(left(1.0, "15 19:00", b()))], "a b", "a@example.com is ready, and its timing evidence agrees"),
+        ] {
+            let found = recommend(&candidates, strategy, &berlin(), now());
+            assert_eq!((names(&candidates, &found).as_str(), found.reason.as_str()), (expected, reason));
+        }
+    }
+
+    #[test]
+    fn the_words_name_what_a_person_said() {
+        let one = Candidate { disabled: true, reserve: 60, priority: -2, ..ready("a") };
+        let found = recommend(&[one, ready("b")], Strategy::SoonestReset, &berlin(), now());
+        assert_eq!(
+            found.ranked[1].reason,
+            "55% left, disabled, 60% are kept in reserve, priority -2, its week ends 2026-04-18 09:00, never used"
+        );
+        assert_eq!(found.would_change, ["a@example.com is disabled and can be enabled"]);
+        assert!(found.any_ready);
+        let alone = Candidate { disabled: true, ..ready("a") };
+        let found = recommend(&[alone], Strategy::Lru, &berlin(), now());
+        assert_eq!((found.selected, found.any_ready), (None, false));
     }
 
     proptest! {
         #[test]
         fn the_order_of_the_candidates_changes_nothing(
-            candidates in any_candidates(),
+            facts in any_facts(),
+            strategy in any_strategy(),
             turn in 0_usize..6,
         ) {
+            let candidates = named(&facts, &LETTERS);
             let mut turned = candidates.clone();
             turned.rotate_left(turn % candidates.len());
             turned.reverse();
             let (one, other) = (
-                recommend(&candidates, &berlin(), now()),
-                recommend(&turned, &berlin(), now()),
+                recommend(&candidates, strategy, &berlin(), now()),
+                recommend(&turned, strategy, &berlin(), now()),
             );
             prop_assert_eq!(names(&candidates, &one), names(&turned, &other));
             prop_assert_eq!(one.reason, other.reason);
@@ -399,36 +620,53 @@ mod tests {
 
         #[test]
         fn using_an_account_more_never_ranks_it_higher(
-            candidates in any_candidates(),
+            facts in any_facts(),
+            strategy in any_strategy(),
             which in 0_usize..6,
+            more in 0..=100_u32,
         ) {
-            let which = which % candidates.len();
-            let mut more = candidates.clone();
-            more[which].last_used = Some(at("15 11:00"));
-            prop_assert!(place(which, &candidates) <= place(which, &more));
+            let which = which % facts.len();
+            let mut after = facts.clone();
+            let one = &mut after[which];
+            one.last_used = Some(15);
+            // Of a week that is over nobody can use more; that begins another one.
+            if let Some((used, day)) = &mut one.week && 15 <= *day {
+                *used = (*used).max(more);
+            }
+            let place = |facts: &[Facts]| place(which, &named(facts, &LETTERS), strategy);
+            prop_assert!(place(&facts) <= place(&after));
         }
 
         #[test]
-        fn new_names_change_only_ties(candidates in any_candidates()) {
-            let mut renamed = candidates.clone();
-            for (index, one) in renamed.iter_mut().enumerate() {
-                one.account.email = Some(format!("z{}@example.com", 9 - index).parse().unwrap());
-            }
+        fn new_names_change_only_ties(
+            facts in any_facts(),
+            strategy in any_strategy(),
+            turn in 0_usize..6,
+        ) {
+            let mut others = LETTERS;
+            others.rotate_left(turn);
+            others.reverse();
             // The merits in order are the same, whoever has them.
-            let merits = |candidates: &[Candidate]| -> Vec<_> {
-                let found = recommend(candidates, &berlin(), now());
-                found
-                    .ranked
-                    .iter()
-                    .map(|ranked| {
-                        let one = &candidates[ranked.index];
-                        let is_ready = one.availability.is_ready();
-                        let end = one.availability.next_available_at.filter(|_| !is_ready);
-                        (is_ready, is_ready && mismatched(one), one.last_used.filter(|_| is_ready), end)
-                    })
-                    .collect()
+            let merits = |letters: &[char]| -> Vec<_> {
+                let candidates = named(&facts, letters);
+                let found = recommend(&candidates, strategy, &berlin(), now());
+                let merit = |ranked: &Ranked| {
+                    let one = &candidates[ranked.index];
+                    let (is_ready, end) =
+                        (one.availability.is_ready(), one.availability.next_available_at);
+                    let merit = (
+                        one.is_reserved(),
+                        one.priority,
+                        mismatched(one),
+                        one.last_used,
+                        one.left().filter(|_| strategy == Strategy::MostLeft),
+                        one.week_ends(now()).filter(|_| strategy == Strategy::SoonestReset),
+                    );
+                    (one.disabled, is_ready, is_ready.then_some(merit), end.filter(|_| !is_ready))
+                };
+                found.ranked.iter().map(merit).collect()
             };
-            prop_assert_eq!(merits(&candidates), merits(&renamed));
+            prop_assert_eq!(merits(&LETTERS), merits(&others));
         }
     }
 }

@@ -11,6 +11,7 @@ mod place;
 mod source;
 #[cfg(test)]
 mod tests;
+mod unchanged;
 mod write;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@
 //! `live`'s question.
 
 mod live;
+mod previous;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::time::Stamp;
 
 pub use live::{HoldError, Live, LiveError, is_stored};
 pub(crate) use live::{hold, is_still, orphan_in};
+pub use previous::{left_alone, previous};
 
 /// What the store says about logins.
 #[derive(Debug)]

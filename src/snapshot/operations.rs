@@ -43,6 +43,10 @@ pub struct Record {
     /// The operation that this one took back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// Whose login the home had before and has now, if a home was exchanged: that change itself
+    /// does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<Accounts>,
     /// What became different, in the order in which it did.
     #[serde(default)]
     pub changes: Vec<Change>,
@@ -53,7 +57,8 @@ impl Record {
     #[must_use]
     pub fn new(id: String, at: Stamp, command: &str, what: String) -> Self {
         let (command, changes) = (command.to_owned(), Vec::new());
-        Self { schema_version: VERSION, id, at, command, what, undoes: None, changes }
+        let (undoes, accounts) = (None, None);
+        Self { schema_version: VERSION, id, at, command, what, undoes, accounts, changes }
     }
 
     /// Whether there is anything in it that could be taken back, and nothing that could not.
@@ -71,6 +76,15 @@ impl Record {
             _ => None,
         })
     }
+}
+
+/// Whose login a home had before it was exchanged and has since; `None` is nobody who has a name.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Accounts {
+    /// Who was signed in.
+    pub before: Option<AccountKey>,
+    /// Who is.
+    pub after: Option<AccountKey>,
 }
 
 /// One thing that became different.
@@ -111,6 +125,15 @@ pub enum Change {
         /// Until when it is.
         after: Option<Stamp>,
     },
+    /// What the ledger says of an account counts no more, or again.
+    Forgotten {
+        /// Which account.
+        account: AccountKey,
+        /// Whether it was forgotten.
+        before: bool,
+        /// Whether it is.
+        after: bool,
+    },
     /// Something that was kept had expired and was deleted.
     Expired {
         /// What, relative to the manager home.
@@ -143,7 +166,11 @@ impl Change {
         match self {
             // A fresher login of the same account: to go back would be to go back in its chain.
             Self::Login { before, after, .. } => before != after,
-            Self::Home(_) | Self::File { .. } | Self::Snapshot(_) | Self::Cooldown { .. } => true,
+            Self::Home(_)
+            | Self::File { .. }
+            | Self::Snapshot(_)
+            | Self::Cooldown { .. }
+            | Self::Forgotten { .. } => true,
             Self::Expired { .. } | Self::Proven { .. } | Self::Narrowed { .. } | Self::Unknown => {
                 false
             }

@@ -31,7 +31,7 @@ use crate::snapshot::backup::{self, OURS, OUTSIDE, config_text};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{self, Live, LoginError, Shelf};
 use crate::snapshot::metadata::Kind;
-use crate::snapshot::operations::transaction::Notes;
+use crate::snapshot::operations::transaction::{Notes, clear};
 use crate::snapshot::operations::{OperationError, Record, Transaction};
 use crate::snapshot::store::{self, Origin, Store, Stored};
 use crate::snapshot::switch;
@@ -403,8 +403,9 @@ pub struct Run<'a> {
     pub record: Record,
     /// What the ledger learns of it.
     pub ledger: &'a [Note],
-    /// Keeps the login that is live, if the store does not have it.
-    pub outgoing: Option<backup::Plan>,
+    /// Keep what is about to be replaced, as far as the store does not have it: the login that is
+    /// live, or the whole home.
+    pub outgoing: Vec<backup::Plan>,
     /// Held since everything was read.
     pub lock: &'a Lock,
     /// Hears of every byte of content.
@@ -451,8 +452,11 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     let built = build(plan, staged.path(), store, &mut *run.advance, run.stop);
     let done = built.and_then(|(built, incoming)| {
         // Only now: what is refused up to here changes nothing.
-        bank(run.outgoing.take(), store, run.lock, journal.as_mut())?;
-        put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)
+        let banked = bank(store, journal.as_mut(), run)?;
+        let mut done =
+            put_in_place(plan, built, incoming, &mut staged, journal.as_mut(), store, run)?;
+        done.warnings.extend(banked);
+        Ok(done)
     });
     let mut restored = match done {
         Ok(restored) => restored,
@@ -477,23 +481,35 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     }
 }
 
-/// Keeps the login that is about to be replaced.
+/// Keeps what is about to be replaced. Answers what a person should know.
 fn bank(
-    outgoing: Option<backup::Plan>,
     store: &Store,
-    lock: &Lock,
     journal: Option<&mut Journal>,
-) -> Result<(), RestoreError> {
-    let Some(outgoing) = outgoing else { return Ok(()) };
-    let stop = AtomicBool::new(false);
-    let prepared = backup::prepare(outgoing, store, &mut |_| {}, &stop).map_err(Box::new)?;
+    run: &mut Run<'_>,
+) -> Result<Vec<String>, RestoreError> {
+    let (mut steps, mut told) = (Vec::new(), Vec::new());
+    for outgoing in std::mem::take(&mut run.outgoing) {
+        let prepared = match backup::prepare(outgoing, store, &mut *run.advance, run.stop) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                clear(&steps, store.root());
+                return Err(Box::new(error).into());
+            }
+        };
+        let backup::Made { name, warnings, vanished, skipped, .. } = prepared.made;
+        told.extend(warnings);
+        let missed = vanished.iter().chain(&skipped);
+        told.extend(missed.map(|(path, why)| format!("{path} is not in {name}: {why}")));
+        steps.extend(prepared.steps);
+    }
     match journal {
-        Some(journal) => Ok(journal.bank(prepared.steps, store)?),
+        _ if steps.is_empty() => {}
+        Some(journal) => journal.bank(steps, store)?,
         None => {
-            let steps = prepared.steps;
-            Ok(Transaction { steps, ..Transaction::default() }.run(store, lock).map(drop)?)
+            told.extend(Transaction { steps, ..Transaction::default() }.run(store, run.lock)?);
         }
     }
+    Ok(told)
 }
 
 /// Builds the home that a plan for a copy describes right where it would be, an empty folder of the

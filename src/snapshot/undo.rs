@@ -287,7 +287,7 @@ fn steps(
     let store = world.store;
     let mut work = Reverse { record, world, freed: BTreeSet::new(), taken: BTreeSet::new() };
     let (mut steps, mut done) = (Vec::new(), Vec::new());
-    let mut cooldowns = Vec::new();
+    let mut lines = Vec::new();
     // The last change is the first to go.
     for change in changes.iter().rev() {
         match change {
@@ -313,32 +313,41 @@ fn steps(
             Change::Cooldown { account, email, before, after } => {
                 work.cooldown_is_as_left(account, *after)?;
                 let (account, email) = (account.clone(), email.clone());
-                cooldowns.push(Change::Cooldown { account, email, before: *after, after: *before });
+                lines.push(Change::Cooldown { account, email, before: *after, after: *before });
+            }
+            Change::Forgotten { account, before, after } => {
+                work.is_as_well_known(account, *after)?;
+                let account = account.clone();
+                lines.push(Change::Forgotten { account, before: *after, after: *before });
             }
             _ => {}
         }
     }
-    if !cooldowns.is_empty() {
-        steps.push(self::cooldowns(&cooldowns, world.at, store)?);
-        done.extend(cooldowns);
+    if !lines.is_empty() {
+        steps.push(in_ledger(&lines, world.at, store)?);
+        done.extend(lines);
     }
     Ok(Plan::Steps { steps, changes: done })
 }
 
-/// The step that writes these cooldowns into the ledger, as of `at`.
+/// The step that writes into the ledger, as of `at`, which of these changes belong there: cooldowns
+/// and what is forgotten.
 ///
 /// # Errors
 ///
 /// When the length of the ledger cannot be asked for, or a line has no form.
-pub fn cooldowns(changes: &[Change], at: Stamp, store: &Store) -> Result<Step, DiskError> {
+pub fn in_ledger(changes: &[Change], at: Stamp, store: &Store) -> Result<Step, DiskError> {
     let path = store.ledger();
     let mut lines = String::new();
     for change in changes {
-        let Change::Cooldown { account, email, after, .. } = change else { continue };
-        let (account, email) = (account.clone(), email.clone());
-        let entry = match after {
-            Some(until) => Entry::Cooldown { at, account, email, until: *until },
-            None => Entry::CooldownCleared { at, account },
+        let entry = match change.clone() {
+            Change::Cooldown { account, email, after: Some(until), .. } => {
+                Entry::Cooldown { at, account, email, until }
+            }
+            Change::Cooldown { account, after: None, .. } => Entry::CooldownCleared { at, account },
+            Change::Forgotten { account, after: true, .. } => Entry::Forgotten { at, account },
+            Change::Forgotten { account, after: false, .. } => Entry::Remembered { at, account },
+            _ => continue,
         };
         let failed = |error: serde_json::Error| DiskError {
             action: "append to",
@@ -393,6 +402,19 @@ impl Reverse<'_> {
                 Err(self.changed(format!("{account} was set aside until {until} since")))
             }
             None => Err(self.changed(format!("the cooldown of {account} was cleared since"))),
+        }
+    }
+
+    /// Nobody who is signed in is forgotten.
+    fn is_as_well_known(&self, account: &AccountKey, expected: bool) -> Result<(), UndoError> {
+        let is_forgotten = self.world.ledger.forgotten_at(account).is_some();
+        match (is_forgotten, expected) {
+            (true, false) => Err(self.changed(format!("{account} was forgotten since"))),
+            (false, true) => Err(self.changed(format!("{account} is remembered already"))),
+            (false, false) if self.world.live.key() == Some(account) => {
+                Err(self.changed(format!("{account} is signed in now")))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -470,7 +492,10 @@ impl Reverse<'_> {
             Live::Login(file) => Some(file),
             Live::Absent | Live::Orphan { .. } => None,
         };
-        match logins::needed(stored, &others, live) {
+        let forgets = self.record.changes.iter().any(
+            |change| matches!(change, Change::Forgotten { account, before: true, .. } if stored.key().as_ref() == Some(account)),
+        );
+        match logins::needed(stored, &others, live).filter(|_| !forgets) {
             None => Ok(()),
             Some(account) => Err(UndoError::Needed {
                 id: self.record.id.clone(),

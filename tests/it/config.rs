@@ -55,6 +55,7 @@ fn a_list_tells_where_each_value_comes_from() {
     timezone                UTC              flag     IANA name of the zone that times are shown and read in
     color                   auto             default  when output is coloured: auto, always or never
     lock_timeout            3                env      seconds to wait for another run to finish
+    strategy                lru              default  what decides between ready accounts: lru, soonest-reset, most-left
     undo.keep_days          7                default  days for which `undo` can bring back what was replaced
     trash.keep_days         30               default  days for which snapshots that were put away stay in trash/
     status.live             true             default  whether `status` and `backup` ask Codex itself for the quota

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use crate::home::TestHome;
 
 /// Ada has used up her week, bob some of his; carol is only known by a login.
-fn three_accounts() -> TestHome {
+pub(crate) fn three_accounts() -> TestHome {
     let home = TestHome::at("2026-11-21T10:00:00Z").signed_in("carol@example.com");
     home.run("backup --auth-only");
     let home = home.later("+10m").signed_in("ada@example.com");
@@ -71,7 +71,8 @@ fn ready_accounts_come_first_then_those_that_are_soon() {
       "source": "rollout",
       "observed_at": "2026-11-21T12:10:00+01:00",
       "validation_status": null,
-      "has_login": true
+      "has_login": true,
+      "disabled": false
     }
     "#);
 }

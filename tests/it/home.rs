@@ -227,6 +227,23 @@ impl TestHome {
         self
     }
 
+    /// One more row in a database of Codex, which is in its `-wal` only.
+    pub(crate) fn row(self, name: &str) -> Self {
+        let path = self.codex(name);
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        let db = Connection::open(&path).unwrap();
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;").unwrap();
+        let rollout = self.codex("sessions/none.jsonl").display().to_string();
+        db.execute("INSERT INTO threads VALUES ('one more', ?1, 'and now?')", [rollout]).unwrap();
+        db.close().unwrap();
+        File::options().append(true).open(&path).unwrap().set_modified(written).unwrap();
+        for tail in ["-wal", "-shm"] {
+            set_mtime(&beside(&path, tail), self.now.get());
+        }
+        self
+    }
+
     /// A file below the user's folder, the folders in front of it included, written just now.
     pub(crate) fn file(self, path: &str, bytes: impl AsRef<[u8]>) -> Self {
         let path = self.path(path);
@@ -321,6 +338,7 @@ impl TestHome {
             terminals: Terminals::default(),
             width: self.width.get(),
             interrupted: Arc::new(AtomicBool::new(false)),
+            clock: codex_manager::world::patient_clock(),
         };
         let exit = cli::run(&words, world).code();
         let said = screen.0.lock().unwrap();

@@ -197,6 +197,30 @@ fn ctrl_c_during_a_backup_ends_it_with_nothing_left_behind() {
     home.assert_same(".codex", &before);
 }
 
+#[test]
+fn who_waits_or_watches_is_told_what_and_can_stop() {
+    let home = stored(false);
+    assert_eq!(home.play("cooldown set ada --until 9999-01-01").exit, 0);
+    for (words, said) in [
+        (&["ready", "--wait"][..], "waiting: no account is ready"),
+        (&["ready", "ada", "--wait"], "waiting: ada@example.com: set aside by hand"),
+        (&["cooldown", "--watch"], "   ACCOUNT          STATE"),
+    ] {
+        let mut child =
+            home.program(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        match words[0] {
+            "ready" => BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line),
+            _ => BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line),
+        }
+        .unwrap();
+        assert!(line.starts_with(said), "{words:?}: {line:?}");
+        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        assert_eq!(ended(&mut child), 130, "{words:?}");
+    }
+}
+
 /// How many things lie in a folder; none if it does not exist.
 fn entries(folder: &Path) -> usize {
     std::fs::read_dir(folder).map_or(0, Iterator::count)

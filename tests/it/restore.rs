@@ -502,7 +502,7 @@ fn restored_while(home: &TestHome, holders: &dyn Fn() -> Vec<Holder>) -> Restore
     let lock = store.open(Duration::ZERO, "test").unwrap().lock;
     let at = Zone::UTC.stamp("2026-11-21T10:00:00Z".parse().unwrap());
     let record = Record::new("test".to_owned(), at, "restore", "restored it".to_owned());
-    let (ledger, advance, outgoing) = (&[], &mut |_| {}, None);
+    let (ledger, advance, outgoing) = (&[], &mut |_| {}, Vec::new());
     let mut run = Run { record, ledger, outgoing, lock: &lock, advance, stop: &stop, holders };
     let error = restore::apply(&plan, &store, &mut run).unwrap_err();
     assert!(!store.journal().exists(), "nothing is left to finish");

@@ -208,12 +208,8 @@ fn an_account_that_nobody_knows_or_two_share_is_refused() {
     "#);
     assert_snapshot!(home.run("use"), @"
     $ codex-manager use
-    error: the following required arguments were not provided:
-      <ACCOUNT>
-
-    Usage: codex-manager use <ACCOUNT>
-
-    For more information, try '--help'.
+    error: no account is named
+    hint: `use ACCOUNT` signs that one in, `use -` the one before, `use --next` the one that `recommend` names
     (exit 4)
     ");
     home.run("cooldown set carol@example.com --until +1d");
@@ -252,6 +248,126 @@ fn under_a_running_codex_the_login_stays() {
     home.assert_same(".codex", &before);
     codex.quit();
     assert_eq!(home.play("use ada").exit, 0);
+}
+
+#[test]
+fn a_dash_is_the_account_before_and_twice_brings_back() {
+    let home = two_accounts();
+    // Bob signed in with Codex itself; that ada was here before him only her snapshot tells.
+    assert_snapshot!(home.run("use -"), @"
+    $ codex-manager use -
+    signed in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    assert_snapshot!(home.run("use - --dry-run"), @"
+    $ codex-manager use - --dry-run
+    would sign in bob@example.com, with the login from 2026-11-22-110000-bob@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    assert_eq!(home.play("use -").exit, 0);
+    let live = || String::from_utf8(home.read(".codex/auth.json")).unwrap();
+    assert!(live().contains("acct-bob-example-com"));
+    // Taking a switch back is one.
+    assert_eq!(home.play("undo").exit, 0);
+    assert!(live().contains("acct-ada-example-com"));
+    assert_eq!(home.play("use -").exit, 0);
+    assert!(live().contains("acct-bob-example-com"));
+    assert_eq!(
+        home.json("use -")["data"]["account"],
+        "chatgpt:user-ada-example-com/acct-ada-example-com"
+    );
+    // So is a restore that changed the account; an account that signs in elsewhere is nothing here.
+    let home = home.later("+1h").signed_in("carol@example.com");
+    home.run("restore --account ada --yes");
+    assert_snapshot!(home.run("use - --codex-home ~/other"), @"
+    $ codex-manager use - --codex-home ~/other
+    error: there is no previous one: nothing tells of an account in ~/other
+    hint: `codex-manager cooldown` lists the accounts
+    (exit 4)
+    ");
+    assert_snapshot!(home.run("use -"), @"
+    $ codex-manager use -
+    signed in carol@example.com, with the login from 2026-11-22-130000-carol@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+}
+
+#[test]
+fn where_nobody_was_before_a_dash_names_nobody() {
+    let home = TestHome::of_ada();
+    assert_snapshot!(home.run("use -"), @"
+    $ codex-manager use -
+    error: there is no previous one: nothing tells of an account in ~/.codex before ada@example.com
+    hint: `codex-manager cooldown` lists the accounts
+    (exit 4)
+    ");
+    home.run("backup");
+    let error = home.json("use -");
+    assert_eq!(error["error"]["code"], 4, "{error}");
+    std::fs::remove_file(home.codex("auth.json")).unwrap();
+    assert_snapshot!(home.run("use -"), @"
+    $ codex-manager use -
+    signed in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+}
+
+#[test]
+fn next_is_who_is_recommended_and_can_be_signed_in() {
+    let home = two_accounts();
+    home.run("cooldown set carol@example.com --until 2026-11-22T11:30:00Z");
+    let home = home.later("+1h");
+    assert_snapshot!(home.run("use --next --dry-run"), @"
+    $ codex-manager use --next --dry-run
+    passed over carol@example.com: no login of it is stored
+    next is ada@example.com: 60% left, last used 1d 2h ago
+    would sign in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    assert_snapshot!(home.run("use --next"), @"
+    $ codex-manager use --next
+    passed over carol@example.com: no login of it is stored
+    next is ada@example.com: 60% left, last used 1d 2h ago
+    signed in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    let data = home.json("use --next --dry-run")["data"].clone();
+    assert_eq!(data["passed_over"][0]["email"], "carol@example.com", "{data}");
+    assert!(data["reason"].as_str().unwrap().contains("last used"), "{data}");
+    assert_snapshot!(home.run("use --next ada"), @"
+    $ codex-manager use --next ada
+    error: the argument '--next' cannot be used with '[ACCOUNT]'
+
+    Usage: codex-manager use --next [ACCOUNT]
+
+    For more information, try '--help'.
+    (exit 4)
+    ");
+}
+
+#[test]
+fn where_nobody_is_ready_next_changes_nothing() {
+    let home = two_accounts();
+    let before = home.tree(".codex");
+    home.run("cooldown set ada --until +2d");
+    home.run("cooldown set bob --until +1d");
+    assert_snapshot!(home.run("use --next"), @"
+    $ codex-manager use --next
+    error: no account is ready; bob@example.com is the first, from 2026-11-23 12:00 (in 1d)
+    hint: `codex-manager recommend --why` tells about each account
+    (exit 10)
+    ");
+    // Nor where the only one who is ready has no login here.
+    home.run("cooldown set carol@example.com --until +1h");
+    let home = home.later("+2h");
+    assert_snapshot!(home.run("use --next"), @"
+    $ codex-manager use --next
+    error: no account that is ready can be signed in (carol@example.com: no login of it is stored)
+    hint: `codex-manager recommend --why` tells about each account
+    (exit 10)
+    ");
+    assert_eq!(home.json("use --next")["error"]["code"], 10);
+    home.assert_same(".codex", &before);
 }
 
 /// Where bob's first snapshot lies.

@@ -2,11 +2,11 @@
 //!
 //! Codex from npm runs here against a [`mock`] of its backend on loopback, in homes of the tests'
 //! own, and `codex-manager` runs beside it as a person would run it. Nothing leaves the machine.
-//! Needs Codex once, and the feature:
+//! Needs Codex once, and only runs where it is named:
 //!
 //! ```sh
 //! npm install --prefix target/codex @openai/codex@0.169.0
-//! cargo test --features real-codex --test real_codex
+//! cargo test --test real_codex
 //! ```
 //!
 //! `CODEX_BIN` names another Codex. The tools come first ([`mock`], [`lab`] and what it leans on),
@@ -28,3 +28,4 @@ mod login;
 mod places;
 mod quota;
 mod restore;
+mod switch;

@@ -2,10 +2,10 @@
 //!
 //! The compiled program runs under `strace` here, in folders of the tests' own, and is disturbed
 //! from outside at every call that changes something. Linux only; needs strace, `timeout` and
-//! `taskset`, and the feature:
+//! `taskset`, and only runs where it is named:
 //!
 //! ```sh
-//! cargo test --features survival --test survival -- --nocapture
+//! cargo test --test survival -- --nocapture
 //! ```
 //!
 //! The tools come first ([`ground`], [`trace`], [`state`], [`oracle`]), then one file per question.

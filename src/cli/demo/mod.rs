@@ -163,6 +163,7 @@ mod tests {
                 width: None,
                 host: None,
                 interrupted: Arc::new(AtomicBool::new(self.interrupted)),
+                clock: crate::world::patient_clock(),
             };
             let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
             let exit = crate::cli::run(&words, world);

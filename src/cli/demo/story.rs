@@ -197,6 +197,7 @@ impl Player {
             width: Some(self.width),
             host: None,
             interrupted: Arc::clone(&self.interrupted),
+            clock: crate::world::patient_clock(),
         }
     }
 }

@@ -91,6 +91,7 @@ impl Desk {
             width: None,
             host: None,
             interrupted: Arc::new(AtomicBool::new(false)),
+            clock: crate::world::patient_clock(),
         }
     }
 
