@@ -10,6 +10,7 @@ use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::lock::LockError;
 use crate::snapshot::backup::BackupError;
+use crate::snapshot::forget::ForgetError;
 use crate::snapshot::inventory::InventoryError;
 use crate::snapshot::logins::{LiveError, LoginError};
 use crate::snapshot::operations::OperationError;
@@ -179,6 +180,14 @@ fn of_undo_home(error: &UndoHomeError) -> Exit {
     }
 }
 
+fn of_inventory(error: &InventoryError) -> Exit {
+    match error {
+        InventoryError::Disk(_) => Exit::Failed,
+        _ if error.is_newer() => Exit::Refused,
+        _ => Exit::Usage,
+    }
+}
+
 /// What the system refused is no fault of the file.
 fn of_auth(error: &AuthError) -> Exit {
     match error {
@@ -199,16 +208,17 @@ failure_from! {
         _ => Exit::Failed,
     };
     ConfigError => |_| Exit::Usage;
-    InventoryError => |error| match error {
-        InventoryError::Disk(_) => Exit::Failed,
-        _ if error.is_newer() => Exit::Refused,
-        _ => Exit::Usage,
-    };
+    InventoryError => of_inventory;
     LiveError => |error| match error {
         LiveError::Auth(error) => of_auth(error),
         LiveError::Disk(_) => Exit::Failed,
     };
     LoginError => of_login;
+    ForgetError => |error| match error {
+        ForgetError::Inventory(error) => of_inventory(error),
+        ForgetError::Config(_) => Exit::Usage,
+        ForgetError::Disk(_) => Exit::Failed,
+    };
     OperationError => of_operation;
     StatusError => |_| Exit::Usage;
     BackupError => of_backup;

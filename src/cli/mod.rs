@@ -3,6 +3,8 @@
 //! One file per command: its arguments, its run and its picture. [`run`] reads the command
 //! line, lets the command work and shows what it reports; nothing below this room prints.
 
+mod account_change;
+mod account_list;
 mod accounts;
 mod args;
 mod backup;
@@ -16,6 +18,7 @@ mod evidence;
 mod exit;
 mod holders;
 mod list;
+mod live;
 mod log;
 mod normalize;
 mod picture;
@@ -110,6 +113,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Ready(args) => ready::run(&args, session),
         Command::Normalize(args) => normalize::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
+        Command::Accounts(args) => account_list::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
         Command::Completions(args) => completions::run(&args),

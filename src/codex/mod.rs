@@ -2,8 +2,10 @@
 //!
 //! Its files ([`home`]), its login ([`auth`]), the quota figures in its session files
 //! ([`rollout`]) and in the text of `/status` ([`status`]), who has the home open
-//! ([`process`]), and what it says of its background server ([`daemon`]). [`program`] starts Codex itself.
+//! ([`process`]). Codex itself is started by [`program`], asked by [`app_server`], and tells of its
+//! background server ([`daemon`]).
 
+pub mod app_server;
 pub mod auth;
 pub mod daemon;
 pub mod home;

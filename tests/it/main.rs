@@ -16,6 +16,7 @@
 mod canaries;
 mod home;
 
+mod accounts;
 mod backup;
 mod config;
 mod cooldown;
@@ -27,6 +28,8 @@ mod holders;
 mod hostile;
 mod legacy;
 mod list;
+#[cfg(unix)]
+mod live;
 mod load;
 mod normalize;
 mod only;

@@ -197,7 +197,7 @@ fn an_account_that_nobody_knows_or_two_share_is_refused() {
     assert_snapshot!(home.run("use carol"), @r#"
     $ codex-manager use carol
     error: no account is called "carol"
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     "#);
     assert_snapshot!(home.run("use example"), @r#"
