@@ -20,10 +20,12 @@ mod lab;
 mod manager;
 mod mock;
 mod process;
+mod terminal;
 mod tree;
 
 mod backup;
 mod codex_itself;
+mod holders;
 mod login;
 mod places;
 mod quota;
