@@ -89,6 +89,11 @@ impl Lab {
         self.folder.path().join(name)
     }
 
+    /// The program of Codex.
+    pub(crate) fn codex(&self) -> &Path {
+        &self.codex
+    }
+
     /// Gives `command` the environment that everything in the lab runs in.
     pub(crate) fn clean<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let token = self.mock.token_origin();
@@ -255,6 +260,13 @@ impl<'lab> Home<'lab> {
             }
         }
         Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
+    }
+
+    /// Codex on this home with these words, to be started.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.codex();
+        command.args(words);
+        command
     }
 
     fn codex(&self) -> Command {

@@ -20,11 +20,14 @@ mod lab;
 mod manager;
 mod mock;
 mod process;
+mod terminal;
 mod tree;
 
 mod backup;
 mod codex_itself;
+mod holders;
 mod login;
 mod places;
 mod quota;
 mod restore;
+mod switch;

@@ -18,12 +18,18 @@ impl Lab {
     /// Runs a command on the live home without a Codex on the path, and returns how it ended.
     #[track_caller]
     pub(crate) fn manager(&self, args: &[impl AsRef<OsStr>]) -> Ended {
+        self.start_manager(args).wait()
+    }
+
+    /// Begins a command and does not wait for it.
+    #[track_caller]
+    pub(crate) fn start_manager(&self, args: &[impl AsRef<OsStr>]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
         self.clean(&mut command).env("PATH", "/usr/bin:/bin");
         command.arg("--home").arg(self.place("manager"));
         command.arg("--codex-home").arg(self.home().path());
         command.args(args).arg("--json");
-        Running::start(&mut command, PATIENCE).wait()
+        Running::start(&mut command, PATIENCE)
     }
 
     /// The `data` of a command that has to succeed.

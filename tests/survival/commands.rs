@@ -74,6 +74,7 @@ pub(crate) const CASES: &[Case] = &[
     case("restore --to", "restore adas-week --to ~/copy", as_it_is),
     switching("use (banks the login)", "use ada", as_it_is),
     case("use (login is stored)", "use ada", stored_login),
+    switching("use --full", "use ada --full --yes", as_it_is),
     case("cooldown set", "cooldown set bob --until 2097-01-01T00:00:00Z", as_it_is),
     case("cooldown clear", "cooldown clear ada", as_it_is),
     case("config set", "config set undo.keep_days 30", as_it_is),

@@ -73,6 +73,7 @@ struct State {
     ledger: Ledger,
     seen: Vec<Seen>,
     held: bool,
+    held_refreshes: bool,
 }
 
 impl Mock {
@@ -143,14 +144,38 @@ impl Mock {
         Held(&self.shared)
     }
 
+    /// Keeps every refresh in flight from here on: the old token is used up, and the new ones are
+    /// on their way until the guard is dropped.
+    pub(crate) fn hold_refreshes(&self) -> Held<'_> {
+        self.shared.lock().held_refreshes = true;
+        Held(&self.shared)
+    }
+
+    /// The refreshes so far, oldest first: whose, and how each was answered.
+    pub(crate) fn refreshes(&self) -> Vec<(Option<&'static str>, u16)> {
+        let seen = self.seen().into_iter().filter(Seen::is_refresh);
+        seen.map(|seen| (seen.account, seen.status)).collect()
+    }
+
     /// Waits until `count` turns were asked for.
     #[track_caller]
     pub(crate) fn wait_for_turns(&self, count: usize) {
+        self.wait_for(Seen::is_turn, count);
+    }
+
+    /// Waits until `count` refreshes were asked for.
+    #[track_caller]
+    pub(crate) fn wait_for_refreshes(&self, count: usize) {
+        self.wait_for(Seen::is_refresh, count);
+    }
+
+    #[track_caller]
+    fn wait_for(&self, is_meant: fn(&Seen) -> bool, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
-        while state.seen.iter().filter(|seen| seen.is_turn()).count() < count {
+        while state.seen.iter().filter(|seen| is_meant(seen)).count() < count {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no turn came in {PATIENCE:?}; seen: {:#?}", state.seen);
+            assert!(!left.is_zero(), "it did not come in {PATIENCE:?}; seen: {:#?}", state.seen);
             state = self.shared.changed.wait_timeout(state, left).unwrap().0;
         }
     }
@@ -167,7 +192,7 @@ impl Drop for Mock {
     }
 }
 
-/// While it lives, turns stay in flight.
+/// While it lives, turns or refreshes stay in flight.
 pub(crate) struct Held<'mock>(&'mock Shared);
 
 impl Drop for Held<'_> {
@@ -183,13 +208,15 @@ impl Shared {
     }
 
     fn release(&self) {
-        self.lock().held = false;
+        let mut state = self.lock();
+        (state.held, state.held_refreshes) = (false, false);
+        drop(state);
         self.changed.notify_all();
     }
 
-    fn wait_until_released(&self) {
+    fn wait_until_released(&self, is_held: fn(&State) -> bool) {
         let mut state = self.lock();
-        while state.held {
+        while is_held(&state) {
             state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
@@ -197,6 +224,7 @@ impl Shared {
     /// Answers one request.
     fn serve(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
         let Some(request) = Request::read(stream)? else { return Ok(()) };
+        let is_refresh = request.path.ends_with("/oauth/token");
         let answer = {
             let mut state = self.lock();
             let routed = route::route(&request, &mut state.ledger, &self.origin, now());
@@ -210,7 +238,10 @@ impl Shared {
             routed.answer
         };
         self.changed.notify_all();
-        answer.write(stream, || self.wait_until_released())
+        if is_refresh {
+            self.wait_until_released(|state| state.held_refreshes);
+        }
+        answer.write(stream, || self.wait_until_released(|state| state.held))
     }
 }
 
