@@ -202,6 +202,11 @@ impl Config {
         self.values.get(key)
     }
 
+    /// The settings that the file has.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.values.keys()
+    }
+
     /// The names the user gave to accounts: name and e-mail or account key, by name.
     pub fn aliases(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().filter_map(|(key, value)| match key {

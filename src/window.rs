@@ -53,6 +53,50 @@ impl Window {
     }
 }
 
+/// A limit beside the general one, such as that of a single model.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct OtherLimit {
+    /// What the backend calls it.
+    pub id: String,
+    /// What people call it.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its windows.
+    #[serde(default)]
+    pub windows: Vec<Window>,
+    /// Whether the backend said that it is reached; `None` if it did not say.
+    #[serde(default)]
+    pub limit_reached: Option<bool>,
+}
+
+impl OtherLimit {
+    /// What to call it in front of a person.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id)
+    }
+}
+
+/// What was paid for beside the windows: work may go on when they are used up.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Credits {
+    /// There is no end to them.
+    pub unlimited: bool,
+    /// How many are left, a decimal number as the backend wrote it.
+    #[serde(default)]
+    pub balance: Option<String>,
+}
+
+impl fmt::Display for Credits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match (&self.balance, self.unlimited) {
+            (_, true) => "unlimited",
+            (Some(balance), false) => balance,
+            (None, false) => "some",
+        })
+    }
+}
+
 /// What people call a window of some length.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {

@@ -88,7 +88,7 @@ pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAcc
 
 fn unnamed(error: &NotNamed) -> Failure {
     let (exit, hint) = match error {
-        NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager cooldown` lists the accounts"),
+        NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager accounts` lists them"),
         NotNamed::Several { .. } => (Exit::Conflict, "name one of them in full"),
     };
     Failure::new(exit, error.to_string()).hint(hint)

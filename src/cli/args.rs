@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
 use crate::cli::{
-    backup, completions, config, cooldown, demo, doctor, drill, list, log, normalize, prune, ready,
-    recommend, restore, show, status, switch, undo, verify,
+    account_list, backup, completions, config, cooldown, demo, doctor, drill, list, log, normalize,
+    prune, ready, recommend, restore, show, status, switch, undo, verify,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Restore each account's newest snapshot into a scratch folder, and check what comes out
     Drill(drill::Args),
+    /// List the accounts, and say what you think of them
+    Accounts(account_list::Args),
     /// Read the quota of the current account
     Status(status::Args),
     /// Show when each account may work again
@@ -132,6 +134,7 @@ impl Command {
             Self::Ready(_) => "ready",
             Self::Normalize(_) => "normalize",
             Self::Doctor(_) => "doctor",
+            Self::Accounts(_) => "accounts",
             Self::Config(_) => "config",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",

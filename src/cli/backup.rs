@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::cli::cooldown::look;
 use crate::cli::evidence::{Evidence, Sources};
 use crate::cli::exit::Failure;
+use crate::cli::live::{self, Wish};
 use crate::cli::picture::{CARE, FAINT, Facts, Table, bytes, count, plain, styled};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
@@ -87,7 +88,25 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let now = session.world.now;
     let known = look(&places, now, session)?;
     // A login that cannot be read is told by `look`, and was refused if it is to be stored.
-    let evidence = args.sources.read(session, &places, &known, known.live())?;
+    let wish = match args.sources.wish(&places.settings) {
+        // Nothing is written by a dry run, and a question needs a private home.
+        Wish::IfPossible if args.dry_run || args.without_status_check => {
+            if !args.without_status_check && can_be_asked(&places, &known, session) {
+                session.warn(
+                    "Codex is not asked in a dry run, so the name may be another one; --live asks it",
+                );
+            }
+            Wish::No
+        }
+        wish => wish,
+    };
+    let found = args.sources.read(wish, session, &places, &known, known.live())?;
+    // Where there is no Codex on the path nobody expects it to be asked.
+    let news = found.problem.as_ref().filter(|it| it.is_news() && !it.is_no_program());
+    if let Some(problem) = news {
+        session.warn(problem.told(found.instead()));
+    }
+    let evidence = found.evidence;
     // It may have been Codex, which refreshes the login whenever it is old: only now is it read.
     let login = backup::login(&places.home, request.kind)?;
     let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
@@ -141,6 +160,11 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     };
     let report = Report::new(&data, draw(&made, session));
     Ok(report.exit(if made.skipped.is_empty() { Exit::Done } else { Exit::Failed }))
+}
+
+/// Whether a backup that is no dry run would ask Codex.
+fn can_be_asked(places: &Places, known: &Overview, session: &Session) -> bool {
+    live::subject(known.live(), places).is_ok() && session.codex(places).is_ok()
 }
 
 /// A pattern as it was typed; the whole path of something in the home is one, too.

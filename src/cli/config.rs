@@ -143,12 +143,11 @@ fn change(
     if let Some((account, what)) = named.filter(|(account, _)| !is_account(account)) {
         let expected = "an e-mail address, an account key or a short id is expected";
         return Err(Failure::usage(format!("{what} does not fit `{key}`: {expected}"))
-            .hint(format!("`codex-manager cooldown` lists the accounts; {account:?} is none")));
+            .hint(format!("`codex-manager accounts` lists them; {account:?} is none")));
     }
     let store = session.store()?;
     let edit = |session: &Session| -> Result<(String, String), Failure> {
-        let bytes = read::optional(&store.config(), MAX_CONFIG)?.unwrap_or_default();
-        let old = String::from_utf8(bytes).map_err(|_| session.not_text(&store))?;
+        let old = text(&store, session)?;
         let new = match value {
             Some(value) => config::set(&old, key, value)?,
             None => config::unset(&old, key)?,
@@ -170,10 +169,14 @@ fn change(
     let (old, new) = edit(session)?;
     let changed = old != new;
     if let Some(opened) = opened.filter(|_| changed) {
-        write(key, value, &new, &store, &opened.lock, session)?;
+        let done = match value {
+            Some(value) => ("config set", format!("set {key} = {value}")),
+            None => ("config unset", format!("unset {key}")),
+        };
+        write(done, &new, &store, &opened.lock, session)?;
     }
     let would = if dry_run { "would be " } else { "" };
-    let text = match (value, changed) {
+    let shown = match (value, changed) {
         (_, false) => format!("`{key}` is that already; nothing changed\n"),
         (Some(value), true) => format!("{would}set: {key} = {}\n", plain(value)),
         (None, true) => format!("{would}unset: {key}\n"),
@@ -185,7 +188,13 @@ fn change(
         "path": store.config(),
         "dry_run": dry_run,
     });
-    Ok(Report::new(&data, text))
+    Ok(Report::new(&data, shown))
+}
+
+/// The text of `config.toml`; none is an empty one.
+pub(crate) fn text(store: &Store, session: &Session) -> Result<String, Failure> {
+    let bytes = read::optional(&store.config(), MAX_CONFIG)?.unwrap_or_default();
+    String::from_utf8(bytes).map_err(|_| session.not_text(store))
 }
 
 /// Whether this can be an account's whole name.
@@ -194,9 +203,9 @@ fn is_account(name: &str) -> bool {
     !is_spelled || name.parse::<Email>().is_ok() || name.parse::<AccountKey>().is_ok()
 }
 
-fn write(
-    key: &Key,
-    value: Option<&str>,
+/// Gives `config.toml` another text, as an operation of this command, which did `what`.
+pub(crate) fn write(
+    (command, what): (&str, String),
     new: &str,
     store: &Store,
     lock: &Lock,
@@ -204,10 +213,6 @@ fn write(
 ) -> Result<(), Failure> {
     // The file may be what is wrong; the zone only dresses the operation.
     let zone = session.places_despite_faults().map_or(Zone::UTC, |(places, _)| places.zone);
-    let (command, what) = match value {
-        Some(value) => ("config set", format!("set {key} = {value}")),
-        None => ("config unset", format!("unset {key}")),
-    };
     let mut record = session.record(store, &zone, command, what)?;
     let (step, change) = operations::rewrite(store, &record.id, "config.toml", new.as_bytes())?;
     record.changes.push(change);

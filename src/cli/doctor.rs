@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::exit::Failure;
+use crate::cli::holders;
 use crate::cli::picture::{BAD, CARE, FAINT, GOOD, STRONG, count, plain, styled};
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
+use crate::codex::process::{self, Holder, Holders, Unseen};
 use crate::codex::program::{Limits, Output, ProgramError, Task};
 use crate::disk::lock::Lock;
 use crate::doctor::mend::{self, Fault, Mend, Mended};
@@ -42,6 +44,10 @@ struct Found {
     fixed: Vec<Mend>,
     left: Vec<Mend>,
     dry_run: bool,
+    /// Who uses the Codex home, and what of that could not be seen.
+    holders: Vec<Holder>,
+    bystanders: Vec<Holder>,
+    unseen: Vec<Unseen>,
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
@@ -49,6 +55,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let Mended { fixed, left, .. } =
         if args.fix { fix(&places, args.dry_run, session)? } else { Mended::default() };
     let faults: Vec<_> = faults.into_iter().map(|fault| (fault.message, fault.hint)).collect();
+    let holders = process::holders(&holders::place(&places, session));
     let findings = doctor::examine(&Facts {
         store: &places.store,
         home: &places.home,
@@ -56,7 +63,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         config: &places.config,
         faults: &faults,
         program: &program(&places, session),
-        own_pid: std::process::id(),
+        holders: &holders,
         zone: &places.zone,
         show: &|path| session.show(path),
     });
@@ -65,7 +72,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     // What was to be mended and was not is work done in part.
     let is_done = worst != Level::Error && left.is_empty();
     let exit = if is_done { Exit::Done } else { Exit::Failed };
-    let found = Found { findings, worst, fixed, left, dry_run: args.dry_run };
+    let Holders { found: holders, bystanders, unseen, .. } = holders;
+    let dry_run = args.dry_run;
+    let found = Found { findings, worst, fixed, left, dry_run, holders, bystanders, unseen };
     Ok(Report::new(&found, text).exit(exit))
 }
 

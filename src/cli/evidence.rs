@@ -10,14 +10,16 @@ use chrono::{DateTime, Utc};
 
 use crate::account::{AccountKey, Email};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::live::{self, Problem, Wish};
 use crate::cli::session::{Places, Session};
 use crate::codex::program::{Complaints, Limits, Output, RunError, Task};
 use crate::codex::status::{self, MAX_BYTES, StatusText};
+use crate::config::Settings;
 use crate::disk::read;
 use crate::overview::{self, Overview};
 use crate::quota::{Reading, Source};
 use crate::snapshot::logins::Live;
-use crate::window::Window;
+use crate::window::{Credits, OtherLimit, Window};
 
 /// How long a status command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +40,12 @@ pub(crate) struct Sources {
     #[arg(long, value_name = "YEAR", requires = "evidence", help_heading = "Quota")]
     #[arg(value_parser = clap::value_parser!(i32).range(1970..=9999))]
     reference_year: Option<i32>,
+    /// Ask Codex itself, and fail if that does not work
+    #[arg(long, conflicts_with_all = ["evidence", "offline"], help_heading = "Quota")]
+    live: bool,
+    /// Do not ask Codex; read what its newest session tells
+    #[arg(long, help_heading = "Quota")]
+    offline: bool,
 }
 
 /// What a source said.
@@ -45,6 +53,8 @@ pub(crate) struct Sources {
 pub(crate) struct Evidence {
     pub(crate) windows: Vec<Window>,
     pub(crate) limit_reached: Option<bool>,
+    pub(crate) credits: Option<Credits>,
+    pub(crate) limits: Vec<OtherLimit>,
     pub(crate) plan: Option<String>,
     pub(crate) source: Source,
     pub(crate) observed_at: DateTime<Utc>,
@@ -59,15 +69,35 @@ pub(crate) struct Evidence {
 impl Evidence {
     /// The figures as a reading of `account`; `None` if the source had none.
     pub(crate) fn reading(&self, account: AccountKey, email: Option<Email>) -> Option<Reading> {
-        if self.windows.is_empty() && self.limit_reached.is_none() {
+        let is_silent = self.windows.is_empty() && self.limits.is_empty();
+        if is_silent && self.limit_reached.is_none() && self.credits.is_none() {
             return None;
         }
         Some(Reading {
             email,
             limit_reached: self.limit_reached,
+            credits: self.credits.clone(),
+            limits: self.limits.clone(),
             plan: self.plan.clone(),
             ..Reading::new(account, self.source, self.observed_at.into(), self.windows.clone())
         })
+    }
+}
+
+/// What was found, and why Codex itself did not say it.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) evidence: Option<Evidence>,
+    pub(crate) problem: Option<Problem>,
+}
+
+impl Found {
+    /// What is gone by where Codex itself does not tell.
+    pub(crate) fn instead(&self) -> &'static str {
+        match &self.evidence {
+            Some(_) => "these are from the newest session",
+            None => "nothing else tells them",
+        }
     }
 }
 
@@ -80,39 +110,44 @@ impl Sources {
         self.status_file.is_some() || self.status_command.is_some()
     }
 
-    /// Asks the source that was named, else the newest session file; `None` if that says nothing
-    /// that is surely about one account.
+    /// Whether Codex itself is to be asked.
+    pub(crate) fn wish(&self, settings: &Settings) -> Wish {
+        match (self.live, self.is_text() || self.offline || !settings.status_live) {
+            (true, _) => Wish::Insist,
+            (false, true) => Wish::No,
+            (false, false) => Wish::IfPossible,
+        }
+    }
+
+    /// Asks the source that was named, else Codex itself about the live account if that is the
+    /// wish, else the newest session file.
     pub(crate) fn read(
         &self,
+        wish: Wish,
         session: &mut Session,
         places: &Places,
         known: &Overview,
         live: &Live,
-    ) -> Result<Option<Evidence>, Failure> {
+    ) -> Result<Found, Failure> {
         if let Some((bytes, seen_at)) = self.text(session)? {
             let text = status::parse(&bytes, &places.zone, seen_at, self.reference_year)?;
-            return Ok(Some(of_text(text, seen_at)));
+            return Ok(Found { evidence: Some(of_text(text, seen_at)), problem: None });
         }
-        let Some(limits) = &known.limits else { return Ok(None) };
-        let owner = overview::owner(limits, live, &known.ledger, &places.home);
-        if owner.is_none() {
-            session.warn(
-                "the newest session does not tell whose quota it shows; it was not used. \
-                 `codex-manager status --status-file FILE` reads what /status shows",
-            );
+        let asked = match (wish, live::subject(live, places)) {
+            (Wish::No, _) => None,
+            (_, Ok(subject)) => Some(live::ask(subject, places, session)?),
+            (_, Err(problem)) => Some(Err(problem)),
+        };
+        match asked {
+            Some(Ok(evidence)) => Ok(Found { evidence: Some(evidence), problem: None }),
+            Some(Err(problem)) if wish == Wish::Insist => Err(problem.into_failure()),
+            asked => {
+                let problem = asked.and_then(Result::err);
+                let evidence = newest_session(session, places, known, live);
+                Ok(Found { evidence, problem })
+            }
         }
-        Ok(owner.map(|owner| Evidence {
-            windows: limits.windows.clone(),
-            limit_reached: limits.limit_reached,
-            plan: limits.plan.clone(),
-            source: Source::Rollout,
-            observed_at: limits.observed_at.instant(),
-            email: None,
-            owner: Some(owner),
-            text: None,
-        }))
     }
-
     /// The text and when it was seen: a file when it was written, anything else now.
     fn text(&self, session: &mut Session) -> Result<Option<Seen>, Failure> {
         let now = session.world.now;
@@ -144,6 +179,35 @@ impl Sources {
     }
 }
 
+/// What the newest session file says; `None` if that is not surely about one account.
+fn newest_session(
+    session: &mut Session,
+    places: &Places,
+    known: &Overview,
+    live: &Live,
+) -> Option<Evidence> {
+    let limits = known.limits.as_ref()?;
+    let owner = overview::owner(limits, live, &known.ledger, &places.home);
+    if owner.is_none() {
+        session.warn(
+            "the newest session does not tell whose quota it shows; it was not used. \
+             `codex-manager status --status-file FILE` reads what /status shows",
+        );
+    }
+    Some(Evidence {
+        windows: limits.windows.clone(),
+        limit_reached: limits.limit_reached,
+        credits: None,
+        limits: Vec::new(),
+        plan: limits.plan.clone(),
+        source: Source::Rollout,
+        observed_at: limits.observed_at.instant(),
+        email: None,
+        owner: Some(owner?),
+        text: None,
+    })
+}
+
 fn of_text(text: StatusText, seen_at: DateTime<Utc>) -> Evidence {
     let mut windows = text.windows;
     // "Try again at" names no window; it counts as one of unknown length unless it is known.
@@ -155,6 +219,8 @@ fn of_text(text: StatusText, seen_at: DateTime<Utc>) -> Evidence {
     Evidence {
         windows,
         limit_reached: text.limit_reached,
+        credits: None,
+        limits: Vec::new(),
         plan: text.plan,
         source: Source::StatusText,
         observed_at: seen_at,

@@ -9,6 +9,7 @@ use crate::disk::DiskError;
 use crate::disk::archive::ArchiveError;
 use crate::disk::lock::LockError;
 use crate::snapshot::backup::BackupError;
+use crate::snapshot::forget::ForgetError;
 use crate::snapshot::inventory::InventoryError;
 use crate::snapshot::logins::{LiveError, LoginError};
 use crate::snapshot::operations::OperationError;
@@ -90,11 +91,13 @@ pub struct Failure {
     pub message: String,
     /// The next step, as a command where there is one.
     pub hint: Option<String>,
+    /// More for scripts: a further key of the error in `--json`, and its value.
+    pub detail: Option<(&'static str, serde_json::Value)>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), hint: None, detail: None }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -103,6 +106,10 @@ impl Failure {
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub(crate) fn with(self, name: &'static str, detail: serde_json::Value) -> Self {
+        Self { detail: Some((name, detail)), ..self }
     }
 
     pub(crate) fn hinted(self, hint: Option<String>) -> Self {
@@ -176,6 +183,14 @@ fn of_undo_home(error: &UndoHomeError) -> Exit {
     }
 }
 
+fn of_inventory(error: &InventoryError) -> Exit {
+    match error {
+        InventoryError::Disk(_) => Exit::Failed,
+        _ if error.is_newer() => Exit::Refused,
+        _ => Exit::Usage,
+    }
+}
+
 /// What the system refused is no fault of the file.
 fn of_auth(error: &AuthError) -> Exit {
     match error {
@@ -196,16 +211,17 @@ failure_from! {
         _ => Exit::Failed,
     };
     ConfigError => |_| Exit::Usage;
-    InventoryError => |error| match error {
-        InventoryError::Disk(_) => Exit::Failed,
-        _ if error.is_newer() => Exit::Refused,
-        _ => Exit::Usage,
-    };
+    InventoryError => of_inventory;
     LiveError => |error| match error {
         LiveError::Auth(error) => of_auth(error),
         LiveError::Disk(_) => Exit::Failed,
     };
     LoginError => of_login;
+    ForgetError => |error| match error {
+        ForgetError::Inventory(error) => of_inventory(error),
+        ForgetError::Config(_) => Exit::Usage,
+        ForgetError::Disk(_) => Exit::Failed,
+    };
     OperationError => of_operation;
     StatusError => |_| Exit::Usage;
     BackupError => of_backup;

@@ -3,6 +3,8 @@
 //! One file per command: its arguments, its run and its picture. [`run`] reads the command
 //! line, lets the command work and shows what it reports; nothing below this room prints.
 
+mod account_change;
+mod account_list;
 mod accounts;
 mod args;
 mod backup;
@@ -14,7 +16,9 @@ mod doctor;
 mod drill;
 mod evidence;
 mod exit;
+mod holders;
 mod list;
+mod live;
 mod log;
 mod normalize;
 mod picture;
@@ -108,6 +112,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Ready(args) => ready::run(&args, session),
         Command::Normalize(args) => normalize::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
+        Command::Accounts(args) => account_list::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
         Command::Completions(args) => completions::run(&args),
@@ -172,15 +177,18 @@ fn show_json(
 fn envelope(name: Option<&str>, outcome: Result<&Report, &Failure>, warnings: &[String]) -> Value {
     let (data, error) = match outcome {
         Ok(report) => (report.data.clone(), Value::Null),
-        Err(failure) => (
-            Value::Null,
-            json!({
+        Err(failure) => {
+            let mut error = json!({
                 "code": failure.exit.code(),
                 "kind": failure.exit.word(),
                 "message": failure.message,
                 "hint": failure.hint,
-            }),
-        ),
+            });
+            if let (Some((name, detail)), Some(error)) = (&failure.detail, error.as_object_mut()) {
+                error.insert((*name).to_owned(), detail.clone());
+            }
+            (Value::Null, error)
+        }
     };
     let command = name.map(|name| format!(".{name}")).unwrap_or_default();
     json!({

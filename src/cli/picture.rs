@@ -97,6 +97,12 @@ pub(crate) fn count(number: impl TryInto<u64>, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// The beginning of a sentence.
+pub(crate) fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+}
+
 /// A table whose less important columns give way when the terminal is narrow.
 pub(crate) struct Table {
     columns: Vec<Column>,
@@ -125,6 +131,14 @@ impl Table {
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         let cells = cells.into_iter().map(|cell| plain(&cell)).collect();
         self.rows.push(Row { cells, accent: None });
+    }
+
+    /// Leaves a column out, whatever the width: it would tell nothing.
+    pub(crate) fn omit(&mut self, head: &str) {
+        if let Some(at) = self.columns.iter().position(|column| column.head == head) {
+            self.columns.remove(at);
+            self.rows.iter_mut().for_each(|row| drop(row.cells.remove(at)));
+        }
     }
 
     /// Styles the first occurrence of `word` in the row added last.

@@ -1,5 +1,7 @@
 //! How far is it?
 
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -45,6 +47,44 @@ impl Progress {
         if self.hidden && self.wanted && PATIENCE <= self.began.elapsed() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
             self.hidden = false;
+        }
+    }
+}
+
+/// A line on standard error while somebody else works, from half a second on.
+///
+/// Without a terminal, with `--quiet` or `--json`, there is none.
+pub(crate) struct Waiting(Option<(Sender<()>, JoinHandle<()>)>);
+
+impl Waiting {
+    /// Says what is waited for, until it is dropped.
+    pub(crate) fn on(what: &str, session: &Session) -> Self {
+        let global = &session.global;
+        if !session.world.terminals.err || global.quiet || global.json {
+            return Self(None);
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        bar.set_message(format!("{what} …"));
+        let (done, waits) = mpsc::channel::<()>();
+        let shown = std::thread::spawn(move || {
+            if waits.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+                bar.enable_steady_tick(PATIENCE / 5);
+                // Nothing is ever sent: this is the end of the wait.
+                let _ended = waits.recv();
+            }
+            bar.finish_and_clear();
+        });
+        Self(Some((done, shown)))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some((done, shown)) = self.0.take() {
+            drop(done);
+            // The line is gone before anything else is said.
+            drop(shown.join());
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::accounts::{labelled, named};
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
-use crate::cli::picture::{CARE, FAINT, Table, bytes, count, plain, styled};
+use crate::cli::picture::{CARE, FAINT, Table, bytes, capitalized, count, plain, styled};
 use crate::cli::session::{Places, Session};
 use crate::cli::{Report, prompt};
 use crate::snapshot::operations::{self, Record, Transaction};
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let report = Report::new(&data(&plan, args.dry_run), draw(&plan, args.dry_run, session));
     if let Some(opened) = opened.filter(|_| !plan.is_idle()) {
         let record = session.record(&places.store, &places.zone, "prune", what(&plan))?;
-        let (steps, changes, discards) = plan.steps(&places.store);
+        let (steps, changes, discards) = plan.steps(&places.store, &places.zone);
         let record = Some(Record { changes, ..record });
         let transaction = Transaction { record, steps, discards, ..Transaction::default() };
         for warning in transaction.run(&places.store, &opened.lock)? {
@@ -108,7 +108,9 @@ fn decide(
     let known = look(places, session.world.now, session)?;
     let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
     let log = operations::log::read(&places.store)?;
+    let forgotten = known.ledger.all_forgotten();
     let world = World {
+        forgotten: &forgotten,
         store: &places.store,
         snapshots: &known.snapshots,
         log: &log,
@@ -166,11 +168,6 @@ fn intent(plan: &Plan) -> String {
 /// What the log says.
 fn what(plan: &Plan) -> String {
     intent(plan).replacen("move ", "moved ", 1).replacen("delete ", "deleted ", 1)
-}
-
-fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
 fn data(plan: &Plan, dry_run: bool) -> Value {

@@ -7,12 +7,12 @@ use serde_json::json;
 use crate::cli::accounts::{named, snapshot};
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
+use crate::cli::holders::{self, Guard};
 use crate::cli::picture::{Facts, bytes, count, plain};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session, speakable};
-use crate::cli::switch::{activation, refuse_while_running};
+use crate::cli::switch::activation;
 use crate::cli::{Exit, Report, prompt};
-use crate::codex::process;
 use crate::disk::read::resolved;
 use crate::overview::Overview;
 use crate::snapshot::backup;
@@ -44,6 +44,8 @@ pub(crate) struct Args {
     /// Let an older login take the place of a newer one (with --login snapshot)
     #[arg(long)]
     accept_stale_login: bool,
+    #[command(flatten)]
+    holders: holders::Wait,
     /// Go on although Codex is running on the home
     #[arg(long)]
     force: bool,
@@ -63,6 +65,10 @@ enum Which {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    holders::run(args.holders, session, |session| once(args, session))
+}
+
+fn once(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     if args.accept_stale_login && args.login != Which::Snapshot {
         return Err(Failure::usage("--accept-stale-login means nothing without --login snapshot")
@@ -114,10 +120,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let place = plan.destination.path().to_owned();
     let mut progress = Progress::bytes("restoring", plan.content_bytes, session);
     let stop = std::sync::Arc::clone(&session.world.interrupted);
-    let holders = || match args.force {
-        true => Vec::new(),
-        false => process::holders(places.home.root(), std::process::id()).found,
-    };
+    let guard = Guard::new(&places, args.force, session);
+    let holders = || guard.in_the_way();
     let mut run = Run {
         record,
         ledger: &ledger,
@@ -234,7 +238,7 @@ fn decide(
         session.warn(warning.clone());
     }
     if in_place && plan.replaces {
-        refuse_while_running(places, args.force, session)?;
+        Guard::new(places, args.force, session).refuse(places, session)?;
     }
     Ok(Decided { known, live, plan })
 }

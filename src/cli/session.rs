@@ -81,7 +81,7 @@ impl Session {
     pub(crate) fn config(&mut self, store: &Store) -> Result<Config, Failure> {
         let config = self.read_config(store)?;
         for unknown in &config.unknown {
-            self.warnings.push(format!("config.toml: {unknown}"));
+            self.warn(format!("config.toml: {unknown}"));
         }
         Ok(config)
     }

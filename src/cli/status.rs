@@ -3,24 +3,33 @@
 use serde::Serialize;
 
 use crate::account::{AccountKey, Email};
+use crate::cli::accounts::named;
 use crate::cli::evidence::{Evidence, Sources};
 use crate::cli::exit::Failure;
+use crate::cli::live::{self, Problem, Subject, Wish};
 use crate::cli::picture::{Facts, or_dash, percent};
 use crate::cli::session::{Places, Session};
-use crate::cli::{Report, picture};
-use crate::overview::{self, Overview};
+use crate::cli::{Exit, Report, picture};
+use crate::codex::auth::Mode;
+use crate::overview::{self, KnownAccount, Overview};
 use crate::quota::{Entry, Ledger, Reading, Source};
 use crate::snapshot::backup::BackupError;
-use crate::snapshot::logins::Live;
+use crate::snapshot::logins::{self, Live, Pick, Shelf, Stale};
 use crate::snapshot::name::{SnapshotName, Who};
 use crate::time::{Stamp, Zone, span};
-use crate::window::{Window, weekly};
+use crate::window::{Credits, Kind, OtherLimit, Window, weekly};
 
 /// Read the quota of the current account
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    /// Another account than the current one: alias, e-mail, a unique part of either, or short id
+    #[arg(conflicts_with = "evidence")]
+    account: Option<String>,
     #[command(flatten)]
     sources: Sources,
+    /// Have Codex refresh the live login first, and store what it makes of it
+    #[arg(long, conflicts_with_all = ["evidence", "offline"], help_heading = "Quota")]
+    refresh: bool,
     /// Do not write the reading into the ledger
     #[arg(long)]
     no_save: bool,
@@ -38,8 +47,16 @@ struct Status {
     next_available_at: Option<Stamp>,
     left_percent: Option<f64>,
     limit_reached: Option<bool>,
+    credits: Option<Credits>,
+    limits: Vec<OtherLimit>,
     plan: Option<String>,
     proposed_archive_name: Option<String>,
+    /// Why Codex itself did not say it, if it was to be asked.
+    problem: Option<Problem>,
+    /// Whether Codex has put a fresher login in place, if it was to.
+    refreshed: Option<bool>,
+    /// The snapshot that keeps that login.
+    banked: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
@@ -58,18 +75,187 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         let path = places.home.root().to_owned();
         return Err(BackupError::NoHome { path }.into());
     }
-    let evidence = args.sources.read(session, &places, &known, &live)?;
-    let (account, email) = owner(evidence.as_ref(), &live, &known);
-    let reading = match (&evidence, &account) {
-        (Some(evidence), Some(account)) => evidence.reading(account.clone(), email.clone()),
-        _ => None,
+    let other = match &args.account {
+        Some(asked) => Some(named(asked, &known)?).filter(|account| !account.active),
+        None => None,
     };
-    if let Some(reading) = reading.clone().filter(|_| !args.no_save) {
+    let told = match other {
+        Some(account) if args.refresh => return Err(refuse_refresh(account)),
+        Some(account) => of_other(account, args, &places, &known, &live, session)?,
+        None if args.refresh => of_refreshed(&places, &known, &live, session)?,
+        None => of_live(args, &places, &known, &live, session)?,
+    };
+    if let Some(reading) = told.reading.clone().filter(|_| !args.no_save && told.is_new) {
         save(reading, &known, &places, session)?;
     }
-    let status = describe(account, email, reading.as_ref(), &places.zone, &live);
+    let exit = if told.refreshed == Some(false) { Exit::Failed } else { Exit::Done };
+    let status = describe(told, &places.zone, &live);
     let text = draw(&status, session, &places);
-    Ok(Report::new(&status, text))
+    Ok(Report::new(&status, text).exit(exit))
+}
+
+/// What is to be told, and of whom.
+struct Told {
+    account: Option<AccountKey>,
+    email: Option<Email>,
+    /// Where it comes from, also where that told nothing.
+    source: Option<Source>,
+    reading: Option<Reading>,
+    /// Whether the ledger may not have it yet.
+    is_new: bool,
+    problem: Option<Problem>,
+    refreshed: Option<bool>,
+    banked: Option<String>,
+}
+
+impl Told {
+    fn new(evidence: Option<&Evidence>, live: &Live, known: &Overview) -> Self {
+        let (account, email) = owner(evidence, live, known);
+        let reading = match (evidence, &account) {
+            (Some(evidence), Some(account)) => evidence.reading(account.clone(), email.clone()),
+            _ => None,
+        };
+        Self {
+            account,
+            email,
+            source: evidence.map(|evidence| evidence.source),
+            reading,
+            is_new: true,
+            problem: None,
+            refreshed: None,
+            banked: None,
+        }
+    }
+}
+
+/// The account that is signed in, or the one that a text names.
+fn of_live(
+    args: &Args,
+    places: &Places,
+    known: &Overview,
+    live: &Live,
+    session: &mut Session,
+) -> Result<Told, Failure> {
+    let wish = args.sources.wish(&places.settings);
+    let found = args.sources.read(wish, session, places, known, live)?;
+    if let Some(problem) = found.problem.as_ref().filter(|problem| problem.is_news()) {
+        session.warn(problem.told(found.instead()));
+    }
+    let told = Told::new(found.evidence.as_ref(), live, known);
+    Ok(Told { problem: found.problem, ..told })
+}
+
+/// The account that is signed in, after Codex has refreshed its login.
+fn of_refreshed(
+    places: &Places,
+    known: &Overview,
+    live: &Live,
+    session: &mut Session,
+) -> Result<Told, Failure> {
+    let subject = live::subject(live, places).map_err(Problem::into_failure)?;
+    let asked = live::refresh(subject, places, session);
+    // Whatever it said, and whether or not the user stopped it: a fresher login is kept.
+    let (refreshed, banked) = live::keep_refreshed(subject.file, places, known, session)?;
+    let evidence = match (asked, &banked) {
+        (Ok(Ok(evidence)), _) => evidence,
+        (failed, banked) => {
+            if let Some(banked) = banked {
+                session.warn(format!("Codex has refreshed the login; it is stored as {banked}"));
+            }
+            failed?.map_err(Problem::into_failure)?
+        }
+    };
+    if !refreshed {
+        session.warn("Codex answered, but did not refresh the login");
+    }
+    let told = Told::new(Some(&evidence), live, known);
+    Ok(Told { refreshed: Some(refreshed), banked, ..told })
+}
+
+fn refuse_refresh(account: &KnownAccount) -> Failure {
+    let label = &account.label;
+    Failure::usage(format!("{label} is not signed in, and only the live login is refreshed"))
+        .hint(format!("`codex-manager use {label}`, then `codex-manager status --refresh`"))
+}
+
+/// An account that is not signed in: Codex is asked with its freshest stored login, else what is
+/// known of it is told.
+fn of_other(
+    account: &KnownAccount,
+    args: &Args,
+    places: &Places,
+    known: &Overview,
+    live: &Live,
+    session: &mut Session,
+) -> Result<Told, Failure> {
+    let told = Told {
+        account: Some(account.account.key.clone()),
+        email: account.account.email.clone(),
+        ..Told::new(None, &Live::Absent, known)
+    };
+    let wish = args.sources.wish(&places.settings);
+    let asked = match wish {
+        Wish::No => None,
+        Wish::IfPossible | Wish::Insist => Some(ask_of(account, places, known, live, session)?),
+    };
+    let problem = match asked {
+        Some(Ok(evidence)) => {
+            let key = evidence.owner.clone();
+            let key = key.unwrap_or_else(|| account.account.key.clone());
+            let reading = evidence.reading(key.clone(), told.email.clone());
+            return Ok(Told { account: Some(key), source: Some(evidence.source), reading, ..told });
+        }
+        Some(Err(problem)) if wish == Wish::Insist => return Err(problem.into_failure()),
+        asked => asked.and_then(Result::err),
+    };
+    let measured = account.readings.iter().filter(|reading| reading.source.measures());
+    let reading = measured
+        .max_by_key(|reading| (reading.observed_at, std::cmp::Reverse(reading.source.rank())));
+    if let Some(problem) = problem.as_ref().filter(|problem| problem.is_news()) {
+        session.warn(problem.told(match reading {
+            Some(_) => "these were read before",
+            None => "nothing else tells them",
+        }));
+    }
+    Ok(Told {
+        source: reading.map(|reading| reading.source),
+        reading: reading.cloned(),
+        is_new: false,
+        problem,
+        ..told
+    })
+}
+
+/// Asks Codex with the freshest stored login of an account.
+fn ask_of(
+    account: &KnownAccount,
+    places: &Places,
+    known: &Overview,
+    live: &Live,
+    session: &mut Session,
+) -> Result<Result<Evidence, Problem>, Failure> {
+    let not_stored = || Problem::new("not-stored", "no login of this account is stored");
+    let key = match &account.account.key {
+        AccountKey::Email(email) => logins::owner(email, live, &known.snapshots)?,
+        key => Some(key.clone()),
+    };
+    let Some(key) = key else { return Ok(Err(not_stored())) };
+    let shelf = Shelf::new(&known.snapshots, &known.odd);
+    let mut warnings = Vec::new();
+    let pick = logins::freshest(&key, None, None, &shelf, Stale::Refuse, &mut warnings);
+    for warning in warnings {
+        session.warn(warning);
+    }
+    let file = match pick {
+        Ok(Pick::Stored { file, .. }) => file,
+        Ok(Pick::Live | Pick::Nothing) => return Ok(Err(not_stored())),
+        Err(error) => return Ok(Err(Problem::new("not-stored", error.to_string()))),
+    };
+    if file.mode == Mode::ApiKey {
+        let message = "it signs in with an API key, which has no quota windows";
+        return Ok(Err(Problem::new("api-key", message)));
+    }
+    live::ask(Subject { file: &file, key: &key, is_live: false }, places, session)
 }
 
 /// Writes a reading into the ledger, unless its very words are there.
@@ -132,37 +318,45 @@ fn owner(
     }
 }
 
-fn describe(
-    account: Option<AccountKey>,
-    email: Option<Email>,
-    reading: Option<&Reading>,
-    zone: &Zone,
-    live: &Live,
-) -> Status {
-    let windows: Vec<Window> = reading.map_or_else(Vec::new, |reading| {
-        reading.windows.iter().map(|window| window.in_zone(zone)).collect()
+fn describe(told: Told, zone: &Zone, live: &Live) -> Status {
+    let Told { account, email, source, reading, problem, refreshed, banked, .. } = told;
+    let reading = reading.as_ref();
+    let local = |windows: &[Window]| -> Vec<Window> {
+        windows.iter().map(|window| window.in_zone(zone)).collect()
+    };
+    let windows = reading.map_or_else(Vec::new, |reading| local(&reading.windows));
+    let limits = reading.map_or_else(Vec::new, |reading| {
+        let limit =
+            |limit: &OtherLimit| OtherLimit { windows: local(&limit.windows), ..limit.clone() };
+        reading.limits.iter().map(limit).collect()
     });
     let start = reading.and_then(Reading::session_start_at).map(|at| at.in_zone(zone));
+    let is_live = matches!(live, Live::Login(file) if file.key == account);
     let who = match (&email, live) {
         (Some(email), _) => Some(Who::Email(email.clone())),
-        (None, Live::Login(file)) => Some(crate::snapshot::backup::who(Some(file))),
+        (None, Live::Login(file)) if is_live => Some(crate::snapshot::backup::who(Some(file))),
         (None, _) => None,
     };
     let name =
         start.zip(who).map(|(start, who)| SnapshotName::new(zone.wall(start.instant()), who));
     Status {
-        source: reading.map(|reading| reading.source),
+        source: reading.map(|reading| reading.source).or(source),
         observed_at: reading.map(|reading| reading.observed_at.in_zone(zone)),
         next_available_at: weekly(&windows).and_then(|window| window.resets_at),
         left_percent: windows.iter().filter_map(Window::left_percent).reduce(f64::min),
         limit_reached: reading.and_then(|reading| reading.limit_reached),
+        credits: reading.and_then(|reading| reading.credits.clone()),
+        limits,
         plan: reading.and_then(|reading| reading.plan.clone()).or_else(|| match live {
             // The plan in the token is as old as the token, but better than nothing.
-            Live::Login(file) if file.key == account => file.plan.clone(),
+            Live::Login(file) if is_live => file.plan.clone(),
             _ => None,
         }),
         session_start_at: start,
         proposed_archive_name: name.map(|name| name.archive()),
+        problem,
+        refreshed,
+        banked,
         account,
         email,
         windows,
@@ -176,16 +370,21 @@ fn draw(status: &Status, session: &Session, places: &Places) -> String {
     let who = who.or_else(|| status.account.as_ref().map(AccountKey::short_id));
     facts.add("account", who.unwrap_or_else(|| "not known".to_owned()));
     let (Some(source), Some(observed)) = (status.source, status.observed_at) else {
-        facts.add("quota", "unknown: no session and no text tells it");
+        facts.add(
+            "quota",
+            match status.source {
+                Some(source) => format!("unknown: {source} tells no limits"),
+                None => "unknown: no session and no text tells it".to_owned(),
+            },
+        );
         return facts.to_string();
     };
-    for window in &status.windows {
-        let name = match window.kind() {
-            crate::window::Kind::Other => "limit".to_owned(),
-            kind => kind.to_string(),
-        };
+    let left = |window: &Window| {
         let reset = window.resets_at.map_or_else(
-            || "reset unknown".to_owned(),
+            || match window.used_percent {
+                Some(0.0) => "begins with the next session".to_owned(),
+                _ => "reset unknown".to_owned(),
+            },
             |at| {
                 let wall = places.zone.wall(at.instant()).format("%a %d %b %H:%M");
                 if now < at.instant() {
@@ -195,10 +394,37 @@ fn draw(status: &Status, session: &Session, places: &Places) -> String {
                 }
             },
         );
-        facts.add(&name, format!("{} left, {reset}", percent(window.left_percent())));
+        format!("{} left, {reset}", percent(window.left_percent()))
+    };
+    let name = |window: &Window| match window.kind() {
+        Kind::Other => "limit".to_owned(),
+        kind => kind.to_string(),
+    };
+    for window in &status.windows {
+        facts.add(&name(window), left(window));
     }
     if status.limit_reached == Some(true) {
         facts.add("limit", picture::styled("reached", picture::CARE));
+    }
+    if let Some(credits) = &status.credits {
+        facts.add("credits", picture::plain(&credits.to_string()));
+    }
+    for limit in &status.limits {
+        for window in &limit.windows {
+            let what = match window.kind() {
+                Kind::Other => limit.title().to_owned(),
+                kind => format!("{}, {kind}", limit.title()),
+            };
+            facts.add("also", format!("{}: {}", picture::plain(&what), left(window)));
+        }
+        if limit.limit_reached == Some(true) {
+            let what = picture::plain(limit.title());
+            facts.add("also", format!("{what}: {}", picture::styled("reached", picture::CARE)));
+        }
+    }
+    if status.refreshed == Some(true) {
+        let stored = status.banked.as_ref().map(|name| format!(", stored as {name}"));
+        facts.add("login", format!("refreshed{}", stored.unwrap_or_default()));
     }
     facts.add("plan", picture::plain(&or_dash(status.plan.as_deref())));
     facts.add("source", format!("{source}, {} old", span(now - observed.instant())));

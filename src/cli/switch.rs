@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::account::{AccountKey, Email, Login, Order};
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
+use crate::cli::holders::{self, Guard};
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
-use crate::codex::process;
 use crate::disk::lock::Lock;
 use crate::overview::Overview;
 use crate::quota::Entry;
@@ -34,9 +34,11 @@ pub(crate) struct Args {
     /// Bring the account's newest snapshot back too; what is there now is stored before
     #[arg(long)]
     full: bool,
-    /// Take an older login where the newest is in a damaged snapshot
+    /// Take an older login where the newest is in a damaged snapshot, or live in another home
     #[arg(long, conflicts_with = "full")]
     accept_stale_login: bool,
+    #[command(flatten)]
+    holders: holders::Wait,
     /// Go on although Codex is running on the home
     #[arg(long)]
     force: bool,
@@ -46,7 +48,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
-    if args.full { full::run(args, session) } else { sign_in(args, session) }
+    holders::run(args.holders, session, |session| match args.full {
+        true => full::run(args, session),
+        false => sign_in(args, session),
+    })
 }
 
 /// Exchanges the login alone.
@@ -66,8 +71,9 @@ fn sign_in(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     }
     tell_of_neighbours(&chosen, plan.login(), args.accept_stale_login, &places, session)?;
     let is_done = plan.is_done();
+    let guard = Guard::new(&places, args.force, session);
     if !is_done {
-        refuse_while_running(&places, args.force, session)?;
+        guard.refuse(&places, session)?;
     }
     let outgoing = (!is_done)
         .then(|| live.to_bank(&known.snapshots, &places.store, &places.zone, session.world.now))
@@ -88,10 +94,7 @@ fn sign_in(args: &Args, session: &mut Session) -> Result<Report, Failure> {
         }
         let signed_in = Some((key.clone(), plan.email.clone()));
         let ledger = activation(signed_in, &places, &known, session.world.now);
-        let holders = || match args.force {
-            true => Vec::new(),
-            false => process::holders(places.home.root(), std::process::id()).found,
-        };
+        let holders = || guard.in_the_way();
         let run = switch::Run { record, ledger: &ledger, lock: &opened.lock, holders: &holders };
         let warnings = switch::apply(&plan, &places.store, &run)
             .map_err(|error| overwritten(error, banked.as_deref()))?;
@@ -187,31 +190,6 @@ fn which_is_not_stored(error: switch::SwitchError, label: &str) -> switch::Switc
         }
         other => other,
     }
-}
-
-/// Codex would overwrite what is put in place, or go on with what it remembers.
-pub(crate) fn refuse_while_running(
-    places: &Places,
-    force: bool,
-    session: &mut Session,
-) -> Result<(), Failure> {
-    let holders = process::holders(places.home.root(), std::process::id());
-    if holders.unknown {
-        session.warn("this system does not tell whether Codex is running; quit it before");
-    }
-    if holders.found.is_empty() {
-        return Ok(());
-    }
-    let each = process::said(&holders.found);
-    let verb = if holders.found.len() == 1 { "is" } else { "are" };
-    let home = session.show(places.home.root());
-    if force {
-        session.warn(format!("{each} {verb} using {home} and may overwrite what was put in place"));
-        return Ok(());
-    }
-    let remedies = process::remedies(&holders.found);
-    Err(Failure::new(Exit::Running, format!("{each} {verb} using {home}"))
-        .hint(format!("{remedies}, and try again; --force goes on regardless")))
 }
 
 /// Stores the login that is about to be replaced.

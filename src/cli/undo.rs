@@ -6,11 +6,12 @@ use crate::account::{AccountKey, Email};
 use crate::cli::accounts::labelled;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
+use crate::cli::holders::{self, Guard};
 use crate::cli::picture::{Facts, plain};
 use crate::cli::session::{Places, Session};
-use crate::cli::switch::{activation, bank, refuse_while_running};
+use crate::cli::switch::{activation, bank};
 use crate::cli::{Report, prompt};
-use crate::codex::process::{self, Holder};
+use crate::codex::process::Holder;
 use crate::disk::lock::Lock;
 use crate::overview::Overview;
 use crate::snapshot::logins::{Live, Shelf};
@@ -26,6 +27,8 @@ use crate::snapshot::undo::{self, Plan, World};
 pub(crate) struct Args {
     /// Name of an operation as `log` shows it, or a unique part of it [default: the newest]
     operation: Option<String>,
+    #[command(flatten)]
+    holders: holders::Wait,
     /// Bring a home back although the one there was used since, or Codex is running on it
     #[arg(long)]
     force: bool,
@@ -35,6 +38,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    holders::run(args.holders, session, |session| once(args, session))
+}
+
+fn once(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let agreed = match args.dry_run {
         true => None,
@@ -71,11 +78,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         let text = facts.to_string();
         return Ok(Report::new(&data(None), text));
     };
-    let by_force = args.force;
-    let holders = || match by_force {
-        true => Vec::new(),
-        false => process::holders(places.home.root(), std::process::id()).found,
-    };
+    let guard = Guard::new(&places, args.force, session);
+    let holders = || guard.in_the_way();
     let mut kept = None;
     let work = Work { places: &places, known: &known, live: &live, lock: &opened.lock };
     let warnings = match plan {
@@ -154,7 +158,7 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
         session.warn(warning.clone());
     }
     if !matches!(plan, Plan::Steps { .. }) {
-        refuse_while_running(places, args.force, session)?;
+        Guard::new(places, args.force, session).refuse(places, session)?;
     }
     Ok(Decided { record, known, live, target, first, again, plan })
 }

@@ -5,6 +5,7 @@
 //! newer is decided in `account::login`; who may replace the file, in the rooms above.
 
 mod claims;
+mod reading;
 mod store;
 
 use std::fmt;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::modes::{SECRET_FILES, open_to_others};
 use super::{Check, FIX, Facts, Finding, Level, Program, count, word};
 use crate::codex::auth::{AuthError, AuthFile, Problem, Store as LoginStore};
-use crate::codex::{home, process};
+use crate::codex::home;
+use crate::codex::process::{Holder, Holders};
 use crate::disk::{database, read, replace, swap};
 
 /// A larger `config.toml` of Codex is not read, in bytes.
@@ -186,22 +187,35 @@ fn whose(file: &AuthFile) -> Finding {
 
 fn running(facts: &Facts<'_>) -> Vec<Finding> {
     let found = |level, what: String| Finding::new(Check::Running, level, what);
-    let holders = process::holders(facts.home.root(), facts.own_pid);
-    if holders.unknown {
+    let Holders { found: users, bystanders, unseen, is_unknown } = facts.holders;
+    if *is_unknown {
         return vec![found(Level::Note, "whether Codex is running cannot be told here".to_owned())];
     }
-    if holders.found.is_empty() {
-        return vec![found(Level::Ok, "no Codex is running on this home".to_owned())];
-    }
-    holders
-        .found
+    let why = |holder: &Holder| {
+        let since = holder.since.map_or_else(String::new, |since| {
+            format!(" since {}", facts.zone.wall(since).format("%Y-%m-%d %H:%M:%S"))
+        });
+        let why: Vec<String> = holder.evidence.iter().map(ToString::to_string).collect();
+        let why = why.join(", ");
+        if why.is_empty() { since } else { format!("{since}: {why}") }
+    };
+    let mut findings: Vec<Finding> = users
         .iter()
         .map(|holder| {
-            let what = format!("{} is running on this home (pid {})", holder.role, holder.pid);
-            found(Level::Note, what)
-                .remedy(format!("before `use` or `restore`: {}", holder.role.remedy()))
+            found(Level::Note, format!("{holder} is using this home{}", why(holder)))
+                .remedy(format!("before `use` or `restore`: {}", holder.remedy()))
         })
-        .collect()
+        .collect();
+    findings.extend(bystanders.iter().map(|holder| {
+        found(Level::Note, format!("{holder} is running{}; it stands in nobody's way", why(holder)))
+    }));
+    findings.extend(unseen.iter().map(|unseen| {
+        found(Level::Note, format!("{unseen} may use this home; what it has open cannot be seen"))
+    }));
+    if users.is_empty() && unseen.is_empty() {
+        findings.push(found(Level::Ok, "no Codex is running on this home".to_owned()));
+    }
+    findings
 }
 
 /// Whether what is named like a database begins like one.

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::codex::auth;
 use crate::codex::home::{CodexHome, Surroundings};
+use crate::codex::process::Holders;
 use crate::config::Config;
 use crate::snapshot::store::{Scan, Store};
 use crate::time::Zone;
@@ -41,8 +42,8 @@ pub struct Facts<'a> {
     pub faults: &'a [(String, Option<String>)],
     /// The Codex that would be started.
     pub program: &'a Program,
-    /// The process that asks, which is no user of the home.
-    pub own_pid: u32,
+    /// Who uses the home.
+    pub holders: &'a Holders,
     /// The zone of times in records of the older tool.
     pub zone: &'a Zone,
     /// How people write a path: with `~`, odd characters escaped.

@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::*;
+use crate::codex::process::{Evidence, Holder, Role, Unseen};
 use crate::snapshot::backup;
 use crate::snapshot::logins::Live;
 
@@ -16,6 +17,7 @@ struct Lab {
     home: CodexHome,
     faults: Vec<(String, Option<String>)>,
     program: Program,
+    holders: Holders,
 }
 
 impl Lab {
@@ -30,6 +32,7 @@ impl Lab {
             root,
             faults: Vec::new(),
             program: Program::Says("codex-cli 0.169.0".to_owned()),
+            holders: Holders::default(),
         };
         fs::create_dir(lab.home.root()).unwrap();
         fs::create_dir(lab.store.root()).unwrap();
@@ -84,7 +87,7 @@ impl Lab {
             config,
             faults: &self.faults,
             program: &self.program,
-            own_pid: std::process::id(),
+            holders: &self.holders,
             zone: &Zone::UTC,
             show: &|path| path.to_string_lossy().replace(root.to_str().unwrap(), "~"),
         })
@@ -303,38 +306,51 @@ fn a_database_that_is_none_is_named_wherever_it_is_kept() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
-fn who_uses_the_home_is_named_with_its_number() {
+fn who_uses_the_home_is_told_as_a_note_with_its_evidence_and_remedy() {
     let mut lab = Lab::new();
-    lab.program = Program::Absent { name: "codex".to_owned() };
-    let held = fs::File::create(lab.home.root().join("held")).unwrap();
-    let found = lab.examine(&Config::default());
-    let ours = |found: &[Finding]| {
-        found
-            .iter()
-            .filter(|f| f.check == Check::Running)
-            .map(|f| f.what.clone())
-            .collect::<Vec<_>>()
+    let told = |lab: &Lab| -> Vec<(Level, String)> {
+        let all = lab.examine(&Config::default()).into_iter();
+        let found = all.filter(|found| found.check == Check::Running);
+        found.map(|found| (found.level, found.what)).collect()
     };
-    assert_eq!(ours(&found), ["no Codex is running on this home"]); // this very process
-    let config = Config::default();
-    let facts = Facts {
-        store: &lab.store,
-        home: &lab.home,
-        surroundings: Surroundings::default(),
-        config: &config,
-        faults: &[],
-        program: &lab.program,
-        own_pid: 0,
-        zone: &Zone::UTC,
-        show: &|path| path.display().to_string(),
-    };
-    let pid = std::process::id();
+    let line = |level, what: &str| (level, what.to_owned());
+    assert_eq!(told(&lab), [line(Level::Ok, "no Codex is running on this home")]);
+
+    let since = Some("2026-11-21T09:00:00Z".parse().unwrap());
+    let evidence = vec![Evidence::OpenFile, Evidence::Environment];
+    lab.holders.found = vec![Holder { since, evidence, ..Holder::new(7, Role::Exec) }];
+    lab.holders.bystanders = vec![Holder::new(8, Role::Updater)];
+    lab.holders.unseen = vec![Unseen::OtherUser { pid: 9, user: 0 }];
     assert_eq!(
-        ours(&examine(&facts)),
-        [format!("a program that writes there is running on this home (pid {pid})")]
+        told(&lab),
+        [
+            line(
+                Level::Note,
+                "codex exec (pid 7) is using this home since 2026-11-21 09:00:00: has files of it open, names it in its environment"
+            ),
+            line(
+                Level::Note,
+                "the updater of codex's background server (pid 8) is running; it stands in nobody's way"
+            ),
+            line(
+                Level::Note,
+                "a codex of root (pid 9) may use this home; what it has open cannot be seen"
+            ),
+        ]
     );
-    drop(held);
+    let findings = lab.examine(&Config::default());
+    let remedy = findings
+        .iter()
+        .find_map(|found| found.remedy.as_deref().filter(|_| found.check == Check::Running));
+    assert_eq!(remedy, Some("before `use` or `restore`: let it finish, or stop it with Ctrl-C"));
+
+    // What cannot be seen is not nothing.
+    lab.holders.found.clear();
+    lab.holders.bystanders.clear();
+    assert_eq!(told(&lab).len(), 1);
+    assert_eq!(told(&lab)[0].0, Level::Note);
+    lab.holders = Holders { is_unknown: true, ..Holders::default() };
+    assert_eq!(told(&lab), [line(Level::Note, "whether Codex is running cannot be told here")]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::account::{AccountKey, Email};
 use crate::time::Stamp;
-use crate::window::{WEEK, Window, weekly};
+use crate::window::{Credits, OtherLimit, WEEK, Window, weekly};
 
 /// Length of the weekly window in minutes.
 const WEEK_MINUTES: u32 = 10_080;
@@ -34,6 +34,13 @@ pub struct Reading {
     /// Whether the backend said that a limit is reached; `None` if it did not say.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub limit_reached: Option<bool>,
+    /// What may be used when the windows are used up, if there is any.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub credits: Option<Credits>,
+    /// Limits beside the general one. They say nothing of whether the account may work: another
+    /// model still does.
+    #[serde(default, deserialize_with = "lenient_list", skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<OtherLimit>,
     /// The plan as the backend calls it.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -66,6 +73,8 @@ impl Reading {
             source,
             windows,
             limit_reached: None,
+            credits: None,
+            limits: Vec::new(),
             plan: None,
             validation: None,
             known_start: None,
@@ -215,6 +224,15 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     Ok(serde_json::from_value(value).ok())
 }
 
+/// Reads a list that may be absent: an odd item costs itself.
+fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let items: Option<Vec<serde_json::Value>> = lenient(deserializer)?;
+    let items = items.unwrap_or_default().into_iter();
+    Ok(items.filter_map(|item| serde_json::from_value(item).ok()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,6 +304,29 @@ mod tests {
         assert_eq!((reading.email, reading.plan, reading.limit_reached), (None, None, None));
         value["observed_at"] = "yesterday".into();
         assert!(serde_json::from_value::<Reading>(value).is_err());
+    }
+
+    #[test]
+    fn what_is_known_beside_the_windows_is_kept_and_an_odd_part_of_it_costs_itself() {
+        let at = stamp("2026-04-14T17:55:00+02:00");
+        let plain = Reading::new(key(), Source::AppServer, at, Vec::new());
+        let model = OtherLimit {
+            id: "codex_x".to_owned(),
+            name: Some("X".to_owned()),
+            windows: vec![week_until(at.instant())],
+            limit_reached: None,
+        };
+        let credits = Credits { unlimited: false, balance: Some("12.50".to_owned()) };
+        let rich = Reading { credits: Some(credits), limits: vec![model], ..plain.clone() };
+        let mut value = serde_json::to_value(&rich).unwrap();
+        assert_eq!(serde_json::from_value::<Reading>(value.clone()).unwrap(), rich);
+        value["limits"].as_array_mut().unwrap().push(serde_json::json!({"name": "without an id"}));
+        assert_eq!(serde_json::from_value::<Reading>(value.clone()).unwrap(), rich);
+        value["limits"] = "many".into();
+        value["credits"] = "some".into();
+        assert_eq!(serde_json::from_value::<Reading>(value).unwrap(), plain);
+        let line = serde_json::to_string(&plain).unwrap();
+        assert!(!line.contains("credits") && !line.contains("limits"), "{line}");
     }
 
     #[test]

@@ -243,16 +243,20 @@ impl Words<'_> {
                 self.wall(end)
             );
         }
+        let spent = match best.is_reserved() {
+            true => format!(", with no more than its reserve of {}% left", best.reserve),
+            false => String::new(),
+        };
         let ready: Vec<&Candidate> = order
             .iter()
             .map(|(_, candidate)| *candidate)
             .filter(|candidate| candidate.is_eligible())
             .collect();
         let Some(next) = ready.get(1) else {
-            return format!("{name} is the only one that is ready");
+            return format!("{name} is the only one that is ready{spent}");
         };
         // What set the best one apart from the next is the reason.
-        if best.is_reserved() != next.is_reserved() {
+        let why = if best.is_reserved() != next.is_reserved() {
             format!("{name} is ready and has more left than its reserve")
         } else if best.priority != next.priority {
             format!("{name} is ready and has the highest priority")
@@ -271,7 +275,8 @@ impl Words<'_> {
             format!("{name} is ready and was used least recently")
         } else {
             format!("{name} is ready and comes first by name among equals")
-        }
+        };
+        format!("{why}{spent}")
     }
 
     /// What would make another account the answer.
@@ -563,6 +568,8 @@ mod tests {
             (Strategy::Lru, vec![off(a()), off(b())], "a b", "every account is disabled"),
             // 55 % are left of either.
             (Strategy::Lru, vec![keep(55, a()), b()], "b a", "b@example.com is ready and has more left than its reserve"),
+            (Strategy::Lru, vec![keep(55, a()), keep(60, b())], "a b", "a@example.com is ready and was used least recently, with no more than its reserve of 55% left"),
+            (Strategy::Lru, vec![keep(55, a()), off(b())], "a b", "a@example.com is the only one that is ready, with no more than its reserve of 55% left"),
             (Strategy::Lru, vec![keep(54, a()), b()], "a b", "a@example.com is ready and was used least recently"),
             (Strategy::Lru, vec![keep(100, unknown(a())), b()], "a b", "a@example.com is ready and was used least recently"),
             (Strategy::Lru, vec![a(), first(1, b())], "b a", "b@example.com is ready and has the highest priority"),

@@ -163,8 +163,9 @@ impl Scratch {
         }
     }
 
-    /// Where the home is built.
-    fn home(&self) -> PathBuf {
+    /// Where a Codex home is built in it.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
         self.path.join("codex-home")
     }
 

@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 
+use crate::account::AccountKey;
 use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::CodexHome;
 use crate::disk::tree::{self, Visit};
 use crate::disk::{read, since};
 use crate::snapshot::logins;
 use crate::snapshot::metadata::Kind;
-use crate::snapshot::name::{ARCHIVE, SnapshotName};
-use crate::snapshot::operations::{Change, Log, Pair, Record, SnapshotChange, Step};
+use crate::snapshot::operations::{Change, Log, Record, Step};
 use crate::snapshot::restore::KEPT;
 use crate::snapshot::store::{Origin, Store, StoreError, Stored};
+use crate::snapshot::trash::put_away;
 use crate::time::Zone;
 
 /// How many snapshots of each account and kind to keep. A snapshot that any rule wants stays.
@@ -187,31 +188,8 @@ impl Plan {
 
     /// The steps that move snapshots to `trash/`, what that changes, and what is deleted at last.
     #[must_use]
-    pub fn steps(&self, store: &Store) -> (Vec<Step>, Vec<Change>, Vec<PathBuf>) {
-        let (mut steps, mut changes, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for stored in self.going() {
-            let Some(name) = name_of(&stored.archive) else { continue };
-            let from = store.pair(&name);
-            let mut resting = name;
-            let to = loop {
-                let to = store.resting(&resting);
-                if taken.insert(to.archive.clone()) {
-                    break Pair { sidecar: to.sidecar.filter(|_| from.sidecar.is_some()), ..to };
-                }
-                resting = resting.next();
-            };
-            // The mirror image of a backup: without its archive a sidecar is no snapshot.
-            steps.push(Step::Move { from: from.archive.clone(), to: to.archive.clone() });
-            let companion = from.sidecar.clone().zip(to.sidecar.clone());
-            steps.extend(companion.map(|(from, to)| Step::Move { from, to }));
-            let facts = stored.metadata.archive.as_ref();
-            changes.push(Change::Snapshot(SnapshotChange {
-                title: stored.title.clone(),
-                toc_digest: facts.map(|facts| facts.toc_digest.clone()),
-                from: Some(from),
-                to,
-            }));
-        }
+    pub fn steps(&self, store: &Store, zone: &Zone) -> (Vec<Step>, Vec<Change>, Vec<PathBuf>) {
+        let (steps, mut changes) = put_away(self.going(), store, zone);
         let mut discards = Vec::new();
         for expired in self.deleted() {
             let paths = expired.paths.iter().map(|path| store.relative(path));
@@ -221,10 +199,6 @@ impl Plan {
         }
         (steps, changes, discards)
     }
-}
-
-fn name_of(archive: &Path) -> Option<SnapshotName> {
-    archive.file_name()?.to_str()?.strip_suffix(ARCHIVE)?.parse().ok()
 }
 
 /// For how long things are kept that are not wanted any more.
@@ -244,6 +218,8 @@ pub struct World<'a> {
     pub snapshots: &'a [Stored],
     /// What was done, for the times at which things were put away.
     pub log: &'a Log,
+    /// The accounts that a person wanted to be forgotten: of theirs nothing in the trash is needed.
+    pub forgotten: &'a BTreeSet<AccountKey>,
     /// The Codex home of this run, which is not deleted wherever it lies.
     pub home: &'a Path,
     /// The zone of the calendar.
@@ -348,7 +324,9 @@ fn trash(
         else {
             continue;
         };
+        let is_forgotten = stored.key().is_some_and(|key| world.forgotten.contains(&key));
         let stays = logins::needed(&stored, staying, None)
+            .filter(|_| !is_forgotten)
             .map(|account| format!("it holds the newest login of {account}"));
         let paths: Vec<PathBuf> =
             [Some(stored.archive), stored.sidecar].into_iter().flatten().collect();
@@ -404,7 +382,8 @@ fn keeps_a_login(home: &Path, world: &World<'_>) -> Option<String> {
         Ok(Some(file)) => file,
         Err(_) => return Some("its login cannot be read, so nobody knows whose it is".to_owned()),
     };
-    let is_covered = logins::is_covered(&file, world.snapshots);
+    let is_forgotten = file.key.as_ref().is_some_and(|key| world.forgotten.contains(key));
+    let is_covered = is_forgotten || logins::is_covered(&file, world.snapshots);
     (!is_covered).then(|| "it holds a login that no snapshot has".to_owned())
 }
 

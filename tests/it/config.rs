@@ -169,7 +169,7 @@ fn what_is_said_of_an_account_is_a_setting_too() {
     assert_snapshot!(home.run("config set accounts.ada@example..com.note x --quiet"), @r#"
     $ codex-manager config set accounts.ada@example..com.note x --quiet
     error: the account named does not fit `accounts.ada@example..com.note`: an e-mail address, an account key or a short id is expected
-    hint: `codex-manager cooldown` lists the accounts; "ada@example..com" is none
+    hint: `codex-manager accounts` lists them; "ada@example..com" is none
     (exit 4)
     "#);
     assert_snapshot!(home.run("config set accounts.work.note x --quiet"), @r#"

@@ -140,7 +140,7 @@ fn an_account_is_set_aside_and_taken_back() {
     assert_snapshot!(home.run("cooldown set nobody --until +1d"), @r#"
     $ codex-manager cooldown set nobody --until +1d
     error: no account is called "nobody"
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     "#);
 }

@@ -279,6 +279,20 @@ impl TestHome {
         home
     }
 
+    /// A Codex on PATH: a shell script of these lines. It is written by another process, since a
+    /// file that a fork of ours still holds open cannot be run.
+    #[cfg(unix)]
+    pub(crate) fn codex_program(self, lines: &str) -> Self {
+        create_dir(&self.path("bin"));
+        let script = "printf '#!/bin/sh\\n%s\\n' \"$1\" > bin/codex && chmod 755 bin/codex";
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", script, "sh", lines]).current_dir(&self.root);
+        assert!(shell.status().unwrap().success());
+        let home = self.root.display().to_string();
+        let path = format!("{home}/bin:/usr/bin:/bin");
+        self.variable("PATH", &path).variable("HOME", &home)
+    }
+
     /// A setting, made with the command a person would use.
     #[track_caller]
     pub(crate) fn config(self, key: &str, value: &str) -> Self {

@@ -41,7 +41,7 @@ fn the_newest_comes_first_and_an_account_narrows_it() {
     assert_snapshot!(home.run("list-backups --account carol"), @r#"
     $ codex-manager list-backups --account carol
     error: no account is called "carol"
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     "#);
 }

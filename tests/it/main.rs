@@ -16,6 +16,7 @@
 mod canaries;
 mod home;
 
+mod accounts;
 mod backup;
 mod config;
 mod cooldown;
@@ -26,6 +27,8 @@ mod fuzz;
 mod hostile;
 mod legacy;
 mod list;
+#[cfg(unix)]
+mod live;
 mod load;
 mod normalize;
 mod only;

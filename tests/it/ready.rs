@@ -25,7 +25,7 @@ fn a_script_learns_whether_anybody_may_work() {
     assert_snapshot!(home.run("ready dora"), @r#"
     $ codex-manager ready dora
     error: no account is called "dora"
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     "#);
     let nobody = TestHome::at("2026-11-21T10:00:00Z");
@@ -127,6 +127,48 @@ fn a_person_can_prefer_another_order() {
     ");
     let home = home.variable("CODEX_MANAGER_STRATEGY", "lru");
     assert_eq!(home.json("recommend")["data"]["selected"]["email"], "carol@example.com");
+}
+
+#[test]
+fn what_a_person_says_of_an_account_outweighs_the_order() {
+    let home = three_accounts();
+    let selected = || home.json("recommend")["data"]["selected"]["email"].clone();
+    home.run("config set accounts.carol@example.com.priority -1");
+    assert_eq!(selected(), "bob@example.com");
+    home.run("config set accounts.bob@example.com.reserve 60");
+    assert_eq!(selected(), "carol@example.com");
+    home.run("accounts disable carol@example.com");
+    assert_snapshot!(home.run("recommend --why"), @"
+    $ codex-manager recommend --why
+    bob@example.com
+    bob@example.com is the only one that is ready
+
+    the others:
+      ada@example.com: week used up until 2026-11-24 10:02 (in 2d 20h)
+      carol@example.com: nothing is known of its quota, disabled, priority -1, last used 2h 21m ago
+
+    what would change this:
+      ada@example.com is ready from 2026-11-24 10:02
+      carol@example.com is disabled and can be enabled
+    ");
+    home.run("accounts disable bob");
+    assert_snapshot!(home.run("ready"), @"
+    $ codex-manager ready
+    no account is ready; ada@example.com is the first, from 2026-11-24 10:02 (in 2d 20h)
+    (exit 10)
+    ");
+    home.run("accounts disable ada");
+    assert_snapshot!(home.run("ready --wait"), @"
+    $ codex-manager ready --wait
+    every account is disabled
+    (exit 10)
+    ");
+    assert_snapshot!(home.run("use --next"), @"
+    $ codex-manager use --next
+    error: no account that is ready can be signed in (carol@example.com: disabled; bob@example.com: disabled)
+    hint: `codex-manager recommend --why` tells about each account
+    (exit 10)
+    ");
 }
 
 #[test]

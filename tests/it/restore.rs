@@ -383,13 +383,13 @@ fn under_a_running_codex_nothing_is_replaced() {
     assert_snapshot!(seen("restore --yes"), @"
     $ codex-manager restore --yes
     error: codex (pid PID) is using ~/.codex
-    hint: quit it with /quit, or let it finish, and try again; --force goes on regardless
+    hint: quit it with /quit, and try again; --wait waits for that, --force goes on regardless
     (exit 3)
     ");
     assert_snapshot!(seen("restore --dry-run"), @"
     $ codex-manager restore --dry-run
     error: codex (pid PID) is using ~/.codex
-    hint: quit it with /quit, or let it finish, and try again; --force goes on regardless
+    hint: quit it with /quit, and try again; --wait waits for that, --force goes on regardless
     (exit 3)
     ");
     home.assert_same(".codex", &before);
@@ -579,7 +579,7 @@ fn a_login_that_is_refreshed_while_the_home_is_built_is_not_replaced() {
 #[test]
 fn a_codex_that_starts_while_the_home_is_built_keeps_it() {
     let home = changed();
-    let error = restored_while(&home, &|| vec![Holder { pid: 4242, role: Role::Session }]);
+    let error = restored_while(&home, &|| vec![Holder::new(4242, Role::Tui)]);
     assert_snapshot!(error, @"codex (pid 4242) came to use the home meanwhile");
     assert_eq!(text(&home, ".codex/skills/mine/SKILL.md"), "spoilt");
     assert_eq!(beside(&home), [".codex", ".codex-manager"]);

@@ -14,6 +14,7 @@ fn the_newest_session_tells_it_by_itself() {
     let home = TestHome::of_ada();
     assert_snapshot!(home.run("status"), @"
     $ codex-manager status
+    warning: no live figures: there is no program `codex` on PATH; these are from the newest session (say where Codex is: `codex-manager config set codex_program PATH`)
     account  ada@example.com
     5 h      88% left, resets Sat 21 Nov 13:00 (in 2h)
     week     60% left, resets Thu 26 Nov 10:02 (in 4d 23h)
@@ -21,7 +22,7 @@ fn the_newest_session_tells_it_by_itself() {
     source   rollout, 0s old
     ");
     assert_snapshot!(home.json("status")["data"], @r#"
-    {"account":"chatgpt:user-ada-example-com/acct-ada-example-com","email":"ada@example.com","source":"rollout","observed_at":"2026-11-21T11:00:00+01:00","windows":[{"minutes":300,"used_percent":12.0,"resets_at":"2026-11-21T13:00:00+01:00"},{"minutes":10080,"used_percent":40.0,"resets_at":"2026-11-26T10:02:00+01:00"}],"session_start_at":"2026-11-19T10:02:00+01:00","next_available_at":"2026-11-26T10:02:00+01:00","left_percent":60.0,"limit_reached":null,"plan":"plus","proposed_archive_name":"2026-11-19-100200-ada@example.com-codex.tar.gz"}
+    {"account":"chatgpt:user-ada-example-com/acct-ada-example-com","email":"ada@example.com","source":"rollout","observed_at":"2026-11-21T11:00:00+01:00","windows":[{"minutes":300,"used_percent":12.0,"resets_at":"2026-11-21T13:00:00+01:00"},{"minutes":10080,"used_percent":40.0,"resets_at":"2026-11-26T10:02:00+01:00"}],"session_start_at":"2026-11-19T10:02:00+01:00","next_available_at":"2026-11-26T10:02:00+01:00","left_percent":60.0,"limit_reached":null,"credits":null,"limits":[],"plan":"plus","proposed_archive_name":"2026-11-19-100200-ada@example.com-codex.tar.gz","problem":{"kind":"no-program","message":"there is no program `codex` on PATH","hint":"say where Codex is: `codex-manager config set codex_program PATH`"},"refreshed":null,"banked":null}
     "#);
 }
 
@@ -123,7 +124,7 @@ fn a_command_that_fails_or_says_nothing_is_an_error() {
     error: the following required arguments were not provided:
       <--status-file <FILE>|--status-command <COMMAND>>
 
-    Usage: codex-manager status --reference-year <YEAR> <--status-file <FILE>|--status-command <COMMAND>>
+    Usage: codex-manager status --reference-year <YEAR> <--status-file <FILE>|--status-command <COMMAND>> [ACCOUNT]
 
     For more information, try '--help'.
     (exit 4)

@@ -197,7 +197,7 @@ fn an_account_that_nobody_knows_or_two_share_is_refused() {
     assert_snapshot!(home.run("use carol"), @r#"
     $ codex-manager use carol
     error: no account is called "carol"
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     "#);
     assert_snapshot!(home.run("use example"), @r#"
@@ -242,7 +242,7 @@ fn under_a_running_codex_the_login_stays() {
     assert_snapshot!(home.run("use ada").replace(&id, "PID"), @"
     $ codex-manager use ada
     error: codex (pid PID) is using ~/.codex
-    hint: quit it with /quit, or let it finish, and try again; --force goes on regardless
+    hint: quit it with /quit, and try again; --wait waits for that, --force goes on regardless
     (exit 3)
     ");
     home.assert_same(".codex", &before);
@@ -556,7 +556,7 @@ fn a_login_that_codex_refreshes_meanwhile_is_never_overwritten() {
     // Nor under a Codex that was started since.
     let live = Live::read(&codex).unwrap();
     let plan = switch::plan(&ada, &codex, &live, &shelf, Stale::Refuse).unwrap();
-    let started = || vec![Holder { pid: 4242, role: Role::Session }];
+    let started = || vec![Holder::new(4242, Role::Tui)];
     let error = apply(&plan, &started).unwrap_err();
     assert_snapshot!(error, @"codex (pid 4242) came to use the home meanwhile");
     assert_eq!(home.read(".codex/auth.json"), refreshed);

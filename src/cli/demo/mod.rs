@@ -150,6 +150,8 @@ mod tests {
                 now: Utc::now(),
                 environment: BTreeMap::from([
                     ("TMPDIR".into(), self.path("temp").into()),
+                    // Nobody of whom a Codex could tell anything is signed in here.
+                    ("CODEX_MANAGER_STATUS_LIVE".into(), "false".into()),
                     ("CODEX_HOME".into(), self.path("home/.codex").into()),
                     ("CODEX_MANAGER_HOME".into(), self.path("home/.codex-manager").into()),
                 ]),

@@ -6,16 +6,16 @@
 
 use serde_json::json;
 
-use super::{Args, activation, refuse_while_running, sign_in, tell_of_neighbours, which};
+use super::{Args, activation, sign_in, tell_of_neighbours, which};
 use crate::account::AccountKey;
 use crate::cli::accounts::snapshot;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
+use crate::cli::holders::Guard;
 use crate::cli::picture::{Facts, plain};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report, prompt, restore as command};
-use crate::codex::process;
 use crate::overview::Overview;
 use crate::quota::{Reading, Source};
 use crate::snapshot::backup::{self, Circumstances, Request};
@@ -134,10 +134,8 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let all = plan.content_bytes.saturating_add(outgoing_bytes);
     let mut progress = Progress::bytes("switching", all, session);
     let stop = std::sync::Arc::clone(&session.world.interrupted);
-    let holders = || match args.force {
-        true => Vec::new(),
-        false => process::holders(places.home.root(), std::process::id()).found,
-    };
+    let guard = Guard::new(&places, args.force, session);
+    let holders = || guard.in_the_way();
     let mut run = Run {
         record,
         ledger: &ledger,
@@ -209,7 +207,7 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
         false => Outgoing::default(),
     };
     if plan.replaces {
-        refuse_while_running(places, args.force, session)?;
+        Guard::new(places, args.force, session).refuse(places, session)?;
     }
     Ok(Decided { known, live, chosen, work: Some(Work { plan, outgoing }) })
 }

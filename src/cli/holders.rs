@@ -1,0 +1,222 @@
+//! Who stands in the way of a command that replaces something of Codex's?
+//!
+//! [`run`] plays such a command: it is refused while somebody uses the home (exit 3), with
+//! `--wait` tried again once nobody does, and goes on with `--force`. No lock is held while it
+//! waits. Nobody is ever ended.
+
+use std::io::Write as _;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use crate::cli::exit::Failure;
+use crate::cli::picture::plain;
+use crate::cli::session::{Places, Session};
+use crate::cli::{Exit, Report};
+use crate::codex::process::{self, Holder, Holders, Place, Role};
+use crate::snapshot::backup::config_text;
+
+/// How often is looked whether somebody still uses the home.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// What a command may do about those who use the home, besides giving up.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// Wait until nobody uses the Codex home any more, or at most so many seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        conflicts_with_all = ["force", "dry_run"],
+    )]
+    wait: Option<Option<u32>>,
+}
+
+/// What is done about those who use the home.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    place: Place,
+    /// Goes on regardless.
+    force: bool,
+    /// The background server does not stand in the way: it will be started anew.
+    spares_server: bool,
+}
+
+impl Guard {
+    /// Nobody may use the home, unless `force` is set.
+    pub(crate) fn new(places: &Places, force: bool, session: &Session) -> Self {
+        Self { place: place(places, session), force, spares_server: false }
+    }
+
+    /// Who stands in the way now.
+    pub(crate) fn in_the_way(&self) -> Vec<Holder> {
+        if self.force { Vec::new() } else { self.blocking(process::holders(&self.place).found) }
+    }
+
+    fn blocking(&self, mut found: Vec<Holder>) -> Vec<Holder> {
+        found.retain(|holder| !(self.spares_server && holder.role == Role::Background));
+        found
+    }
+
+    /// Refuses while somebody uses the home: Codex would overwrite what is put in place, or go on
+    /// with what it remembers.
+    pub(crate) fn refuse(&self, places: &Places, session: &mut Session) -> Result<(), Failure> {
+        let Holders { found, unseen, is_unknown, .. } = process::holders(&self.place);
+        if is_unknown {
+            session.warn("this system does not tell whether Codex is running; quit it before");
+        }
+        for unseen in unseen {
+            session.warn(format!("{unseen} may use the home; what it has open cannot be seen"));
+        }
+        let found = self.blocking(found);
+        if found.is_empty() {
+            return Ok(());
+        }
+        let home = session.show(places.home.root());
+        if self.force {
+            let (each, verb) = (process::said(&found), verb(&found));
+            session.warn(format!(
+                "{each} {verb} using {home} and may overwrite what was put in place"
+            ));
+            return Ok(());
+        }
+        Err(refusal(&found, &home))
+    }
+}
+
+/// Plays a command that replaces something: `once` is it, which refuses by its [`Guard`] or by
+/// what it asks right before the rename. With `--wait` it is played again when nobody uses the
+/// home any more; what it refused, it has not begun.
+pub(crate) fn run(
+    args: Wait,
+    session: &mut Session,
+    mut once: impl FnMut(&mut Session) -> Result<Report, Failure>,
+) -> Result<Report, Failure> {
+    let limit = args.wait.map(|limit| limit.map(|seconds| Duration::from_secs(seconds.into())));
+    let began = Instant::now();
+    loop {
+        match (once(session), limit) {
+            (Err(failure), Some(limit)) if failure.exit == Exit::Running => {
+                wait(limit.map(|limit| limit.saturating_sub(began.elapsed())), session)?;
+            }
+            (outcome, _) => return outcome,
+        }
+    }
+}
+
+/// Waits until nobody uses the home.
+///
+/// The run's instant moves on with it, or what is written down would be of the past.
+fn wait(limit: Option<Duration>, session: &mut Session) -> Result<(), Failure> {
+    let places = session.places()?;
+    let place = place(&places, session);
+    let began = Instant::now();
+    let mut line = Waiting::new(session);
+    let mut told = Vec::new();
+    let outcome = loop {
+        let found = process::holders(&place).found;
+        if found.is_empty() {
+            break Ok(());
+        }
+        if session.world.interrupted.load(Ordering::Relaxed) {
+            let what =
+                format!("nothing was changed: stopped while {} was at work", process::said(&found));
+            break Err(Failure::new(Exit::Interrupted, what));
+        }
+        if limit.is_some_and(|limit| limit <= began.elapsed()) {
+            break Err(refusal(&found, &session.show(places.home.root())));
+        }
+        if told != found {
+            line.tell(&found, session);
+            told = found;
+        }
+        std::thread::sleep(GLANCE);
+    };
+    drop(line);
+    if let Ok(waited) = TimeDelta::from_std(began.elapsed()) {
+        session.world.now += waited;
+    }
+    outcome
+}
+
+/// The home of a session, as `process` asks about it.
+pub(crate) fn place(places: &Places, session: &Session) -> Place {
+    // A configuration that cannot be read moves nothing; who reads it for more says so.
+    let config = config_text(&places.home).unwrap_or_default();
+    let databases = places.home.sqlite_home(&config, &session.surroundings());
+    Place::new(&places.home, databases, std::process::id())
+}
+
+/// Names each holder with its remedy.
+fn refusal(found: &[Holder], home: &str) -> Failure {
+    let (each, verb, remedies) = (process::said(found), verb(found), process::remedies(found));
+    Failure::new(Exit::Running, format!("{each} {verb} using {home}"))
+        .hint(format!(
+            "{remedies}, and try again; --wait waits for that, --force goes on regardless"
+        ))
+        .with("holders", json!(found))
+}
+
+fn verb(found: &[Holder]) -> &'static str {
+    if found.len() == 1 { "is" } else { "are" }
+}
+
+/// The line that says for whom we wait: one that stays on its place on a terminal, else a plain
+/// one for each change.
+struct Waiting {
+    bar: Option<ProgressBar>,
+    is_silent: bool,
+}
+
+impl Waiting {
+    fn new(session: &Session) -> Self {
+        let is_silent = session.global.quiet || session.global.json;
+        let bar = (session.world.terminals.err && !is_silent).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(GLANCE);
+            bar
+        });
+        Self { bar, is_silent }
+    }
+
+    fn tell(&mut self, found: &[Holder], session: &mut Session) {
+        let text = format!("waiting for {}: {}", process::said(found), process::remedies(found));
+        match &self.bar {
+            Some(bar) => bar.set_message(plain(&text)),
+            None if self.is_silent => {}
+            // If standard error is gone, the exit code has to do.
+            None => drop(writeln!(session.world.err, "{}", plain(&text))),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_each_holder_and_what_ends_it() {
+        let found = [Holder::new(7, Role::Tui), Holder::new(8, Role::Background)];
+        let Failure { exit, message, hint, .. } = refusal(&found, "~/.codex");
+        assert_eq!(exit, Exit::Running);
+        let named = "codex (pid 7), the background server of codex (pid 8) are using ~/.codex";
+        assert_eq!(message, named);
+        let hint = hint.unwrap();
+        assert!(hint.contains("pid 7: quit it with /quit; pid 8: end it"), "{hint}");
+    }
+}
