@@ -62,8 +62,7 @@ const HOMES: [&str; 2] = [".codex", ".codex-two"];
 const NEXT: &str = "cooldown set dan@example.com --until +1h";
 
 #[test]
-fn in_any_order_of_commands_refreshes_and_kills_no_newest_login_is_lost_and_no_used_one_comes_back()
-{
+fn no_newest_login_is_ever_lost_and_no_used_one_comes_back() {
     let sequences = std::env::var("LINEAGE_SEQUENCES").map_or(SEQUENCES, |it| it.parse().unwrap());
     let next = AtomicU64::new(0);
     let wrong = Mutex::new(Vec::new());
