@@ -221,12 +221,7 @@ pub(crate) fn activation(
     now: DateTime<Utc>,
 ) -> Vec<Entry> {
     let Some((account, email)) = signed_in else { return Vec::new() };
-    if known.live().key() == Some(&account)
-        && known.ledger.active_at(now).as_ref() == Some(&account)
-    {
-        return Vec::new();
-    }
-    vec![Entry::Activation { at: places.zone.stamp(now), account, email }]
+    known.activated(account, email, places.zone.stamp(now))
 }
 
 #[cfg(test)]
