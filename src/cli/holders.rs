@@ -131,7 +131,7 @@ fn wait(
     let places = session.places()?;
     let place = place(&places, session);
     let began = Instant::now();
-    let mut line = Waiting::new(session);
+    let line = Waiting::new(session);
     let mut told = Vec::new();
     let outcome = loop {
         let found = blocking(process::holders(&place).found, spares_server);
@@ -188,8 +188,7 @@ fn verb(found: &[Holder]) -> &'static str {
     if found.len() == 1 { "is" } else { "are" }
 }
 
-/// The line that says for whom we wait: one that stays on its place on a terminal, else a plain
-/// one for each change.
+/// Says for whom we wait: a line for each change and, on a terminal, a sign of life below it.
 struct Waiting {
     bar: Option<ProgressBar>,
     is_silent: bool,
@@ -200,7 +199,9 @@ impl Waiting {
         let is_silent = session.global.quiet || session.global.json;
         let bar = (session.world.terminals.err && !is_silent).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
+            // Short: what a terminal writes itself, such as ^C, must not wrap.
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} (Ctrl-C ends it)")
+            {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(GLANCE);
@@ -209,10 +210,10 @@ impl Waiting {
         Self { bar, is_silent }
     }
 
-    fn tell(&mut self, found: &[Holder], session: &mut Session) {
+    fn tell(&self, found: &[Holder], session: &mut Session) {
         let text = format!("waiting for {}: {}", process::said(found), process::remedies(found));
         match &self.bar {
-            Some(bar) => bar.set_message(plain(&text)),
+            Some(bar) => bar.println(plain(&text)),
             None if self.is_silent => {}
             // If standard error is gone, the exit code has to do.
             None => drop(writeln!(session.world.err, "{}", plain(&text))),
