@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::codex::auth::AuthError;
 use crate::codex::process::Holder;
+use crate::codex::program::ProgramError;
 use crate::codex::status::StatusError;
 use crate::config::ConfigError;
 use crate::disk::DiskError;
@@ -16,6 +17,7 @@ use crate::snapshot::logins::{LiveError, LoginError};
 use crate::snapshot::operations::OperationError;
 use crate::snapshot::restore::RestoreError;
 use crate::snapshot::restore::undo::UndoHomeError;
+use crate::snapshot::sign_in::SignInError;
 use crate::snapshot::store::StoreError;
 use crate::snapshot::switch::SwitchError;
 use crate::snapshot::undo::UndoError;
@@ -180,6 +182,15 @@ fn of_undo_home(error: &UndoHomeError) -> Exit {
     }
 }
 
+fn of_store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Lock(LockError::Held { .. }) => Exit::Locked,
+        StoreError::NotOurs { .. } => Exit::Usage,
+        StoreError::Operation(error) => of_operation(error),
+        _ => Exit::Failed,
+    }
+}
+
 fn of_inventory(error: &InventoryError) -> Exit {
     match error {
         InventoryError::Disk(_) => Exit::Failed,
@@ -201,12 +212,7 @@ fn of_auth(error: &AuthError) -> Exit {
 
 failure_from! {
     DiskError => |_| Exit::Failed;
-    StoreError => |error| match error {
-        StoreError::Lock(LockError::Held { .. }) => Exit::Locked,
-        StoreError::NotOurs { .. } => Exit::Usage,
-        StoreError::Operation(error) => of_operation(error),
-        _ => Exit::Failed,
-    };
+    StoreError => of_store;
     ConfigError => |_| Exit::Usage;
     InventoryError => of_inventory;
     LiveError => |error| match error {
@@ -220,6 +226,13 @@ failure_from! {
         ForgetError::Disk(_) => Exit::Failed,
     };
     OperationError => of_operation;
+    ProgramError => |_| Exit::Failed;
+    SignInError => |error| match error {
+        SignInError::Auth(error) => of_auth(error),
+        SignInError::Backup(error) => of_backup(error),
+        SignInError::Store(error) => of_store(error),
+        SignInError::Lock(_) | SignInError::Disk(_) => Exit::Failed,
+    };
     StatusError => |_| Exit::Usage;
     BackupError => of_backup;
     RestoreError => |error| match error {

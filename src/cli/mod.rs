@@ -6,6 +6,7 @@
 mod account_change;
 mod account_list;
 mod accounts;
+mod adopt;
 mod args;
 mod backup;
 mod completions;
@@ -20,6 +21,7 @@ mod holders;
 mod list;
 mod live;
 mod log;
+mod login;
 mod normalize;
 mod picture;
 mod progress;
@@ -114,6 +116,8 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Normalize(args) => normalize::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
         Command::Accounts(args) => account_list::run(&args, session),
+        Command::Login(args) => login::run(&args, session),
+        Command::Adopt(args) => adopt::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
         Command::Completions(args) => completions::run(&args),

@@ -31,6 +31,8 @@ mod list;
 #[cfg(unix)]
 mod live;
 mod load;
+#[cfg(unix)]
+mod login;
 mod normalize;
 mod only;
 #[cfg(unix)]

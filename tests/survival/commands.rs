@@ -82,6 +82,9 @@ pub(crate) const CASES: &[Case] = &[
     case("normalize", "normalize ~/old-logins", another_old_login),
     piecewise("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
+    case("status --live", "status --live", as_it_is),
+    // `status --refresh` is not here: it is Codex who replaces the login, and what is stored of that
+    // afterwards goes the way of `backup --auth-only`.
     // `--force`, because to the program every file of a copy was written since.
     switching("undo of restore", "undo --yes --force", restored),
     switching("undo of undo of restore", "undo --yes --force", |ground| {
