@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::exit::Failure;
 use crate::cli::picture::plain;
@@ -152,9 +151,10 @@ fn wait(
             line.tell(&found, session);
             told = found;
         }
+        line.beat(began.elapsed(), session);
         std::thread::sleep(GLANCE);
     };
-    drop(line);
+    line.clear(session);
     if let Ok(waited) = TimeDelta::from_std(began.elapsed()) {
         session.world.now += waited;
     }
@@ -188,44 +188,51 @@ fn verb(found: &[Holder]) -> &'static str {
     if found.len() == 1 { "is" } else { "are" }
 }
 
-/// The line that says for whom we wait: one that stays on its place on a terminal, else a plain
-/// one for each change.
+/// Says for whom we wait: a line for each change and, on a terminal, a sign of life below it.
 struct Waiting {
-    bar: Option<ProgressBar>,
     is_silent: bool,
+    is_terminal: bool,
+    beats: usize,
 }
 
 impl Waiting {
+    /// The columns that a sign of life takes, with a `^C` that the terminal writes behind it. A bar
+    /// would fill its line, and that would wrap.
+    const COLUMNS: usize = 40;
+
     fn new(session: &Session) -> Self {
         let is_silent = session.global.quiet || session.global.json;
-        let bar = (session.world.terminals.err && !is_silent).then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(GLANCE);
-            bar
-        });
-        Self { bar, is_silent }
+        Self { is_silent, is_terminal: session.world.terminals.err && !is_silent, beats: 0 }
     }
 
-    fn tell(&mut self, found: &[Holder], session: &mut Session) {
+    fn tell(&self, found: &[Holder], session: &mut Session) {
         let text = format!("waiting for {}: {}", process::said(found), process::remedies(found));
-        match &self.bar {
-            Some(bar) => bar.set_message(plain(&text)),
-            None if self.is_silent => {}
-            // If standard error is gone, the exit code has to do.
-            None => drop(writeln!(session.world.err, "{}", plain(&text))),
+        if !self.is_silent {
+            self.clear(session);
+            say(&format!("{}\n", plain(&text)), session);
+        }
+    }
+
+    fn beat(&mut self, waited: Duration, session: &mut Session) {
+        const SIGNS: [char; 4] = ['-', '\\', '|', '/'];
+        if self.is_terminal {
+            let sign = SIGNS.get(self.beats % SIGNS.len()).copied().unwrap_or_default();
+            say(&format!("\r{sign} {} s (Ctrl-C ends it) ", waited.as_secs()), session);
+            self.beats += 1;
+        }
+    }
+
+    fn clear(&self, session: &mut Session) {
+        if self.is_terminal && 0 < self.beats {
+            say(&format!("\r{:width$}\r", "", width = Self::COLUMNS), session);
         }
     }
 }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
+/// If standard error is gone, the exit code has to do.
+fn say(text: &str, session: &mut Session) {
+    let err = &mut session.world.err;
+    drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
 }
 
 #[cfg(test)]
