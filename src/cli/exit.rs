@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::codex::auth::AuthError;
+use crate::codex::process::Holder;
 use crate::codex::program::ProgramError;
 use crate::codex::status::StatusError;
 use crate::config::ConfigError;
@@ -93,13 +94,13 @@ pub struct Failure {
     pub message: String,
     /// The next step, as a command where there is one.
     pub hint: Option<String>,
-    /// More for scripts: a further key of the error in `--json`, and its value.
-    pub detail: Option<(&'static str, serde_json::Value)>,
+    /// Who stands in the way, if that is why.
+    pub holders: Vec<Holder>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None, detail: None }
+        Self { exit, message: message.into(), hint: None, holders: Vec::new() }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -108,10 +109,6 @@ impl Failure {
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
-    }
-
-    pub(crate) fn with(self, name: &'static str, detail: serde_json::Value) -> Self {
-        Self { detail: Some((name, detail)), ..self }
     }
 
     pub(crate) fn hinted(self, hint: Option<String>) -> Self {

@@ -29,6 +29,7 @@ mod prompt;
 mod prune;
 mod ready;
 mod recommend;
+mod restart;
 mod restore;
 mod session;
 mod show;
@@ -188,8 +189,10 @@ fn envelope(name: Option<&str>, outcome: Result<&Report, &Failure>, warnings: &[
                 "message": failure.message,
                 "hint": failure.hint,
             });
-            if let (Some((name, detail)), Some(error)) = (&failure.detail, error.as_object_mut()) {
-                error.insert((*name).to_owned(), detail.clone());
+            if !failure.holders.is_empty()
+                && let Some(error) = error.as_object_mut()
+            {
+                error.insert("holders".to_owned(), json!(failure.holders));
             }
             (Value::Null, error)
         }

@@ -472,7 +472,7 @@ fn another_account_that_is_named_is_asked_with_its_stored_login() {
     assert_snapshot!(home.run("status nobody"), @r#"
     $ codex-manager status nobody
     error: no account is called "nobody"
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     "#);
     // Without an answer it is what was read before.

@@ -24,6 +24,7 @@ mod doctor;
 mod drill;
 mod full;
 mod fuzz;
+mod holders;
 mod hostile;
 mod legacy;
 mod list;

@@ -74,6 +74,7 @@ pub(crate) const CASES: &[Case] = &[
     case("restore --to", "restore adas-week --to ~/copy", as_it_is),
     switching("use (banks the login)", "use ada", as_it_is),
     case("use (login is stored)", "use ada", stored_login),
+    switching("use --full", "use ada --full --yes", as_it_is),
     case("cooldown set", "cooldown set bob --until 2097-01-01T00:00:00Z", as_it_is),
     case("cooldown clear", "cooldown clear ada", as_it_is),
     case("config set", "config set undo.keep_days 30", as_it_is),
@@ -86,6 +87,9 @@ pub(crate) const CASES: &[Case] = &[
     case("normalize", "normalize ~/old-logins", another_old_login),
     piecewise("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
+    case("status --live", "status --live", as_it_is),
+    // `status --refresh` is not here: it is Codex who replaces the login, and what is stored of that
+    // afterwards goes the way of `backup --auth-only`.
     // `--force`, because to the program every file of a copy was written since.
     switching("undo of restore", "undo --yes --force", restored),
     switching("undo of undo of restore", "undo --yes --force", |ground| {
