@@ -191,7 +191,7 @@ impl Scratch {
         let title = match there {
             Some(title) => title,
             None => {
-                let plan = adopt::plan(&file, NOTE, record.at, zone, store);
+                let plan = adopt::plan(&file, (NOTE, None), record.at, zone, store);
                 let stop = AtomicBool::new(false);
                 let Prepared { made, steps: naming, changes: named } =
                     backup::prepare(plan, store, &mut |_| {}, &stop)?;
