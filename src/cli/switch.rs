@@ -65,6 +65,7 @@ fn sign_in(args: &Args, spares_server: bool, session: &mut Session) -> Result<Re
     let known = look(&places, session.world.now, session)?;
     let live = Live::read(&places.home)?;
     let chosen = which::choose(args, &live, &known, &places, session)?;
+    which::tell_if_disabled(&chosen, &known, session);
     let (key, label) = (&chosen.key, &chosen.label);
     let shelf = Shelf::new(&known.snapshots, &known.odd);
     let stale = if args.accept_stale_login { Stale::Accept } else { Stale::Refuse };

@@ -173,6 +173,7 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     let known = look(places, session.world.now, session)?;
     let live = Live::read(&places.home)?;
     let chosen = which::choose(args, &live, &known, places, session)?;
+    which::tell_if_disabled(&chosen, &known, session);
     if live.key() == Some(&chosen.key) {
         return Ok(Decided { known, live, chosen, work: None });
     }

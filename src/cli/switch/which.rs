@@ -50,6 +50,18 @@ impl Chosen {
     }
 }
 
+/// Tells that the account is one that a person did not want to be recommended. Who names it means
+/// it all the same.
+pub(super) fn tell_if_disabled(chosen: &Chosen, known: &Overview, session: &mut Session) {
+    let account = known.accounts.iter().find(|account| account.account.key == chosen.key);
+    if account.is_some_and(|account| account.settings.disabled) {
+        let label = &chosen.label;
+        session.warn(format!(
+            "{label} is disabled: `recommend` passes it over; `codex-manager accounts enable` ends that"
+        ));
+    }
+}
+
 /// Finds the account that the command line means.
 pub(super) fn choose(
     args: &Args,
