@@ -48,6 +48,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    which::refuse_nobody(args)?;
     holders::run(args.holders, session, |session| match args.full {
         true => full::run(args, session),
         false => sign_in(args, session),
