@@ -50,6 +50,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    which::refuse_nobody(args)?;
     holders::run(args.wait, args.server.is_asked(), session, |session| match args.full {
         true => full::run(args, session),
         false => restart::around(args.server, args.dry_run, session, |spares, session| {
