@@ -132,7 +132,7 @@ pub fn newest_limits(
             windows: event.windows,
             limit_reached: event.limit_reached,
             plan: event.plan,
-            creator: meta.as_ref().and_then(|meta| meta.creator()),
+            creator: meta.as_ref().and_then(line::Meta::creator),
             begun: meta.as_ref().map(|meta| meta.at),
             cli_version: meta.and_then(|meta| meta.cli_version),
             file,

@@ -100,8 +100,8 @@ impl Ledger {
     /// Which account the ledger takes for the one that is signed in to the home at `now`.
     #[must_use]
     pub fn active_in(&self, home: &Path, now: DateTime<Utc>) -> Option<&AccountKey> {
-        let turns = self.turns(home).into_iter();
-        turns.filter(|turn| turn.from.instant() <= now).last().map(|turn| turn.account)
+        let mut latest_first = self.turns(home).into_iter().rev();
+        latest_first.find(|turn| turn.from.instant() <= now).map(|turn| turn.account)
     }
 
     /// What to write down if `account` is found to be signed in to the home, and the ledger does
