@@ -9,8 +9,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
 
 use crate::cli::exit::Failure;
 use crate::cli::picture::plain;
@@ -44,12 +42,19 @@ pub(crate) struct Guard {
     force: bool,
     /// The background server does not stand in the way: it will be started anew.
     spares_server: bool,
+    /// The command knows `--restart-server`.
+    restarts: bool,
 }
 
 impl Guard {
     /// Nobody may use the home, unless `force` is set.
     pub(crate) fn new(places: &Places, force: bool, session: &Session) -> Self {
-        Self { place: place(places, session), force, spares_server: false }
+        Self { place: place(places, session), force, spares_server: false, restarts: false }
+    }
+
+    /// The command can have the background server started anew, and will if `spares_server`.
+    pub(crate) fn restarting(self, spares_server: bool) -> Self {
+        Self { spares_server, restarts: true, ..self }
     }
 
     /// Who stands in the way now.
@@ -57,9 +62,8 @@ impl Guard {
         if self.force { Vec::new() } else { self.blocking(process::holders(&self.place).found) }
     }
 
-    fn blocking(&self, mut found: Vec<Holder>) -> Vec<Holder> {
-        found.retain(|holder| !(self.spares_server && holder.role == Role::Background));
-        found
+    fn blocking(&self, found: Vec<Holder>) -> Vec<Holder> {
+        blocking(found, self.spares_server)
     }
 
     /// Refuses while somebody uses the home: Codex would overwrite what is put in place, or go on
@@ -84,15 +88,21 @@ impl Guard {
             ));
             return Ok(());
         }
-        Err(refusal(&found, &home))
+        Err(refusal(found, &home, self.restarts))
     }
+}
+
+fn blocking(mut found: Vec<Holder>, spares_server: bool) -> Vec<Holder> {
+    found.retain(|holder| !(spares_server && holder.role == Role::Background));
+    found
 }
 
 /// Plays a command that replaces something: `once` is it, which refuses by its [`Guard`] or by
 /// what it asks right before the rename. With `--wait` it is played again when nobody uses the
-/// home any more; what it refused, it has not begun.
+/// home any more; what it refused, it has not begun. With `spares_server` nobody waits for the background server.
 pub(crate) fn run(
     args: Wait,
+    spares_server: bool,
     session: &mut Session,
     mut once: impl FnMut(&mut Session) -> Result<Report, Failure>,
 ) -> Result<Report, Failure> {
@@ -101,7 +111,8 @@ pub(crate) fn run(
     loop {
         match (once(session), limit) {
             (Err(failure), Some(limit)) if failure.exit == Exit::Running => {
-                wait(limit.map(|limit| limit.saturating_sub(began.elapsed())), session)?;
+                let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+                wait(left, spares_server, session)?;
             }
             (outcome, _) => return outcome,
         }
@@ -111,15 +122,21 @@ pub(crate) fn run(
 /// Waits until nobody uses the home.
 ///
 /// The run's instant moves on with it, or what is written down would be of the past.
-fn wait(limit: Option<Duration>, session: &mut Session) -> Result<(), Failure> {
+fn wait(
+    limit: Option<Duration>,
+    spares_server: bool,
+    session: &mut Session,
+) -> Result<(), Failure> {
     let places = session.places()?;
     let place = place(&places, session);
     let began = Instant::now();
     let mut line = Waiting::new(session);
     let mut told = Vec::new();
     let outcome = loop {
-        let found = process::holders(&place).found;
+        let found = blocking(process::holders(&place).found, spares_server);
         if found.is_empty() {
+            // Whoever comes and goes again and again must not keep us busy.
+            std::thread::sleep(GLANCE);
             break Ok(());
         }
         if session.world.interrupted.load(Ordering::Relaxed) {
@@ -128,15 +145,16 @@ fn wait(limit: Option<Duration>, session: &mut Session) -> Result<(), Failure> {
             break Err(Failure::new(Exit::Interrupted, what));
         }
         if limit.is_some_and(|limit| limit <= began.elapsed()) {
-            break Err(refusal(&found, &session.show(places.home.root())));
+            break Err(refusal(found, &session.show(places.home.root()), false));
         }
         if told != found {
             line.tell(&found, session);
             told = found;
         }
+        line.beat(began.elapsed(), session);
         std::thread::sleep(GLANCE);
     };
-    drop(line);
+    line.clear(session);
     if let Ok(waited) = TimeDelta::from_std(began.elapsed()) {
         session.world.now += waited;
     }
@@ -151,58 +169,70 @@ pub(crate) fn place(places: &Places, session: &Session) -> Place {
     Place::new(&places.home, databases, std::process::id())
 }
 
-/// Names each holder with its remedy.
-fn refusal(found: &[Holder], home: &str) -> Failure {
-    let (each, verb, remedies) = (process::said(found), verb(found), process::remedies(found));
-    Failure::new(Exit::Running, format!("{each} {verb} using {home}"))
-        .hint(format!(
-            "{remedies}, and try again; --wait waits for that, --force goes on regardless"
-        ))
-        .with("holders", json!(found))
+/// Names each holder with its remedy. `restarts` says that the background server could be started
+/// anew instead of ended.
+fn refusal(holders: Vec<Holder>, home: &str, restarts: bool) -> Failure {
+    let (each, verb) = (process::said(&holders), verb(&holders));
+    let remedies = process::remedies(&holders);
+    let or = match restarts && holders.iter().any(|holder| holder.role == Role::Background) {
+        true => ", or pass --restart-server to let Codex start its server anew",
+        false => "",
+    };
+    let hint =
+        format!("{remedies}, and try again{or}; --wait waits for that, --force goes on regardless");
+    let failure = Failure::new(Exit::Running, format!("{each} {verb} using {home}")).hint(hint);
+    Failure { holders, ..failure }
 }
 
 fn verb(found: &[Holder]) -> &'static str {
     if found.len() == 1 { "is" } else { "are" }
 }
 
-/// The line that says for whom we wait: one that stays on its place on a terminal, else a plain
-/// one for each change.
+/// Says for whom we wait: a line for each change and, on a terminal, a sign of life below it.
 struct Waiting {
-    bar: Option<ProgressBar>,
     is_silent: bool,
+    is_terminal: bool,
+    beats: usize,
 }
 
 impl Waiting {
+    /// The columns that a sign of life takes, with a `^C` that the terminal writes behind it. A bar
+    /// would fill its line, and that would wrap.
+    const COLUMNS: usize = 40;
+
     fn new(session: &Session) -> Self {
         let is_silent = session.global.quiet || session.global.json;
-        let bar = (session.world.terminals.err && !is_silent).then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(GLANCE);
-            bar
-        });
-        Self { bar, is_silent }
+        Self { is_silent, is_terminal: session.world.terminals.err && !is_silent, beats: 0 }
     }
 
-    fn tell(&mut self, found: &[Holder], session: &mut Session) {
+    fn tell(&self, found: &[Holder], session: &mut Session) {
         let text = format!("waiting for {}: {}", process::said(found), process::remedies(found));
-        match &self.bar {
-            Some(bar) => bar.set_message(plain(&text)),
-            None if self.is_silent => {}
-            // If standard error is gone, the exit code has to do.
-            None => drop(writeln!(session.world.err, "{}", plain(&text))),
+        if !self.is_silent {
+            self.clear(session);
+            say(&format!("{}\n", plain(&text)), session);
+        }
+    }
+
+    fn beat(&mut self, waited: Duration, session: &mut Session) {
+        const SIGNS: [char; 4] = ['-', '\\', '|', '/'];
+        if self.is_terminal {
+            let sign = SIGNS.get(self.beats % SIGNS.len()).copied().unwrap_or_default();
+            say(&format!("\r{sign} {} s (Ctrl-C ends it) ", waited.as_secs()), session);
+            self.beats += 1;
+        }
+    }
+
+    fn clear(&self, session: &mut Session) {
+        if self.is_terminal && 0 < self.beats {
+            say(&format!("\r{:width$}\r", "", width = Self::COLUMNS), session);
         }
     }
 }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
+/// If standard error is gone, the exit code has to do.
+fn say(text: &str, session: &mut Session) {
+    let err = &mut session.world.err;
+    drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
 }
 
 #[cfg(test)]
@@ -211,12 +241,17 @@ mod tests {
 
     #[test]
     fn a_refusal_names_each_holder_and_what_ends_it() {
-        let found = [Holder::new(7, Role::Tui), Holder::new(8, Role::Background)];
-        let Failure { exit, message, hint, .. } = refusal(&found, "~/.codex");
+        let found = vec![Holder::new(7, Role::Tui), Holder::new(8, Role::Background)];
+        let Failure { exit, message, hint, .. } = refusal(found, "~/.codex", true);
         assert_eq!(exit, Exit::Running);
         let named = "codex (pid 7), the background server of codex (pid 8) are using ~/.codex";
         assert_eq!(message, named);
         let hint = hint.unwrap();
         assert!(hint.contains("pid 7: quit it with /quit; pid 8: end it"), "{hint}");
+        assert!(hint.contains("--restart-server"), "{hint}");
+        let hint = |found, restarts| refusal(found, "~/.codex", restarts).hint.unwrap();
+        let (tui, server) = (Holder::new(7, Role::Tui), Holder::new(8, Role::Background));
+        assert!(!hint(vec![tui], true).contains("--restart-server"));
+        assert!(!hint(vec![server], false).contains("--restart-server"));
     }
 }

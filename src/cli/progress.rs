@@ -70,6 +70,9 @@ impl Waiting {
             return Self(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
         bar.set_message(format!("{what} …"));
         let (done, waits) = mpsc::channel::<()>();
         let shown = std::thread::spawn(move || {

@@ -6,18 +6,18 @@ mod which;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::account::{AccountKey, Email};
-use crate::cli::Report;
+use crate::account::{AccountKey, Email, Login, Order};
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::holders::{self, Guard};
 use crate::cli::session::{Places, Session};
+use crate::cli::{Exit, Report, restart};
 use crate::disk::lock::Lock;
 use crate::overview::Overview;
 use crate::quota::Entry;
 use crate::snapshot::backup;
-use crate::snapshot::logins::{Live, Shelf, Stale};
-use crate::snapshot::operations::{Change, SignedIn};
+use crate::snapshot::logins::{self, Live, Shelf, Stale};
+use crate::snapshot::operations::{self, Change, SignedIn};
 use crate::snapshot::switch;
 
 /// Sign another account in: swap the login and nothing else
@@ -32,13 +32,15 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "account")]
     next: bool,
     /// Bring the account's newest snapshot back too; what is there now is stored before
-    #[arg(long)]
+    #[arg(long, conflicts_with = "restart_server")]
     full: bool,
-    /// Take an older login where the newest is in a damaged snapshot
+    /// Take an older login where the newest is in a damaged snapshot, or live in another home
     #[arg(long, conflicts_with = "full")]
     accept_stale_login: bool,
     #[command(flatten)]
-    holders: holders::Wait,
+    wait: holders::Wait,
+    #[command(flatten)]
+    server: restart::Server,
     /// Go on although Codex is running on the home
     #[arg(long)]
     force: bool,
@@ -48,19 +50,23 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
-    holders::run(args.holders, session, |session| match args.full {
+    which::refuse_nobody(args)?;
+    holders::run(args.wait, args.server.is_asked(), session, |session| match args.full {
         true => full::run(args, session),
-        false => sign_in(args, session),
+        false => restart::around(args.server, args.dry_run, session, |spares, session| {
+            sign_in(args, spares, session)
+        }),
     })
 }
 
-/// Exchanges the login alone.
-fn sign_in(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+/// Exchanges the login alone. With `spares_server` the background server is started anew then.
+fn sign_in(args: &Args, spares_server: bool, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let opened = if args.dry_run { None } else { Some(session.open(&places, "use")?) };
     let known = look(&places, session.world.now, session)?;
     let live = Live::read(&places.home)?;
     let chosen = which::choose(args, &live, &known, &places, session)?;
+    which::tell_if_disabled(&chosen, &known, session);
     let (key, label) = (&chosen.key, &chosen.label);
     let shelf = Shelf::new(&known.snapshots, &known.odd);
     let stale = if args.accept_stale_login { Stale::Accept } else { Stale::Refuse };
@@ -69,8 +75,9 @@ fn sign_in(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
+    tell_of_neighbours(&chosen, plan.login(), args.accept_stale_login, &places, session)?;
     let is_done = plan.is_done();
-    let guard = Guard::new(&places, args.force, session);
+    let guard = Guard::new(&places, args.force, session).restarting(spares_server);
     if !is_done {
         guard.refuse(&places, session)?;
     }
@@ -143,6 +150,42 @@ fn overwritten(error: switch::SwitchError, banked: Option<&str>) -> Failure {
         )),
         _ => failure,
     }
+}
+
+/// Tells where else the account is signed in. With a newer login there the one that would be put in
+/// place is used up, and the first who tries it may sign out everybody: that is refused, unless
+/// somebody accepts it.
+fn tell_of_neighbours(
+    chosen: &which::Chosen,
+    login: Option<Login>,
+    accept: bool,
+    places: &Places,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    let Some(login) = login else { return Ok(()) };
+    let log = operations::log::read(&places.store)?;
+    for other in logins::neighbours(places.home.root(), &chosen.key, &log) {
+        let (label, home) = (&chosen.label, session.show(&other.root));
+        let (newer, known) = (logins::told(&other.login), logins::told(&login));
+        if other.login.compare(&login) != Order::Newer {
+            session.warn(format!(
+                "{label} is signed in to {home} too: of the two the first to refresh its login \
+                 signs the other out"
+            ));
+            continue;
+        }
+        let what = format!(
+            "the newest login of {label} ({newer}) is live in {home}; the one here is older ({known})"
+        );
+        if !accept {
+            return Err(Failure::new(Exit::Refused, what).hint(format!(
+                "`codex-manager backup --auth-only --codex-home {home}` stores that one, to be used here \
+                 from then on; --accept-stale-login takes the older one"
+            )));
+        }
+        session.warn(what);
+    }
+    Ok(())
 }
 
 /// Names the account as people do.

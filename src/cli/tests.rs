@@ -2,4 +2,5 @@
 
 mod faults;
 mod home;
+mod lineage;
 mod photo;

@@ -12,7 +12,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -22,7 +21,7 @@ pub use self::store::{Store, StoreError};
 
 use self::claims::{Claims, text};
 use crate::account::{AccountKey, Email, Fingerprint, Login, Secret};
-use crate::disk::read::is_settled;
+use crate::disk::read::{is_settled, rest};
 
 /// The largest `auth.json` that is read, in bytes.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -191,7 +190,7 @@ pub fn read(path: &Path) -> Result<Option<AuthFile>, AuthError> {
     settle(
         path,
         || read_once(path),
-        || thread::sleep(PAUSE),
+        || rest(PAUSE),
         || is_settled(path, PAUSE.saturating_mul(PAUSES)),
     )
 }

@@ -199,6 +199,14 @@ pub fn is_settled(path: &Path, rest: Duration) -> bool {
     })
 }
 
+/// Waits before the next look at a file that somebody may be writing. Where a test makes the
+/// weather nobody else writes, and thousands of commands are played.
+pub fn rest(pause: Duration) {
+    if !sys::is_played() {
+        std::thread::sleep(pause);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -5,6 +5,7 @@
 //! `live`'s question.
 
 mod live;
+mod neighbours;
 mod previous;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use crate::time::Stamp;
 
 pub use live::{HoldError, Live, LiveError, is_stored};
 pub(crate) use live::{hold, is_still, orphan_in};
+pub use neighbours::{Neighbour, neighbours};
 pub use previous::{left_alone, previous};
 
 /// What the store says about logins.

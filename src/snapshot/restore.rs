@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::account::{AccountKey, Email, Secret};
+use crate::account::{AccountKey, Email, Login, Secret};
 use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::{self, CodexHome, LeftOut, Surroundings};
 use crate::codex::process::Holder;
@@ -139,6 +139,12 @@ pub struct Terms {
 }
 
 impl Plan {
+    /// The login that the home will have, if it is one.
+    #[must_use]
+    pub fn login(&self) -> Option<Login> {
+        Some(auth::parse(self.login.as_ref()?.bytes().to_vec()).ok()?.login)
+    }
+
     /// What was asked for, if not all.
     #[must_use]
     pub fn parts(&self) -> &[Part] {

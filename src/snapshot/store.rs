@@ -19,6 +19,7 @@ use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
 use crate::snapshot::operations::{OperationError, Pair, log};
+use crate::snapshot::sign_in;
 use crate::time::Zone;
 use told::read_sidecar;
 
@@ -310,6 +311,8 @@ impl Store {
             // Nor is what belongs to a journal that nobody here can read.
             return Ok(Opened { lock, narrowed, torn, finished });
         }
+        let logins = sign_in::finish_interrupted(self, &lock);
+        let finished = finished.into_iter().chain(logins).collect();
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
@@ -512,7 +515,7 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
         } else if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
             // A restore that was killed right after its exchange leaves the replaced home so; and
             // a drill holds no lock but its own, and may be at work in there.
-            if !home::may_be_one(&path) {
+            if !home::may_be_one(&path) && !sign_in::is_scratch(&path) {
                 drill::remove_unless_in_use(&path)?;
             }
         } else {

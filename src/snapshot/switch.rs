@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::account::{AccountKey, Email, Secret};
-use crate::codex::auth::Store as LoginStore;
+use crate::account::{AccountKey, Email, Login, Secret};
+use crate::codex::auth::{self, Store as LoginStore};
 use crate::codex::home::CodexHome;
 use crate::codex::process::{self, Holder};
 use crate::disk::DiskError;
@@ -58,6 +58,15 @@ impl Plan {
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.goal, Goal::Stays)
+    }
+
+    /// The login that will be put in place, if it is one.
+    #[must_use]
+    pub fn login(&self) -> Option<Login> {
+        match &self.goal {
+            Goal::Login(bytes) => Some(auth::parse(bytes.bytes().to_vec()).ok()?.login),
+            Goal::Stays | Goal::Nothing => None,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod drill;
 mod full;
 mod fuzz;
 mod history;
+mod holders;
 mod hostile;
 mod ledger;
 mod legacy;
@@ -32,6 +33,8 @@ mod list;
 #[cfg(unix)]
 mod live;
 mod load;
+#[cfg(unix)]
+mod login;
 mod normalize;
 mod only;
 #[cfg(unix)]

@@ -12,7 +12,7 @@ use codex_manager::snapshot::switch::{self, SwitchError};
 use codex_manager::time::Zone;
 use insta::assert_snapshot;
 
-use crate::home::{TestHome, ids, rotten_member, without_checksum};
+use crate::home::{TestHome, ids, login, rotten_member, without_checksum};
 
 /// Ada and bob are stored, and bob is signed in.
 fn two_accounts() -> TestHome {
@@ -282,7 +282,7 @@ fn a_dash_is_the_account_before_and_twice_brings_back() {
     assert_snapshot!(home.run("use - --codex-home ~/other"), @"
     $ codex-manager use - --codex-home ~/other
     error: there is no previous one: nothing tells of an account in ~/other
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     ");
     assert_snapshot!(home.run("use -"), @"
@@ -298,7 +298,7 @@ fn where_nobody_was_before_a_dash_names_nobody() {
     assert_snapshot!(home.run("use -"), @"
     $ codex-manager use -
     error: there is no previous one: nothing tells of an account in ~/.codex before ada@example.com
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     ");
     home.run("backup");
@@ -310,6 +310,36 @@ fn where_nobody_was_before_a_dash_names_nobody() {
     signed in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
     sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
     ");
+}
+
+#[test]
+fn a_login_that_is_live_in_another_home_is_told_and_a_newer_one_there_is_not_outdone() {
+    let home = two_accounts();
+    assert_eq!(home.play("use ada").exit, 0);
+    let other = home.file("other/config.toml", "");
+    assert_snapshot!(other.run("use ada --codex-home ~/other"), @"
+    $ codex-manager use ada --codex-home ~/other
+    warning: ada@example.com is signed in to ~/.codex too: of the two the first to refresh its login signs the other out
+    signed in ada@example.com, with the login from 2026-11-19-100200-ada@example.com-codex
+    sessions stay: `codex resume ID` goes on with any, `resume --last` with the newest of this account
+    ");
+    // Codex refreshes there: what is here, and stored, is used up.
+    let (user, workspace) = ids("ada@example.com");
+    let newer = login("ada@example.com", &user, &workspace, "rt_newer", "2026-11-22T11:30:00Z");
+    let home = other.later("+1h").file("other/auth.json", newer);
+    assert_eq!(home.play("use bob").exit, 0);
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("use ada"), @"
+    $ codex-manager use ada
+    error: the newest login of ada@example.com (refreshed 2026-11-22T11:30:00Z) is live in ~/other; the one here is older (refreshed 2026-11-21T10:00:00Z)
+    hint: `codex-manager backup --auth-only --codex-home ~/other` stores that one, to be used here from then on; --accept-stale-login takes the older one
+    (exit 5)
+    ");
+    home.assert_same(".codex", &before);
+    assert_eq!(home.play("use ada --dry-run --accept-stale-login").exit, 0);
+    home.run("backup --auth-only --codex-home ~/other");
+    assert_eq!(home.play("use ada").exit, 0);
+    assert_eq!(home.read(".codex/auth.json"), home.read("other/auth.json"));
 }
 
 #[test]

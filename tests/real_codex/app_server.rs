@@ -74,6 +74,20 @@ impl AppServer {
         thread
     }
 
+    /// Has it refresh its login, and does not wait for that.
+    pub(crate) fn begin_refresh(&mut self) {
+        self.asked += 1;
+        let params = json!({ "refreshToken": true });
+        self.say(&json!({ "id": self.asked, "method": "account/read", "params": params }));
+    }
+
+    /// Waits for the answer to what was asked last, whatever it is.
+    #[track_caller]
+    pub(crate) fn answer(&mut self) -> Value {
+        let id = self.asked;
+        self.receive("the answer", |message| message["id"] == id)
+    }
+
     /// Asks and waits for the result; an error is a failed test.
     #[track_caller]
     pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Value {

@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use super::{Args, activation, sign_in, which};
+use super::{Args, activation, sign_in, tell_of_neighbours, which};
 use crate::account::AccountKey;
 use crate::cli::accounts::snapshot;
 use crate::cli::cooldown::look;
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let Decided { known, live, chosen, work } = decided;
     let Some(Work { plan, outgoing }) = work else {
         drop(opened);
-        return Ok(stays(sign_in(args, session)?, &chosen.label));
+        return Ok(stays(sign_in(args, false, session)?, &chosen.label));
     };
     let Outgoing { plans, stored, held, banked } = outgoing;
     let data = |undo: Option<&std::path::Path>| {
@@ -173,6 +173,7 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     let known = look(places, session.world.now, session)?;
     let live = Live::read(&places.home)?;
     let chosen = which::choose(args, &live, &known, places, session)?;
+    which::tell_if_disabled(&chosen, &known, session);
     if live.key() == Some(&chosen.key) {
         return Ok(Decided { known, live, chosen, work: None });
     }
@@ -192,6 +193,7 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
+    tell_of_neighbours(&chosen, plan.login(), false, places, session)?;
     let log = operations::log::read(&places.store)?;
     let left = logins::left_alone(places.home.root(), &chosen.key, &log);
     if let Some(left) = left.filter(|left| theirs.metadata.created_at < Some(*left)) {

@@ -63,6 +63,11 @@ fn a_switch_survives_every_failing_call() {
 }
 
 #[test]
+fn a_switch_of_login_and_state_survives_every_failing_call() {
+    sweep_in(&["use bob"], "use ada --full --yes", &Weather::default());
+}
+
+#[test]
 fn a_cooldown_survives_every_failing_call() {
     sweep("cooldown set ada --until +3h");
     sweep("cooldown clear cyd");

@@ -56,6 +56,11 @@ impl Home {
         Self { now: self.now + TimeDelta::hours(hours), ..self }
     }
 
+    /// Puts the clock to an instant.
+    pub(super) fn set_clock(&mut self, now: DateTime<Utc>) {
+        self.now = now;
+    }
+
     /// A file, the folders in front of it included, written just now.
     pub(super) fn file(self, path: &str, bytes: impl AsRef<[u8]>) -> Self {
         let path = self.root().join(path);

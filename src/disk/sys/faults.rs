@@ -129,9 +129,9 @@ pub(in crate::disk) fn ask(call: Call, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether there is any weather: then nothing need survive a power cut, and many commands are
-/// played in a short time.
-pub(super) fn spare_syncs() -> bool {
+/// Whether there is any weather: then nothing need survive a power cut, nobody else writes, and
+/// many commands are played in a short time.
+pub(in crate::disk) fn is_played() -> bool {
     STATE.with_borrow(Option::is_some)
 }
 

@@ -23,7 +23,7 @@ use account::{Person, Quota};
 use certificate::Certificate;
 use ledger::Ledger;
 pub(crate) use route::reply;
-use wire::Request;
+use wire::{Answer, Request};
 
 /// How long a silent peer keeps a thread.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,11 +68,27 @@ struct Shared {
     origin: String,
 }
 
+/// How the question for what is left is answered.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Usage {
+    /// As it should be.
+    #[default]
+    Well,
+    /// With an error of the service.
+    Broken,
+    /// With a refusal of the token, whatever that is good for elsewhere.
+    Refused,
+    /// Not before the mock ends or this changes.
+    Late,
+}
+
 #[derive(Default)]
 struct State {
     ledger: Ledger,
     seen: Vec<Seen>,
     held: bool,
+    held_refreshes: bool,
+    usage: Usage,
 }
 
 impl Mock {
@@ -125,6 +141,12 @@ impl Mock {
         self.shared.lock().ledger.set_quota(person, quota);
     }
 
+    /// Says how the question for what is left is answered from now on.
+    pub(crate) fn set_usage(&self, usage: Usage) {
+        self.shared.lock().usage = usage;
+        self.shared.changed.notify_all();
+    }
+
     /// Everything it was asked so far, oldest first.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.lock().seen.clone()
@@ -143,14 +165,38 @@ impl Mock {
         Held(&self.shared)
     }
 
+    /// Keeps every refresh in flight from here on: the old token is used up, and the new ones are
+    /// on their way until the guard is dropped.
+    pub(crate) fn hold_refreshes(&self) -> Held<'_> {
+        self.shared.lock().held_refreshes = true;
+        Held(&self.shared)
+    }
+
+    /// The refreshes so far, oldest first: whose, and how each was answered.
+    pub(crate) fn refreshes(&self) -> Vec<(Option<&'static str>, u16)> {
+        let seen = self.seen().into_iter().filter(Seen::is_refresh);
+        seen.map(|seen| (seen.account, seen.status)).collect()
+    }
+
     /// Waits until `count` turns were asked for.
     #[track_caller]
     pub(crate) fn wait_for_turns(&self, count: usize) {
+        self.wait_for(Seen::is_turn, count);
+    }
+
+    /// Waits until `count` refreshes were asked for.
+    #[track_caller]
+    pub(crate) fn wait_for_refreshes(&self, count: usize) {
+        self.wait_for(Seen::is_refresh, count);
+    }
+
+    #[track_caller]
+    fn wait_for(&self, is_meant: fn(&Seen) -> bool, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
-        while state.seen.iter().filter(|seen| seen.is_turn()).count() < count {
+        while state.seen.iter().filter(|seen| is_meant(seen)).count() < count {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no turn came in {PATIENCE:?}; seen: {:#?}", state.seen);
+            assert!(!left.is_zero(), "it did not come in {PATIENCE:?}; seen: {:#?}", state.seen);
             state = self.shared.changed.wait_timeout(state, left).unwrap().0;
         }
     }
@@ -167,7 +213,7 @@ impl Drop for Mock {
     }
 }
 
-/// While it lives, turns stay in flight.
+/// While it lives, turns or refreshes stay in flight.
 pub(crate) struct Held<'mock>(&'mock Shared);
 
 impl Drop for Held<'_> {
@@ -183,13 +229,22 @@ impl Shared {
     }
 
     fn release(&self) {
-        self.lock().held = false;
+        let mut state = self.lock();
+        (state.held, state.held_refreshes) = (false, false);
+        drop(state);
         self.changed.notify_all();
     }
 
-    fn wait_until_released(&self) {
+    fn wait_while_late<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        while state.usage == Usage::Late && !self.ended.load(Ordering::Acquire) {
+            state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        state
+    }
+
+    fn wait_until_released(&self, is_held: fn(&State) -> bool) {
         let mut state = self.lock();
-        while state.held {
+        while is_held(&state) {
             state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
@@ -197,9 +252,18 @@ impl Shared {
     /// Answers one request.
     fn serve(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
         let Some(request) = Request::read(stream)? else { return Ok(()) };
+        let is_refresh = request.path.ends_with("/oauth/token");
         let answer = {
             let mut state = self.lock();
-            let routed = route::route(&request, &mut state.ledger, &self.origin, now());
+            let mut routed = route::route(&request, &mut state.ledger, &self.origin, now());
+            if request.path.ends_with("/usage") {
+                state = self.wait_while_late(state);
+                match state.usage {
+                    Usage::Well | Usage::Late => {}
+                    Usage::Broken => routed.answer = Answer::error(500, "broken"),
+                    Usage::Refused => routed.answer = Answer::error(401, "token_expired"),
+                }
+            }
             state.seen.push(Seen {
                 status: routed.answer.status,
                 account: routed.account,
@@ -210,7 +274,10 @@ impl Shared {
             routed.answer
         };
         self.changed.notify_all();
-        answer.write(stream, || self.wait_until_released())
+        if is_refresh {
+            self.wait_until_released(|state| state.held_refreshes);
+        }
+        answer.write(stream, || self.wait_until_released(|state| state.held))
     }
 }
 
