@@ -113,6 +113,12 @@ impl World {
         !self.interrupted.load(Ordering::Relaxed)
     }
 
+    /// Where a program writes that a person sits at: beside our results, not among them.
+    #[must_use]
+    pub fn beside_results() -> std::process::Stdio {
+        io::stderr().into()
+    }
+
     /// An environment variable; an empty one counts as unset.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&OsStr> {

@@ -76,7 +76,9 @@ pub(crate) fn alias(args: &Alias, session: &mut Session) -> Result<Report, Failu
         let (label, current) = (address(account), account.account.alias.as_deref());
         let is_its = |name: &str| current == Some(name);
         if let Some(name) = &args.name {
-            refuse_shadow(name, account, known)?;
+            let others = known.accounts.iter().map(|it| it.account.clone());
+            let others = others.filter(|other| other.key != account.account.key);
+            refuse_shadow(name, &others.collect::<Vec<_>>())?;
         }
         // One account, one name: the old one would only be in the way.
         let old = aliases(account, known, config).into_iter();
@@ -187,10 +189,8 @@ fn address(account: &KnownAccount) -> String {
     email.map_or_else(|| account.account.key.short_id(), ToString::to_string)
 }
 
-/// Refuses a name by which another account is called already, in full.
-fn refuse_shadow(wanted: &str, account: &KnownAccount, known: &Overview) -> Result<(), Failure> {
-    let others = known.accounts.iter().filter(|it| it.account.key != account.account.key);
-    let others: Vec<Account> = others.map(|it| it.account.clone()).collect();
+/// Refuses a name by which one of the other accounts is called already, in full.
+pub(crate) fn refuse_shadow(wanted: &str, others: &[Account]) -> Result<(), Failure> {
     let lower = wanted.to_lowercase();
     let is_its = |other: &&Account| {
         other.alias.as_ref().is_some_and(|alias| alias.to_lowercase() == lower)
@@ -208,7 +208,7 @@ fn refuse_shadow(wanted: &str, account: &KnownAccount, known: &Overview) -> Resu
 }
 
 /// The names that `config.toml` has for an account.
-fn aliases(account: &KnownAccount, known: &Overview, config: &Config) -> Vec<String> {
+pub(crate) fn aliases(account: &KnownAccount, known: &Overview, config: &Config) -> Vec<String> {
     let theirs = config.aliases().filter(|(_, meant)| means(meant, account, known));
     theirs.map(|(alias, _)| alias.to_owned()).collect()
 }

@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
 use crate::cli::{
-    account_list, backup, completions, config, cooldown, demo, doctor, drill, list, log, normalize,
-    prune, ready, recommend, restore, show, status, switch, undo, verify,
+    account_list, adopt, backup, completions, config, cooldown, demo, doctor, drill, history, list,
+    log, login, normalize, prune, ready, recommend, restore, show, status, switch, undo, verify,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -93,8 +93,14 @@ pub(crate) enum Command {
     Drill(drill::Args),
     /// List the accounts, and say what you think of them
     Accounts(account_list::Args),
+    /// Sign a further account in; who is signed in now stays so
+    Login(login::Args),
+    /// Store the login that is live
+    Adopt(adopt::Args),
     /// Read the quota of the current account
     Status(status::Args),
+    /// Show the weeks, sessions, resets and switches of each account
+    History(history::Args),
     /// Show when each account may work again
     Cooldown(cooldown::Args),
     /// Name the account to use next
@@ -129,12 +135,15 @@ impl Command {
             Self::Verify(_) => "verify",
             Self::Drill(_) => "drill",
             Self::Status(_) => "status",
+            Self::History(_) => "history",
             Self::Cooldown(_) => "cooldown",
             Self::Recommend(_) => "recommend",
             Self::Ready(_) => "ready",
             Self::Normalize(_) => "normalize",
             Self::Doctor(_) => "doctor",
             Self::Accounts(_) => "accounts",
+            Self::Login(_) => "login",
+            Self::Adopt(_) => "adopt",
             Self::Config(_) => "config",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",

@@ -1,7 +1,7 @@
 //! What says the quota, and whose is it?
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::account::{AccountKey, Email};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::live::{self, Problem, Wish};
 use crate::cli::session::{Places, Session};
-use crate::codex::program::{Complaints, Limits, Output, RunError, Task};
+use crate::codex::program::{self, Complaints, Limits, Output, RunError, Task};
 use crate::codex::status::{self, MAX_BYTES, StatusText};
 use crate::config::Settings;
 use crate::disk::read;
-use crate::overview::{self, Overview};
+use crate::overview::Overview;
 use crate::quota::{Reading, Source};
 use crate::snapshot::logins::Live;
 use crate::window::{Credits, OtherLimit, Window};
@@ -143,7 +143,7 @@ impl Sources {
             Some(Err(problem)) if wish == Wish::Insist => Err(problem.into_failure()),
             asked => {
                 let problem = asked.and_then(Result::err);
-                let evidence = newest_session(session, places, known, live);
+                let evidence = newest_session(session, known);
                 Ok(Found { evidence, problem })
             }
         }
@@ -180,14 +180,9 @@ impl Sources {
 }
 
 /// What the newest session file says; `None` if that is not surely about one account.
-fn newest_session(
-    session: &mut Session,
-    places: &Places,
-    known: &Overview,
-    live: &Live,
-) -> Option<Evidence> {
+fn newest_session(session: &mut Session, known: &Overview) -> Option<Evidence> {
     let limits = known.limits.as_ref()?;
-    let owner = overview::owner(limits, live, &known.ledger, &places.home);
+    let owner = known.owner().cloned();
     if owner.is_none() {
         session.warn(
             "the newest session does not tell whose quota it shows; it was not used. \
@@ -232,8 +227,14 @@ fn of_text(text: StatusText, seen_at: DateTime<Utc>) -> Evidence {
 
 /// What a shell command prints. It gets no input, and its errors go where ours go.
 fn run(command: &str, environment: &Environment, limits: Limits<'_>) -> Result<Vec<u8>, Failure> {
-    let (program, word) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
-    Task::new(Path::new(program), environment)
+    let (name, word) = if cfg!(windows) { ("cmd.exe", "/C") } else { ("sh", "-c") };
+    let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
+    // Where nobody says what PATH is, the system knows.
+    let shell = program::find(Some(Path::new(name)), path).unwrap_or_else(|_| match name {
+        "sh" => "/bin/sh".into(),
+        name => name.into(),
+    });
+    Task::new(&shell, environment)
         .words([word, command])
         .complaints(Complaints::Shown)
         .output(limits)

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use crate::codex::auth::AuthError;
+use crate::codex::process::Holder;
+use crate::codex::program::ProgramError;
 use crate::codex::status::StatusError;
 use crate::config::ConfigError;
 use crate::disk::DiskError;
@@ -15,6 +17,7 @@ use crate::snapshot::logins::{LiveError, LoginError};
 use crate::snapshot::operations::OperationError;
 use crate::snapshot::restore::RestoreError;
 use crate::snapshot::restore::undo::UndoHomeError;
+use crate::snapshot::sign_in::SignInError;
 use crate::snapshot::store::StoreError;
 use crate::snapshot::switch::SwitchError;
 use crate::snapshot::undo::UndoError;
@@ -91,13 +94,13 @@ pub struct Failure {
     pub message: String,
     /// The next step, as a command where there is one.
     pub hint: Option<String>,
-    /// More for scripts: a further key of the error in `--json`, and its value.
-    pub detail: Option<(&'static str, serde_json::Value)>,
+    /// Who stands in the way, if that is why.
+    pub holders: Vec<Holder>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None, detail: None }
+        Self { exit, message: message.into(), hint: None, holders: Vec::new() }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -106,10 +109,6 @@ impl Failure {
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
-    }
-
-    pub(crate) fn with(self, name: &'static str, detail: serde_json::Value) -> Self {
-        Self { detail: Some((name, detail)), ..self }
     }
 
     pub(crate) fn hinted(self, hint: Option<String>) -> Self {
@@ -183,6 +182,15 @@ fn of_undo_home(error: &UndoHomeError) -> Exit {
     }
 }
 
+fn of_store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Lock(LockError::Held { .. }) => Exit::Locked,
+        StoreError::NotOurs { .. } => Exit::Usage,
+        StoreError::Operation(error) => of_operation(error),
+        _ => Exit::Failed,
+    }
+}
+
 fn of_inventory(error: &InventoryError) -> Exit {
     match error {
         InventoryError::Disk(_) => Exit::Failed,
@@ -204,12 +212,7 @@ fn of_auth(error: &AuthError) -> Exit {
 
 failure_from! {
     DiskError => |_| Exit::Failed;
-    StoreError => |error| match error {
-        StoreError::Lock(LockError::Held { .. }) => Exit::Locked,
-        StoreError::NotOurs { .. } => Exit::Usage,
-        StoreError::Operation(error) => of_operation(error),
-        _ => Exit::Failed,
-    };
+    StoreError => of_store;
     ConfigError => |_| Exit::Usage;
     InventoryError => of_inventory;
     LiveError => |error| match error {
@@ -223,6 +226,13 @@ failure_from! {
         ForgetError::Disk(_) => Exit::Failed,
     };
     OperationError => of_operation;
+    ProgramError => |_| Exit::Failed;
+    SignInError => |error| match error {
+        SignInError::Auth(error) => of_auth(error),
+        SignInError::Backup(error) => of_backup(error),
+        SignInError::Store(error) => of_store(error),
+        SignInError::Lock(_) | SignInError::Disk(_) => Exit::Failed,
+    };
     StatusError => |_| Exit::Usage;
     BackupError => of_backup;
     RestoreError => |error| match error {

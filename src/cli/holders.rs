@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
 
 use crate::cli::exit::Failure;
 use crate::cli::picture::plain;
@@ -44,12 +43,19 @@ pub(crate) struct Guard {
     force: bool,
     /// The background server does not stand in the way: it will be started anew.
     spares_server: bool,
+    /// The command knows `--restart-server`.
+    restarts: bool,
 }
 
 impl Guard {
     /// Nobody may use the home, unless `force` is set.
     pub(crate) fn new(places: &Places, force: bool, session: &Session) -> Self {
-        Self { place: place(places, session), force, spares_server: false }
+        Self { place: place(places, session), force, spares_server: false, restarts: false }
+    }
+
+    /// The command can have the background server started anew, and will if `spares_server`.
+    pub(crate) fn restarting(self, spares_server: bool) -> Self {
+        Self { spares_server, restarts: true, ..self }
     }
 
     /// Who stands in the way now.
@@ -57,9 +63,8 @@ impl Guard {
         if self.force { Vec::new() } else { self.blocking(process::holders(&self.place).found) }
     }
 
-    fn blocking(&self, mut found: Vec<Holder>) -> Vec<Holder> {
-        found.retain(|holder| !(self.spares_server && holder.role == Role::Background));
-        found
+    fn blocking(&self, found: Vec<Holder>) -> Vec<Holder> {
+        blocking(found, self.spares_server)
     }
 
     /// Refuses while somebody uses the home: Codex would overwrite what is put in place, or go on
@@ -84,15 +89,21 @@ impl Guard {
             ));
             return Ok(());
         }
-        Err(refusal(&found, &home))
+        Err(refusal(found, &home, self.restarts))
     }
+}
+
+fn blocking(mut found: Vec<Holder>, spares_server: bool) -> Vec<Holder> {
+    found.retain(|holder| !(spares_server && holder.role == Role::Background));
+    found
 }
 
 /// Plays a command that replaces something: `once` is it, which refuses by its [`Guard`] or by
 /// what it asks right before the rename. With `--wait` it is played again when nobody uses the
-/// home any more; what it refused, it has not begun.
+/// home any more; what it refused, it has not begun. With `spares_server` nobody waits for the background server.
 pub(crate) fn run(
     args: Wait,
+    spares_server: bool,
     session: &mut Session,
     mut once: impl FnMut(&mut Session) -> Result<Report, Failure>,
 ) -> Result<Report, Failure> {
@@ -101,7 +112,8 @@ pub(crate) fn run(
     loop {
         match (once(session), limit) {
             (Err(failure), Some(limit)) if failure.exit == Exit::Running => {
-                wait(limit.map(|limit| limit.saturating_sub(began.elapsed())), session)?;
+                let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+                wait(left, spares_server, session)?;
             }
             (outcome, _) => return outcome,
         }
@@ -111,15 +123,21 @@ pub(crate) fn run(
 /// Waits until nobody uses the home.
 ///
 /// The run's instant moves on with it, or what is written down would be of the past.
-fn wait(limit: Option<Duration>, session: &mut Session) -> Result<(), Failure> {
+fn wait(
+    limit: Option<Duration>,
+    spares_server: bool,
+    session: &mut Session,
+) -> Result<(), Failure> {
     let places = session.places()?;
     let place = place(&places, session);
     let began = Instant::now();
     let mut line = Waiting::new(session);
     let mut told = Vec::new();
     let outcome = loop {
-        let found = process::holders(&place).found;
+        let found = blocking(process::holders(&place).found, spares_server);
         if found.is_empty() {
+            // Whoever comes and goes again and again must not keep us busy.
+            std::thread::sleep(GLANCE);
             break Ok(());
         }
         if session.world.interrupted.load(Ordering::Relaxed) {
@@ -128,7 +146,7 @@ fn wait(limit: Option<Duration>, session: &mut Session) -> Result<(), Failure> {
             break Err(Failure::new(Exit::Interrupted, what));
         }
         if limit.is_some_and(|limit| limit <= began.elapsed()) {
-            break Err(refusal(&found, &session.show(places.home.root())));
+            break Err(refusal(found, &session.show(places.home.root()), false));
         }
         if told != found {
             line.tell(&found, session);
@@ -151,14 +169,19 @@ pub(crate) fn place(places: &Places, session: &Session) -> Place {
     Place::new(&places.home, databases, std::process::id())
 }
 
-/// Names each holder with its remedy.
-fn refusal(found: &[Holder], home: &str) -> Failure {
-    let (each, verb, remedies) = (process::said(found), verb(found), process::remedies(found));
-    Failure::new(Exit::Running, format!("{each} {verb} using {home}"))
-        .hint(format!(
-            "{remedies}, and try again; --wait waits for that, --force goes on regardless"
-        ))
-        .with("holders", json!(found))
+/// Names each holder with its remedy. `restarts` says that the background server could be started
+/// anew instead of ended.
+fn refusal(holders: Vec<Holder>, home: &str, restarts: bool) -> Failure {
+    let (each, verb) = (process::said(&holders), verb(&holders));
+    let remedies = process::remedies(&holders);
+    let or = match restarts && holders.iter().any(|holder| holder.role == Role::Background) {
+        true => ", or pass --restart-server to let Codex start its server anew",
+        false => "",
+    };
+    let hint =
+        format!("{remedies}, and try again{or}; --wait waits for that, --force goes on regardless");
+    let failure = Failure::new(Exit::Running, format!("{each} {verb} using {home}")).hint(hint);
+    Failure { holders, ..failure }
 }
 
 fn verb(found: &[Holder]) -> &'static str {
@@ -211,12 +234,17 @@ mod tests {
 
     #[test]
     fn a_refusal_names_each_holder_and_what_ends_it() {
-        let found = [Holder::new(7, Role::Tui), Holder::new(8, Role::Background)];
-        let Failure { exit, message, hint, .. } = refusal(&found, "~/.codex");
+        let found = vec![Holder::new(7, Role::Tui), Holder::new(8, Role::Background)];
+        let Failure { exit, message, hint, .. } = refusal(found, "~/.codex", true);
         assert_eq!(exit, Exit::Running);
         let named = "codex (pid 7), the background server of codex (pid 8) are using ~/.codex";
         assert_eq!(message, named);
         let hint = hint.unwrap();
         assert!(hint.contains("pid 7: quit it with /quit; pid 8: end it"), "{hint}");
+        assert!(hint.contains("--restart-server"), "{hint}");
+        let hint = |found, restarts| refusal(found, "~/.codex", restarts).hint.unwrap();
+        let (tui, server) = (Holder::new(7, Role::Tui), Holder::new(8, Role::Background));
+        assert!(!hint(vec![tui], true).contains("--restart-server"));
+        assert!(!hint(vec![server], false).contains("--restart-server"));
     }
 }

@@ -6,6 +6,7 @@
 mod account_change;
 mod account_list;
 mod accounts;
+mod adopt;
 mod args;
 mod backup;
 mod completions;
@@ -16,10 +17,12 @@ mod doctor;
 mod drill;
 mod evidence;
 mod exit;
+mod history;
 mod holders;
 mod list;
 mod live;
 mod log;
+mod login;
 mod normalize;
 mod picture;
 mod progress;
@@ -27,6 +30,7 @@ mod prompt;
 mod prune;
 mod ready;
 mod recommend;
+mod restart;
 mod restore;
 mod session;
 mod show;
@@ -107,12 +111,15 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Verify(args) => verify::run(&args, session),
         Command::Drill(args) => drill::run(&args, session),
         Command::Status(args) => status::run(&args, session),
+        Command::History(args) => history::run(&args, session),
         Command::Cooldown(args) => cooldown::run(&args, session),
         Command::Recommend(args) => recommend::run(&args, session),
         Command::Ready(args) => ready::run(&args, session),
         Command::Normalize(args) => normalize::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
         Command::Accounts(args) => account_list::run(&args, session),
+        Command::Login(args) => login::run(&args, session),
+        Command::Adopt(args) => adopt::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
         Command::Completions(args) => completions::run(&args),
@@ -184,8 +191,10 @@ fn envelope(name: Option<&str>, outcome: Result<&Report, &Failure>, warnings: &[
                 "message": failure.message,
                 "hint": failure.hint,
             });
-            if let (Some((name, detail)), Some(error)) = (&failure.detail, error.as_object_mut()) {
-                error.insert((*name).to_owned(), detail.clone());
+            if !failure.holders.is_empty()
+                && let Some(error) = error.as_object_mut()
+            {
+                error.insert("holders".to_owned(), json!(failure.holders));
             }
             (Value::Null, error)
         }

@@ -41,6 +41,12 @@ impl Progress {
         }
     }
 
+    /// `count` bytes more are done, of `total`.
+    pub(crate) fn advance_of(&mut self, count: u64, total: u64) {
+        self.bar.set_length(total);
+        self.advance(count);
+    }
+
     /// `count` bytes more are done.
     pub(crate) fn advance(&mut self, count: u64) {
         self.bar.inc(count);

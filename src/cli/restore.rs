@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long)]
     accept_stale_login: bool,
     #[command(flatten)]
-    holders: holders::Wait,
+    wait: holders::Wait,
     /// Go on although Codex is running on the home
     #[arg(long)]
     force: bool,
@@ -65,7 +65,7 @@ enum Which {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
-    holders::run(args.holders, session, |session| once(args, session))
+    holders::run(args.wait, false, session, |session| once(args, session))
 }
 
 fn once(args: &Args, session: &mut Session) -> Result<Report, Failure> {

@@ -11,7 +11,7 @@ use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::holders::{self, Guard};
 use crate::cli::session::{Places, Session};
-use crate::cli::{Exit, Report};
+use crate::cli::{Exit, Report, restart};
 use crate::disk::lock::Lock;
 use crate::overview::Overview;
 use crate::quota::Entry;
@@ -32,13 +32,15 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "account")]
     next: bool,
     /// Bring the account's newest snapshot back too; what is there now is stored before
-    #[arg(long)]
+    #[arg(long, conflicts_with = "restart_server")]
     full: bool,
     /// Take an older login where the newest is in a damaged snapshot, or live in another home
     #[arg(long, conflicts_with = "full")]
     accept_stale_login: bool,
     #[command(flatten)]
-    holders: holders::Wait,
+    wait: holders::Wait,
+    #[command(flatten)]
+    server: restart::Server,
     /// Go on although Codex is running on the home
     #[arg(long)]
     force: bool,
@@ -49,14 +51,16 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     which::refuse_nobody(args)?;
-    holders::run(args.holders, session, |session| match args.full {
+    holders::run(args.wait, args.server.is_asked(), session, |session| match args.full {
         true => full::run(args, session),
-        false => sign_in(args, session),
+        false => restart::around(args.server, args.dry_run, session, |spares, session| {
+            sign_in(args, spares, session)
+        }),
     })
 }
 
-/// Exchanges the login alone.
-fn sign_in(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+/// Exchanges the login alone. With `spares_server` the background server is started anew then.
+fn sign_in(args: &Args, spares_server: bool, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let opened = if args.dry_run { None } else { Some(session.open(&places, "use")?) };
     let known = look(&places, session.world.now, session)?;
@@ -72,7 +76,7 @@ fn sign_in(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     }
     tell_of_neighbours(&chosen, plan.login(), args.accept_stale_login, &places, session)?;
     let is_done = plan.is_done();
-    let guard = Guard::new(&places, args.force, session);
+    let guard = Guard::new(&places, args.force, session).restarting(spares_server);
     if !is_done {
         guard.refuse(&places, session)?;
     }
@@ -218,12 +222,7 @@ pub(crate) fn activation(
     now: DateTime<Utc>,
 ) -> Vec<Entry> {
     let Some((account, email)) = signed_in else { return Vec::new() };
-    if known.live().key() == Some(&account)
-        && known.ledger.active_at(now).as_ref() == Some(&account)
-    {
-        return Vec::new();
-    }
-    vec![Entry::Activation { at: places.zone.stamp(now), account, email }]
+    known.activated(account, email, places.zone.stamp(now))
 }
 
 #[cfg(test)]

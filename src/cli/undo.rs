@@ -10,7 +10,7 @@ use crate::cli::holders::{self, Guard};
 use crate::cli::picture::{Facts, plain};
 use crate::cli::session::{Places, Session};
 use crate::cli::switch::{activation, bank};
-use crate::cli::{Report, prompt};
+use crate::cli::{Report, prompt, restart};
 use crate::codex::process::Holder;
 use crate::disk::lock::Lock;
 use crate::overview::Overview;
@@ -28,7 +28,9 @@ pub(crate) struct Args {
     /// Name of an operation as `log` shows it, or a unique part of it [default: the newest]
     operation: Option<String>,
     #[command(flatten)]
-    holders: holders::Wait,
+    wait: holders::Wait,
+    #[command(flatten)]
+    server: restart::Server,
     /// Bring a home back although the one there was used since, or Codex is running on it
     #[arg(long)]
     force: bool,
@@ -38,17 +40,21 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
-    holders::run(args.holders, session, |session| once(args, session))
+    holders::run(args.wait, args.server.is_asked(), session, |session| {
+        restart::around(args.server, args.dry_run, session, |spares, session| {
+            once(args, spares, session)
+        })
+    })
 }
 
-fn once(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+fn once(args: &Args, spares_server: bool, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let agreed = match args.dry_run {
         true => None,
-        false => agree(args, &places, session)?,
+        false => agree(args, spares_server, &places, session)?,
     };
     let opened = if args.dry_run { None } else { Some(session.open(&places, "undo")?) };
-    let decided = decide(args, &places, session)?;
+    let decided = decide(args, spares_server, &places, session)?;
     let Decided { record, known, live, target, first, again, plan } = decided;
     if agreed.is_some_and(|agreed| agreed != target.id) {
         let what = "nothing was changed: meanwhile it would take back something else than was \
@@ -78,7 +84,7 @@ fn once(args: &Args, session: &mut Session) -> Result<Report, Failure> {
         let text = facts.to_string();
         return Ok(Report::new(&data(None), text));
     };
-    let guard = Guard::new(&places, args.force, session);
+    let guard = Guard::new(&places, args.force, session).restarting(spares_server);
     let holders = || guard.in_the_way();
     let mut kept = None;
     let work = Work { places: &places, known: &known, live: &live, lock: &opened.lock };
@@ -121,7 +127,12 @@ struct Decided {
 }
 
 /// Looks, chooses and plans; refuses while Codex is running.
-fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided, Failure> {
+fn decide(
+    args: &Args,
+    spares_server: bool,
+    places: &Places,
+    session: &mut Session,
+) -> Result<Decided, Failure> {
     let known = look(places, session.world.now, session)?;
     let log = operations::log::read(&places.store)?;
     let target = undo::choose(&log, args.operation.as_deref())?.clone();
@@ -157,8 +168,16 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     for warning in told {
         session.warn(warning.clone());
     }
-    if !matches!(plan, Plan::Steps { .. }) {
-        Guard::new(places, args.force, session).refuse(places, session)?;
+    let guard = Guard::new(places, args.force, session);
+    match &plan {
+        Plan::Login { .. } => guard.restarting(spares_server).refuse(places, session)?,
+        // The server has the databases of the home open, which would go away under it.
+        _ if args.server.is_asked() => {
+            let what = "--restart-server is for a login, and this takes none back";
+            return Err(Failure::usage(what).hint("leave it out"));
+        }
+        Plan::Home(_) => guard.refuse(places, session)?,
+        Plan::Steps { .. } => {}
     }
     Ok(Decided { record, known, live, target, first, again, plan })
 }
@@ -175,11 +194,16 @@ fn in_the_end(target: &Record, log: &Log) -> (String, bool) {
 
 /// Asks whether a home may be replaced; no lock is held while a person thinks. Answers which
 /// operation was agreed to.
-fn agree(args: &Args, places: &Places, session: &mut Session) -> Result<Option<String>, Failure> {
+fn agree(
+    args: &Args,
+    spares_server: bool,
+    places: &Places,
+    session: &mut Session,
+) -> Result<Option<String>, Failure> {
     if session.global.yes {
         return Ok(None);
     }
-    let Decided { target, plan, .. } = decide(args, places, session)?;
+    let Decided { target, plan, .. } = decide(args, spares_server, places, session)?;
     let Plan::Home(plan) = plan else { return Ok(None) };
     let place = session.show(plan.place());
     let question = match plan.kept() {

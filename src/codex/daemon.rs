@@ -101,14 +101,14 @@ mod tests {
     #[rustfmt::skip]
     fn an_answer_is_found_behind_whatever_else_is_printed() {
         let answer = |status: &str, pid| Some(Answer { status: status.to_owned(), pid });
-        check(r#"{"status":"running","backend":"pid","appServerVersion":"0.169.0"}"#, answer("running", None));
-        check("Installing…\n{\"status\":\"restarted\",\"pid\":32730}\n",            answer("restarted", Some(32_730)));
-        check("{\"stage\":\"process_spawn\"}\n",                                      None);
-        check("",                                                                     None);
+        check(r#"{"status":"running","backend":"pid","appServerVersion":"0.169.0"}"#, &answer("running", None));
+        check("Installing…\n{\"status\":\"restarted\",\"pid\":32730}\n",            &answer("restarted", Some(32_730)));
+        check("{\"stage\":\"process_spawn\"}\n",                                      &None);
+        check("",                                                                     &None);
     }
 
     #[track_caller]
-    fn check(printed: &str, expected: Option<Answer>) {
-        assert_eq!(Answer::parse(printed.as_bytes()), expected, "{printed}");
+    fn check(printed: &str, expected: &Option<Answer>) {
+        assert_eq!(Answer::parse(printed.as_bytes()), *expected, "{printed}");
     }
 }

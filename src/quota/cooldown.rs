@@ -12,6 +12,8 @@
 //!   back, whatever later readings say; a newer one replaces an older one.
 //! - An estimate never displaces a measured window that was still running when it was made: a
 //!   backup without a status must not turn 55% left into a cooldown.
+//! - A window that is used up keeps nobody waiting who has unlimited credits; with credits that
+//!   end it does, for they cost somebody money.
 //! - A window with no known reset is over one length after it was seen, at the latest, and
 //!   keeps nobody waiting for more than a week.
 
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::weigh::{Fact, detected_at, merge, nameless};
 use super::{Reading, Source, Validation};
 use crate::time::{Stamp, Zone, span};
-use crate::window::{Kind, Window};
+use crate::window::{Credits, Kind, Window};
 
 /// Whether an account may work.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -96,6 +98,9 @@ pub struct Availability {
     /// that some limit is reached.
     #[serde(skip)]
     pub blocking: Option<Kind>,
+    /// What was paid for, with which work goes on, or could, where a window is used up.
+    #[serde(skip)]
+    pub credits: Option<Credits>,
 }
 
 impl Availability {
@@ -144,11 +149,16 @@ impl Availability {
             (State::Ready, None, _) => return "nothing is known of its quota".to_owned(),
             (State::Ready, Some(_), _) => return self.ready_reason(zone),
         };
+        let credits = match &self.credits {
+            Some(credits) => format!(", credits left: {credits}"),
+            None => String::new(),
+        };
         match self.next_available_at {
             Some(end) => {
-                format!("{why} until {} (in {})", wall(zone, end), span(end.instant() - now))
+                let (end, wait) = (wall(zone, end), span(end.instant() - now));
+                format!("{why} until {end} (in {wait}){credits}")
             }
-            None => format!("{why}, end unknown"),
+            None => format!("{why}, end unknown{credits}"),
         }
     }
 
@@ -156,7 +166,11 @@ impl Availability {
         let reset = self.windows.iter().filter(|window| window.predicted_full);
         match (self.left_percent, reset.filter_map(|window| window.window.resets_at).max()) {
             // Cut, not rounded: 99.6% left is not a full window.
-            (Some(left), _) => format!("{:.0}% left", left.floor()),
+            (Some(left), _) => {
+                let endless = self.credits.as_ref().is_some_and(|credits| credits.unlimited);
+                let credits = if endless { ", unlimited credits" } else { "" };
+                format!("{:.0}% left{credits}", left.floor())
+            }
             (None, Some(since)) => format!("full again since {} (predicted)", wall(zone, since)),
             (None, None) => "not known to be used up".to_owned(),
         }
@@ -232,6 +246,7 @@ pub fn availability(readings: &[Reading], now: DateTime<Utc>) -> Availability {
         blocking: blocking
             .filter(|fact| !fact.reading.windows.is_empty())
             .map(|fact| fact.window.kind()),
+        credits: decided_by.and_then(|reading| reading.credits.clone()),
         windows: facts
             .iter()
             .map(|fact| WindowNow {
@@ -347,6 +362,20 @@ mod tests {
         check("15 12:00", &[limited(read("15 11:00", &[]))], "until ? predicted");
         check("22 11:00", &[limited(read("15 11:00", &[]))], "ready, ?"); // never for ever
         check("16 12:00", &[limited(read("15 11:00", &[])), read("16 11:00", &[week(1.0, "18 09:00")])], "ready, 99");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn credits_without_an_end_carry_on_and_others_are_for_a_person_to_spend() {
+        let paid = |unlimited, reading| Reading { credits: Some(Credits { unlimited, balance: Some("12.50".to_owned()) }), ..reading };
+        let full = || read("14 12:00", &[week(100.0, "18 09:00")]);
+        check("14 13:00", &[paid(true, full())],                    "ready, 0");
+        check("14 13:00", &[paid(true, limited(full()))],           "ready, 0");
+        check("14 13:00", &[paid(true, limited(read("14 12:00", &[])))], "ready, ?");
+        check("14 13:00", &[paid(false, full())],                   "until 18 09:00");
+        check("14 13:00", &[paid(true, full()), manual("14 12:30", "15 09:00")], "until 15 09:00");
+        reason("14 13:00", &[paid(true, full())], "0% left, unlimited credits");
+        reason("14 13:00", &[paid(false, full())], "week used up until 2026-04-18 09:00 (in 3d 20h), credits left: 12.50");
     }
 
     #[test]

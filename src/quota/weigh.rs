@@ -23,13 +23,19 @@ pub(super) struct Fact<'a> {
 
 impl<'a> Fact<'a> {
     pub(super) fn all(reading: &'a Reading) -> Vec<Self> {
+        // Unlimited credits carry on where a window ends. Those with an end cost somebody money:
+        // whether they are to be spent is for a person to say.
+        let is_endless = reading.credits.as_ref().is_some_and(|credits| credits.unlimited);
         let used_up = |window: &Window| {
-            window.is_used_up() || (window.used_percent.is_none() && !reading.source.measures())
+            !is_endless
+                && (window.is_used_up()
+                    || (window.used_percent.is_none() && !reading.source.measures()))
         };
         // A limit is reached, and no window owns up to it: the fullest is meant, for a rounded
         // 99.6 % of five hours must not cost the week. An unknown percentage may be the full one.
-        let unexplained =
-            reading.limit_reached == Some(true) && !reading.windows.iter().any(used_up);
+        let unexplained = !is_endless
+            && reading.limit_reached == Some(true)
+            && !reading.windows.iter().any(used_up);
         let fullness = |window: &Window| window.used_percent.unwrap_or(f64::INFINITY);
         let fullest = reading
             .windows
@@ -115,7 +121,8 @@ pub(super) fn nameless<'a>(readings: &[&'a Reading]) -> Option<Fact<'a>> {
         used_percent: None,
         resets_at: None,
     };
-    let speaks = reading.limit_reached == Some(true) && reading.windows.is_empty();
+    let is_endless = reading.credits.as_ref().is_some_and(|credits| credits.unlimited);
+    let speaks = reading.limit_reached == Some(true) && reading.windows.is_empty() && !is_endless;
     speaks.then_some(Fact { window, exhausted: true, reading })
 }
 

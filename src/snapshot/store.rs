@@ -1,5 +1,6 @@
 //! Where in the manager home does everything lie, and which snapshots are there?
 
+mod rollouts;
 mod scan;
 mod told;
 
@@ -18,6 +19,7 @@ use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
 use crate::snapshot::operations::{OperationError, Pair, log};
+use crate::snapshot::sign_in;
 use crate::time::Zone;
 use told::read_sidecar;
 
@@ -32,8 +34,14 @@ pub const MAX_CONFIG: u64 = 1 << 20;
 
 /// What is in every manager home that was ever written to, this program's or the older tool's,
 /// and hardly anywhere else. `backups/` counts too, if snapshots are in it.
-const MARKS: [&str; 5] =
-    ["ledger.jsonl", "operations.jsonl", "inventory.json", "cooldown.json", "lock"];
+const MARKS: [&str; 6] = [
+    "ledger.jsonl",
+    "operations.jsonl",
+    "inventory.json",
+    "cooldown.json",
+    "rollouts.cache",
+    "lock",
+];
 
 /// What may be in a manager home and is in other folders too. Where nothing else is, the folder
 /// is taken for one: somebody has written the configuration by hand, or a file manager was here.
@@ -303,6 +311,8 @@ impl Store {
             // Nor is what belongs to a journal that nobody here can read.
             return Ok(Opened { lock, narrowed, torn, finished });
         }
+        let logins = sign_in::finish_interrupted(self, &lock);
+        let finished = finished.into_iter().chain(logins).collect();
         for folder in [self.root.clone(), self.backups(), self.tmp(), self.trash()] {
             sweep(&folder)?;
         }
@@ -505,7 +515,7 @@ fn sweep(folder: &Path) -> Result<(), DiskError> {
         } else if path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
             // A restore that was killed right after its exchange leaves the replaced home so; and
             // a drill holds no lock but its own, and may be at work in there.
-            if !home::may_be_one(&path) {
+            if !home::may_be_one(&path) && !sign_in::is_scratch(&path) {
                 drill::remove_unless_in_use(&path)?;
             }
         } else {
@@ -548,6 +558,7 @@ mod tests {
         check(&["ledger.jsonl", "letter.txt"],                           true);
         check(&["cooldown.json", "letter.txt"],                          true);
         check(&["inventory.json", "letter.txt"],                         true);
+        check(&["rollouts.cache", "letter.txt"],                         true);
         check(&["letter.txt"],                                           false);
         check(&["config.toml", "auth.json"],                             false); // another Codex home
         check(&["config.json", "src/"],                                  false);

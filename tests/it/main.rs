@@ -24,12 +24,17 @@ mod doctor;
 mod drill;
 mod full;
 mod fuzz;
+mod history;
+mod holders;
 mod hostile;
+mod ledger;
 mod legacy;
 mod list;
 #[cfg(unix)]
 mod live;
 mod load;
+#[cfg(unix)]
+mod login;
 mod normalize;
 mod only;
 #[cfg(unix)]

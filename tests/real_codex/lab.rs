@@ -29,6 +29,9 @@ pub(crate) const TEN_DAYS: i64 = 10 * 86_400;
 /// Where `npm install --prefix target/codex` puts Codex.
 const INSTALLED: &str = "target/codex/node_modules/.bin/codex";
 
+/// Where the one of spring 2026 is put.
+const OF_SPRING: &str = "target/codex-spring/node_modules/.bin/codex";
+
 /// A folder of the test's own with everything Codex needs.
 pub(crate) struct Lab {
     // Before the folder, so that nothing writes into it while it is removed.
@@ -41,7 +44,18 @@ impl Lab {
     /// A project, a mock, and a live home in which Ada is signed in.
     #[track_caller]
     pub(crate) fn new() -> Lab {
-        let codex = find_codex();
+        Lab::with(find_codex("CODEX_BIN", INSTALLED, "target/codex @openai/codex@0.169.0"))
+    }
+
+    /// The same with the Codex of spring 2026.
+    #[track_caller]
+    pub(crate) fn of_spring() -> Lab {
+        let package = "target/codex-spring @openai/codex@0.118.0";
+        Lab::with(find_codex("CODEX_SPRING_BIN", OF_SPRING, package))
+    }
+
+    #[track_caller]
+    fn with(codex: PathBuf) -> Lab {
         // Not in the system's temporary folder, where Codex behaves differently.
         let folder = TempDir::with_prefix_in("lab-", env!("CARGO_TARGET_TMPDIR")).unwrap();
         let lab = Lab { mock: Mock::start(), codex, folder };
@@ -74,6 +88,11 @@ impl Lab {
         Home { lab: self, database_folder: path.clone(), path }
     }
 
+    /// The program of Codex.
+    pub(crate) fn codex(&self) -> &Path {
+        &self.codex
+    }
+
     /// The person's home directory.
     pub(crate) fn user(&self) -> PathBuf {
         self.place("user")
@@ -87,6 +106,11 @@ impl Lab {
     /// A path in the lab.
     pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The program of Codex.
+    pub(crate) fn codex(&self) -> &Path {
+        &self.codex
     }
 
     /// Gives `command` the environment that everything in the lab runs in.
@@ -257,6 +281,13 @@ impl<'lab> Home<'lab> {
         Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
     }
 
+    /// Codex on this home with these words, to be started.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.codex();
+        command.args(words);
+        command
+    }
+
     fn codex(&self) -> Command {
         let mut command = Command::new(&self.lab.codex);
         self.lab.clean(&mut command).env("CODEX_HOME", &self.path);
@@ -324,19 +355,16 @@ fn collect_files(folder: &Path, root: &Path, found: &mut BTreeMap<PathBuf, Vec<u
     }
 }
 
-/// The program itself: `CODEX_BIN`, else what npm installed into `target/codex`.
+/// The program itself: what `variable` names, else what npm installed.
 ///
 /// npm's command is a script that starts the program as its child. The tests want the child's
 /// process id, so of a package they take the program inside.
 #[track_caller]
-fn find_codex() -> PathBuf {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(INSTALLED);
-    let command = std::env::var_os("CODEX_BIN").map_or(installed, PathBuf::from);
+fn find_codex(variable: &str, installed: &str, package: &str) -> PathBuf {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(installed);
+    let command = std::env::var_os(variable).map_or(installed, PathBuf::from);
     let Ok(command) = command.canonicalize() else {
-        panic!(
-            "there is no Codex at {}\nhint: npm install --prefix target/codex @openai/codex@0.169.0",
-            command.display()
-        );
+        panic!("there is no Codex at {}\nhint: npm install --prefix {package}", command.display());
     };
     // …/node_modules/@openai/codex/bin/codex.js
     let packages = command.ancestors().find(|folder| folder.ends_with("@openai"));

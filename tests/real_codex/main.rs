@@ -6,6 +6,7 @@
 //!
 //! ```sh
 //! npm install --prefix target/codex @openai/codex@0.169.0
+//! npm install --prefix target/codex-spring @openai/codex@0.118.0
 //! cargo test --test real_codex
 //! ```
 //!
@@ -20,10 +21,13 @@ mod lab;
 mod manager;
 mod mock;
 mod process;
+mod terminal;
 mod tree;
 
 mod backup;
 mod codex_itself;
+mod holders;
+mod live;
 mod login;
 mod places;
 mod quota;

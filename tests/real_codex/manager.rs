@@ -18,12 +18,31 @@ impl Lab {
     /// Runs a command on the live home without a Codex on the path, and returns how it ended.
     #[track_caller]
     pub(crate) fn manager(&self, args: &[impl AsRef<OsStr>]) -> Ended {
+        self.start_manager(args).wait()
+    }
+
+    /// Begins a command and does not wait for it.
+    #[track_caller]
+    pub(crate) fn start_manager(&self, args: &[impl AsRef<OsStr>]) -> Running {
+        Running::start(&mut self.command(args), PATIENCE)
+    }
+
+    /// The same with the lab's Codex to ask, which may take as many seconds as it is given.
+    #[track_caller]
+    pub(crate) fn manager_with_codex(&self, seconds: u32, args: &[impl AsRef<OsStr>]) -> Ended {
+        let mut command = self.command(args);
+        command.env("CODEX_MANAGER_CODEX_PROGRAM", self.codex());
+        command.env("CODEX_MANAGER_STATUS_TIMEOUT_SECONDS", seconds.to_string());
+        Running::start(&mut command, PATIENCE).wait()
+    }
+
+    fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
         self.clean(&mut command).env("PATH", "/usr/bin:/bin");
         command.arg("--home").arg(self.place("manager"));
         command.arg("--codex-home").arg(self.home().path());
         command.args(args).arg("--json");
-        Running::start(&mut command, PATIENCE).wait()
+        command
     }
 
     /// The `data` of a command that has to succeed.
@@ -65,7 +84,7 @@ pub(crate) fn envelope(ended: &Ended) -> Value {
 }
 
 #[track_caller]
-fn data(ended: &Ended) -> Value {
+pub(crate) fn data(ended: &Ended) -> Value {
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
     let envelope = envelope(ended);
     assert_eq!(envelope["ok"], true, "{envelope}");

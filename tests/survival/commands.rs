@@ -82,6 +82,10 @@ pub(crate) const CASES: &[Case] = &[
     case("normalize", "normalize ~/old-logins", another_old_login),
     piecewise("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
+    case("status --live", "status --live", as_it_is),
+    // `status --refresh` is not here: it is Codex who replaces the login, and what is stored of that
+    // afterwards goes the way of `backup --auth-only`.
+    case("history", "history", worth_remembering),
     // `--force`, because to the program every file of a copy was written since.
     switching("undo of restore", "undo --yes --force", restored),
     switching("undo of undo of restore", "undo --yes --force", |ground| {
@@ -116,6 +120,12 @@ fn as_it_is(_ground: &Ground) {}
 
 fn with_status(ground: &Ground) {
     ground.write("status.txt", status_text("bob"));
+}
+
+/// A session that takes more than a mebibyte to read.
+fn worth_remembering(ground: &Ground) {
+    let line = format!("{{\"type\":\"response_item\",\"payload\":\"{}\"}}\n", "x".repeat(3 << 19));
+    ground.write(".codex/sessions/2026/11/20/rollout-2026-11-20T10-00-00-x.jsonl", line);
 }
 
 /// The live login is the one that the last snapshot holds.

@@ -18,6 +18,22 @@ use crate::people::{Login, rollout, seconds};
 use crate::renumber::renumber;
 use crate::state::names;
 
+/// A Codex that tells its version, and to whom it is asked by what is left to Bob. It refreshes
+/// his login if there is another one in `fresh.json`.
+const CODEX: &str = r#"#!/bin/sh
+[ "$1" = app-server ] || { echo codex-cli 0.169.0; exit; }
+while read -r line; do
+    case $line in
+    *'"method":"initialize"'*) echo '{"id":0,"result":{}}' ;;
+    *'"method":"account/read"'*)
+        case $line in *true*) cat "$HOME/fresh.json" > "$CODEX_HOME/auth.json" ;; esac
+        echo '{"id":1,"result":{"account":{"type":"chatgpt","email":"bob@example.com"}}}' ;;
+    *'"method":"account/rateLimits/read"'*)
+        echo '{"id":2,"result":{"rateLimits":{"primary":{"usedPercent":12,"windowDurationMins":300}}}}' ;;
+    esac
+done
+"#;
+
 /// What every made-up token holds, and nothing else in the world.
 pub(crate) const CANARY: &str = "canary-7f3a";
 
@@ -106,7 +122,9 @@ impl Ground {
     pub(crate) fn clean<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.path("bin").display());
         command.env_clear().env("HOME", self.place()).env("PATH", path);
-        command.env("TZ", "Europe/Berlin").env("LANG", "C.UTF-8").current_dir("/")
+        command.env("TZ", "Europe/Berlin").env("LANG", "C.UTF-8").current_dir("/");
+        // Codex is asked where a line says so, and not with every backup.
+        command.env("CODEX_MANAGER_STATUS_LIVE", "false")
     }
 
     /// Runs the program without strace: exit code and what it said.
@@ -143,7 +161,7 @@ impl Ground {
         fs::create_dir_all(self.codex()).expect("a folder can be made");
         private(&self.place(), 0o700);
         private(&self.codex(), 0o700);
-        self.write("bin/codex", "#!/bin/sh\necho codex-cli 0.169.0\n");
+        self.write("bin/codex", CODEX);
         private(&self.path("bin/codex"), 0o755);
         self.write(".codex/config.toml", "model = \"gpt-5\"\n\n[features]\nweb = true\n");
         self.write(".codex/history.jsonl", "{\"text\":\"first\"}\n{\"text\":\"second\"}\n");

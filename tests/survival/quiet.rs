@@ -8,7 +8,7 @@ use std::fs;
 
 use crate::ground::{CANARY, Ground, processors};
 use crate::oracle::is_clean;
-use crate::people::status_text;
+use crate::people::{Login, status_text};
 use crate::trace::{self, Trace};
 
 /// At least one line for each command, one after the other in one folder; `~` is the user's. Words
@@ -18,6 +18,8 @@ pub(crate) const LINES: &[&str] = &[
     "backup --force --status-command cat|~/status.txt",
     "status --status-file ~/status.txt",
     "status --status-command cat|~/status.txt",
+    "status --live",
+    "status --refresh",
     "list",
     "show --files",
     "verify --all",
@@ -43,7 +45,7 @@ pub(crate) const LINES: &[&str] = &[
 ];
 
 /// What may be started: ourselves, a shell for `--status-command` with what it was told, and the
-/// Codex of the user, asked for its version.
+/// Codex of the user, which is a script here: the real one would ask its service what is left.
 const CHILDREN: &[&str] = &["taskset", "codex-manager", "sh", "cat", "codex"];
 
 #[test]
@@ -52,6 +54,7 @@ fn no_command_makes_a_network_call_or_shows_a_token_to_a_child() {
     let processor = *processors().first().expect("there is a processor");
     let ground = Ground::new(processor);
     ground.write("status.txt", status_text("bob"));
+    ground.write("fresh.json", Login::of("bob", 60).bytes());
     let mut children = BTreeSet::new();
     for line in LINES {
         let log = ground.folder().join("trace");

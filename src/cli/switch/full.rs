@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let Decided { known, live, chosen, work } = decided;
     let Some(Work { plan, outgoing }) = work else {
         drop(opened);
-        return Ok(stays(sign_in(args, session)?, &chosen.label));
+        return Ok(stays(sign_in(args, false, session)?, &chosen.label));
     };
     let Outgoing { plans, stored, held, banked } = outgoing;
     let data = |undo: Option<&std::path::Path>| {
@@ -264,7 +264,7 @@ fn outgoing(
         status_text: None,
         home_for_people: session.show(places.home.root()),
         around: session.surroundings(),
-        codex_version: crate::cli::backup::newest_version(places),
+        codex_version: crate::cli::backup::newest_version(None, known),
         host: session.world.host.clone(),
     };
     let plan = backup::plan(&places.home, &places.store, &request, login, &circumstances)?;

@@ -23,7 +23,7 @@ use account::{Person, Quota};
 use certificate::Certificate;
 use ledger::Ledger;
 pub(crate) use route::reply;
-use wire::Request;
+use wire::{Answer, Request};
 
 /// How long a silent peer keeps a thread.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,12 +68,27 @@ struct Shared {
     origin: String,
 }
 
+/// How the question for what is left is answered.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Usage {
+    /// As it should be.
+    #[default]
+    Well,
+    /// With an error of the service.
+    Broken,
+    /// With a refusal of the token, whatever that is good for elsewhere.
+    Refused,
+    /// Not before the mock ends or this changes.
+    Late,
+}
+
 #[derive(Default)]
 struct State {
     ledger: Ledger,
     seen: Vec<Seen>,
     held: bool,
     held_refreshes: bool,
+    usage: Usage,
 }
 
 impl Mock {
@@ -124,6 +139,12 @@ impl Mock {
     /// Says what is left to an account from now on.
     pub(crate) fn set_quota(&self, person: &Person, quota: Quota) {
         self.shared.lock().ledger.set_quota(person, quota);
+    }
+
+    /// Says how the question for what is left is answered from now on.
+    pub(crate) fn set_usage(&self, usage: Usage) {
+        self.shared.lock().usage = usage;
+        self.shared.changed.notify_all();
     }
 
     /// Everything it was asked so far, oldest first.
@@ -214,6 +235,13 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    fn wait_while_late<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        while state.usage == Usage::Late && !self.ended.load(Ordering::Acquire) {
+            state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        state
+    }
+
     fn wait_until_released(&self, is_held: fn(&State) -> bool) {
         let mut state = self.lock();
         while is_held(&state) {
@@ -227,7 +255,15 @@ impl Shared {
         let is_refresh = request.path.ends_with("/oauth/token");
         let answer = {
             let mut state = self.lock();
-            let routed = route::route(&request, &mut state.ledger, &self.origin, now());
+            let mut routed = route::route(&request, &mut state.ledger, &self.origin, now());
+            if request.path.ends_with("/usage") {
+                state = self.wait_while_late(state);
+                match state.usage {
+                    Usage::Well | Usage::Late => {}
+                    Usage::Broken => routed.answer = Answer::error(500, "broken"),
+                    Usage::Refused => routed.answer = Answer::error(401, "token_expired"),
+                }
+            }
             state.seen.push(Seen {
                 status: routed.answer.status,
                 account: routed.account,
