@@ -22,6 +22,7 @@ mod restart_manager;
 use std::path::{Path, PathBuf};
 
 use crate::codex::home::CodexHome;
+use crate::disk::read::is_played;
 
 pub use self::holder::{Evidence, Holder, Holders, Role, Unseen, remedies, said};
 
@@ -93,6 +94,10 @@ fn files_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
 /// stands in nobody's way: it has neither login nor sessions. It is in [`Holders::bystanders`].
 #[must_use]
 pub fn holders(place: &Place) -> Holders {
+    // To ask all processes thousands of times is most of what those tests would do.
+    if is_played() {
+        return Holders::default();
+    }
     #[cfg(target_os = "linux")]
     return proc::holders(place);
     #[cfg(target_os = "macos")]

@@ -199,10 +199,15 @@ pub fn is_settled(path: &Path, rest: Duration) -> bool {
     })
 }
 
-/// Waits before the next look at a file that somebody may be writing. Where a test makes the
-/// weather nobody else writes, and thousands of commands are played.
+/// Whether a test plays commands in a weather of its own, where nobody else is: never outside of
+/// a test.
+pub(crate) fn is_played() -> bool {
+    sys::is_played()
+}
+
+/// Waits before the next look at a file that somebody may be writing.
 pub fn rest(pause: Duration) {
-    if !sys::is_played() {
+    if !is_played() {
         std::thread::sleep(pause);
     }
 }
