@@ -1,4 +1,4 @@
-//! How fast are backup, restore, verify and use, measured against other tools in the same run?
+//! How fast are backup, restore, verify, history and use, measured against other tools in the same run?
 //!
 //! `cargo bench --bench home -- [--mib N] [--rounds N]`; see `benches/README.md`.
 
@@ -51,6 +51,17 @@ fn main() -> io::Result<()> {
         lab.run("sh", &["-c", "find . -type f | xargs sha256sum > ../sums"], &lab.at("codex"))
     });
     compare(&mut out, "verify", ours, "sha256sum", sums)?;
+
+    let first = median(rounds, || {
+        fs::remove_file(lab.at("manager/rollouts.cache")).ok();
+        lab.manager("codex", &["history"])
+    })?;
+    let cat = median(rounds, || {
+        lab.run("sh", &["-c", "find sessions -type f | xargs cat > /dev/null"], &lab.at("codex"))
+    });
+    compare(&mut out, "history", first, "cat", cat)?;
+    let again = median(rounds, || lab.manager("codex", &["history"]))?;
+    compare(&mut out, "again", again, "the first time", Ok(first))?;
 
     let small = Lab::new(1)?;
     small.manager("codex", &["backup", "--without-status-check"])?;

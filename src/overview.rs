@@ -1,24 +1,36 @@
 //! What do we know right now?
 //!
 //! Brings together what the ledger, the snapshots, the legacy records and the live home say of
-//! each account. Deciding what follows from it is [`quota`]'s work.
+//! each account. Deciding what follows from it is [`quota`]'s work; whose the figures in the session
+//! files are is [`attribution`]'s, what came before [`history`]'s.
+
+pub mod attribution;
+pub mod history;
+pub mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
 use crate::account::{self, Account, AccountKey, Email, NotNamed};
 use crate::codex::home::CodexHome;
-use crate::codex::rollout::{self, Attribution, RolloutLimits};
+use crate::codex::rollout::{self, RolloutLimits};
 use crate::config::{AccountSettings, Config};
 use crate::disk::read;
-use crate::quota::{self, Availability, Candidate, Ledger, Reading, Source};
+use crate::quota::ledger::Ambiguous;
+use crate::quota::{self, Availability, Candidate, Entry, Ledger, Reading, Source};
 use crate::snapshot::inventory::{self, InventoryError};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{Live, LiveError};
 use crate::snapshot::metadata::MetadataError;
 use crate::snapshot::store::{MAX_RECORDS, Odd, Scan, Store, StoreError, Stored};
 use crate::time::{Stamp, Zone};
+
+use self::attribution::attribute;
+
+pub use self::attribution::{Attribution, Origin};
+pub use self::sessions::Sessions;
 
 /// All that is known at one instant.
 #[derive(Debug)]
@@ -32,10 +44,22 @@ pub struct Overview {
     /// The login that is live, as it was at this look: whoever replaces it looks anew. An error
     /// is among the warnings too.
     pub live: Result<Live, LiveError>,
-    /// The newest limits in the session files, whosever they are.
+    /// The newest limits in the session files, whosever they are. [`observe_store`] does not look.
     pub limits: Option<RolloutLimits>,
+    /// There are so many session files that not all were looked at: [`Sessions`], once they are
+    /// remembered, help.
+    pub is_partial: bool,
     /// The ledger.
     pub ledger: Ledger,
+    /// What the ledger does not know yet: who signed in beside this program.
+    noticed: Option<Entry>,
+    /// Every activation, and what was noticed.
+    activations: Ledger,
+    /// Whose the limits are, and what they are a reading of then.
+    attribution: Option<Attribution>,
+    reading: Option<Reading>,
+    /// The Codex home that was looked at.
+    root: PathBuf,
     /// What could not be read and hides nothing else.
     pub warnings: Vec<String>,
 }
@@ -48,6 +72,88 @@ impl Overview {
     #[must_use]
     pub fn live(&self) -> &Live {
         self.live.as_ref().unwrap_or(&ABSENT)
+    }
+
+    /// Whose the newest limits in the session files are, if anything decides it.
+    #[must_use]
+    pub fn owner(&self) -> Option<&AccountKey> {
+        self.attribution.as_ref().and_then(Attribution::account)
+    }
+
+    /// Who is found to have signed in beside this program, if the ledger does not know yet.
+    #[must_use]
+    pub fn noticed(&self) -> Option<&Entry> {
+        self.noticed.as_ref()
+    }
+
+    /// Whose a turn of a session in this home was.
+    #[must_use]
+    pub fn whose(&self, origin: Origin<'_>, at: Stamp) -> Attribution {
+        attribute(origin, &self.activations.tenant(&self.root, at.instant()))
+    }
+
+    /// The newest limits in the session files as a reading, if anything decides whose they are.
+    #[must_use]
+    pub fn rollout_reading(&self) -> Option<&Reading> {
+        self.reading.as_ref()
+    }
+
+    /// What this look found that the ledger does not know and should: a sign-in beside this
+    /// program, and the newest limits in the session files, whosever they are. `at` is now.
+    #[must_use]
+    pub fn news(&self, at: Stamp) -> Vec<Entry> {
+        let reading = self.reading.clone();
+        let reading = reading.map(|reading| Entry::Reading { at, reading });
+        let reading = reading.or_else(|| {
+            let (limits, Attribution::Ambiguous { candidates, basis }) =
+                (self.limits.as_ref()?, self.attribution.as_ref()?)
+            else {
+                return None;
+            };
+            let reading = Ambiguous {
+                candidates: candidates.clone(),
+                basis: *basis,
+                observed_at: limits.observed_at,
+                source: Source::Rollout,
+                home: Some(self.root.clone()),
+                windows: limits.windows.clone(),
+                limit_reached: limits.limit_reached,
+            };
+            Some(Entry::AmbiguousReading { at, reading })
+        });
+        let reading = reading.filter(|entry| !self.ledger.knows(entry));
+        self.noticed.clone().into_iter().chain(reading).collect()
+    }
+
+    /// What the ledger learns of a look: this reading, and the news. `at` is now.
+    #[must_use]
+    pub fn learned(&self, reading: Option<Reading>, at: Stamp) -> Vec<Entry> {
+        let mut entries = self.news(at);
+        // Codex itself answers for whoever is signed in.
+        let signed_in = self.activations.active_in(&self.root, at.instant());
+        let reading = reading.map(|reading| {
+            let is_seen =
+                reading.source == Source::AppServer && signed_in == Some(&reading.account);
+            let home = is_seen.then(|| self.root.clone()).or(reading.home.clone());
+            Entry::Reading { at, reading: Reading { home, ..reading } }
+        });
+        // The newest limits are among the news, with what decided whose they are.
+        let news = Ledger { entries: entries.clone(), ..Ledger::default() };
+        entries.extend(reading.filter(|entry| !news.knows(entry) && !self.ledger.knows(entry)));
+        entries
+    }
+
+    /// What the ledger learns when a login of this account is put in place by this program: what was
+    /// found before that, and the activation, unless it is the one that is live and known to be.
+    #[must_use]
+    pub fn activated(&self, account: AccountKey, email: Option<Email>, at: Stamp) -> Vec<Entry> {
+        let mut entries = self.news(at);
+        let active = self.ledger.active_in(&self.root, at.instant());
+        if self.live().key() != Some(&account) || active != Some(&account) {
+            let home = Some(self.root.clone());
+            entries.push(Entry::Activation { at, account, email, home, noticed: None });
+        }
+        entries
     }
 }
 
@@ -96,7 +202,7 @@ impl KnownAccount {
     }
 }
 
-/// Looks at everything.
+/// Looks at everything. Of the session files no more is read than the newest limits need.
 ///
 /// # Errors
 ///
@@ -108,12 +214,49 @@ pub fn observe(
     zone: &Zone,
     now: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
+    let memory = store.remembered();
+    let remembered = memory.of(home.root());
+    // A home that cannot be looked at has none.
+    let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
+    gather(store, home, config, zone, now, found.unwrap_or_default())
+}
+
+/// Looks at everything but the session files.
+///
+/// # Errors
+///
+/// When the store is there and cannot be listed. Single files that cannot be read are warnings.
+pub fn observe_store(
+    store: &Store,
+    home: &CodexHome,
+    config: &Config,
+    zone: &Zone,
+    now: DateTime<Utc>,
+) -> Result<Overview, StoreError> {
+    gather(store, home, config, zone, now, rollout::Found::default())
+}
+
+fn gather(
+    store: &Store,
+    home: &CodexHome,
+    config: &Config,
+    zone: &Zone,
+    now: DateTime<Utc>,
+    found: rollout::Found,
+) -> Result<Overview, StoreError> {
     let scan = store.scan(zone)?;
     let ledger = store.read_ledger()?;
     let mut warnings: Vec<String> =
         scan.problems.iter().map(|odd| format!("{}: {}", odd.path.display(), odd.what)).collect();
     for (line, what) in &ledger.problems {
         warnings.push(format!("{}, line {line}: {what}", store.ledger().display()));
+    }
+    if found.is_partial {
+        warnings.push(
+            "there are too many session files to look through them all; \
+             `codex-manager history` reads them once and remembers"
+                .to_owned(),
+        );
     }
     let live = Live::read(home);
     match &live {
@@ -124,23 +267,46 @@ pub fn observe(
         Err(error) => warnings.push(error.to_string()),
     }
     let known_live = live.as_ref().unwrap_or(&ABSENT);
+    let noticed = notice(&ledger, known_live, home, zone.stamp(now));
+    let activations = ledger.activations().chain(&noticed).cloned().collect();
+    let activations = Ledger { entries: activations, ..Ledger::default() };
+    let attributed = found.limits.map(|limits| {
+        let origin = Origin { creator: limits.creator.as_ref(), begun: limits.begun };
+        let tenant = activations.tenant(home.root(), limits.observed_at.instant());
+        let attribution = attribute(origin, &tenant);
+        (limits, attribution)
+    });
     let mut gathered = Gathered::default();
     gathered.ledger(&ledger, now);
     gathered.snapshots(&scan.snapshots);
     gathered.records(store, zone, &ledger, &mut warnings);
     gathered.live(known_live);
-    let limits = newest_limits(home, now);
-    if let Some(limits) = &limits {
-        let owner = owner(limits, known_live, &ledger, home);
-        let reading = owner.map(|key| reading_of(limits, key));
-        if let Some(reading) = reading.filter(|reading| !is_forgotten(reading, &ledger)) {
-            gathered.reading(reading);
-        }
+    let (limits, attribution) = attributed.unzip();
+    let reading = limits.as_ref().zip(attribution.as_ref());
+    let reading = reading.and_then(|(limits, whose)| reading_of(limits, whose, known_live, home));
+    if let Some(reading) = reading.clone().filter(|reading| !is_forgotten(reading, &ledger)) {
+        gathered.reading(reading);
     }
-    let mut accounts = gathered.accounts(&scan.snapshots, &ledger, known_live.key(), config, now);
-    settle(&mut accounts, config, &mut warnings);
     let Scan { snapshots, problems: odd } = scan;
-    Ok(Overview { accounts, snapshots, odd, live, limits, ledger, warnings })
+    let mut overview = Overview {
+        accounts: Vec::new(),
+        snapshots,
+        odd,
+        live,
+        limits,
+        is_partial: found.is_partial,
+        ledger,
+        noticed,
+        activations,
+        attribution,
+        reading,
+        root: home.root().to_owned(),
+        warnings,
+    };
+    let mut accounts = gathered.accounts(&overview, config, now);
+    settle(&mut accounts, config, &mut overview.warnings);
+    overview.accounts = accounts;
+    Ok(overview)
 }
 
 /// Tells each account what the user said about it. What a key or short id says wins over what is
@@ -176,42 +342,37 @@ fn is_forgotten(reading: &Reading, ledger: &Ledger) -> bool {
     mark.is_some_and(|at| reading.observed_at <= at)
 }
 
-/// The newest limits in the session files at or before `now`; a home that cannot be looked at
-/// has none.
-fn newest_limits(home: &CodexHome, now: DateTime<Utc>) -> Option<RolloutLimits> {
-    rollout::newest_limits(home.root(), None, Some(now)).ok()?.limits
-}
-
-/// Whose the newest limits are, if anything decides it.
-#[must_use]
-pub fn owner(
+/// The newest limits in the session files as a reading of their owner, if anybody knows who it is.
+fn reading_of(
     limits: &RolloutLimits,
+    whose: &Attribution,
     live: &Live,
-    ledger: &Ledger,
     home: &CodexHome,
-) -> Option<AccountKey> {
-    let active = ledger.active_at(limits.observed_at.instant());
-    let attribution = rollout::attribute(
-        limits.observed_at,
-        limits.creator.as_ref(),
-        live.key(),
-        active.as_ref(),
-        changed_at(home),
-    );
-    match attribution {
-        Attribution::Certain(key) => Some(key),
-        Attribution::Unknown => None,
-    }
-}
-
-/// The newest limits as a reading of their owner.
-#[must_use]
-pub fn reading_of(limits: &RolloutLimits, account: AccountKey) -> Reading {
-    Reading {
+) -> Option<Reading> {
+    let Attribution::Known { account, confidence, basis } = whose else { return None };
+    let signed_in = match live {
+        Live::Login(file) if file.key.as_ref() == Some(account) => Some(file),
+        _ => None,
+    };
+    let windows = limits.windows.clone();
+    Some(Reading {
+        email: signed_in.and_then(|file| file.email.clone()),
+        home: signed_in.map(|_| home.root().to_owned()),
+        confidence: *confidence,
+        basis: Some(*basis),
         limit_reached: limits.limit_reached,
         plan: limits.plan.clone(),
-        ..Reading::new(account, Source::Rollout, limits.observed_at, limits.windows.clone())
-    }
+        ..Reading::new(account.clone(), Source::Rollout, limits.observed_at, windows)
+    })
+}
+
+/// Who signed in beside this program, if the live login is not the one that the ledger takes for it.
+fn notice(ledger: &Ledger, live: &Live, home: &CodexHome, at: Stamp) -> Option<Entry> {
+    let Live::Login(file) = live else { return None };
+    let account = file.key.clone()?;
+    let noticed = ledger.notice(home.root(), &account, changed_at(home), at)?;
+    let (email, home) = (file.email.clone(), Some(home.root().to_owned()));
+    Some(Entry::Activation { at, account, email, home, noticed: Some(noticed) })
 }
 
 /// When `auth.json` was last put in place or written. The time of change is asked, which no
@@ -381,13 +542,13 @@ impl Gathered {
 
     fn accounts(
         mut self,
-        snapshots: &[Stored],
-        ledger: &Ledger,
-        live: Option<&AccountKey>,
+        overview: &Overview,
         config: &Config,
         now: DateTime<Utc>,
     ) -> Vec<KnownAccount> {
         self.adopt();
+        let Overview { snapshots, ledger, .. } = overview;
+        let live = overview.live().key();
         let with_login: BTreeSet<Email> = snapshots
             .iter()
             .filter(|stored| stored.metadata.kind.has_login())

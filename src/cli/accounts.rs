@@ -86,7 +86,8 @@ pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAcc
         .ok_or_else(|| Failure::usage(format!("no account is called {asked:?}")))
 }
 
-fn unnamed(error: &NotNamed) -> Failure {
+/// Why nobody is meant, as a failure.
+pub(crate) fn unnamed(error: &NotNamed) -> Failure {
     let (exit, hint) = match error {
         NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager accounts` lists them"),
         NotNamed::Several { .. } => (Exit::Conflict, "name one of them in full"),

@@ -48,7 +48,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let email = file.email.clone();
     let ledger = activation(Some((key.clone(), email.clone())), &places, &known, now);
     let there = adopt::stored_as(&file, &known.snapshots).map(|stored| stored.title.clone());
-    let note = "stored with `codex-manager adopt`";
+    let home = session.show(places.home.root());
+    let note = || ("stored with `codex-manager adopt`", Some(home.clone()));
     let (at, zone) = (places.zone.stamp(now), &places.zone);
     let (title, text) = match (&there, &opened) {
         (Some(title), opened) => {
@@ -58,11 +59,11 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
             (title.clone(), format!("the login of {label} is already stored as {title}\n"))
         }
         (None, None) => {
-            let title = adopt::plan(&file, note, at, zone, &places.store).name.to_string();
+            let title = adopt::plan(&file, note(), at, zone, &places.store).name.to_string();
             (title.clone(), format!("would store the login of {label} as {title}\n"))
         }
         (None, Some(opened)) => {
-            let plan = adopt::plan(&file, note, at, zone, &places.store);
+            let plan = adopt::plan(&file, note(), at, zone, &places.store);
             let title = plan.name.to_string();
             let done = format!("stored the login of {label} as {title}");
             let record = session.record(&places.store, zone, "adopt", done.clone())?;

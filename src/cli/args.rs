@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
 use crate::cli::{
-    account_list, adopt, backup, completions, config, cooldown, demo, doctor, drill, list, log,
-    login, normalize, prune, ready, recommend, restore, show, status, switch, undo, verify,
+    account_list, adopt, backup, completions, config, cooldown, demo, doctor, drill, history, list,
+    log, login, normalize, prune, ready, recommend, restore, show, status, switch, undo, verify,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -99,6 +99,8 @@ pub(crate) enum Command {
     Adopt(adopt::Args),
     /// Read the quota of the current account
     Status(status::Args),
+    /// Show the weeks, sessions, resets and switches of each account
+    History(history::Args),
     /// Show when each account may work again
     Cooldown(cooldown::Args),
     /// Name the account to use next
@@ -133,6 +135,7 @@ impl Command {
             Self::Verify(_) => "verify",
             Self::Drill(_) => "drill",
             Self::Status(_) => "status",
+            Self::History(_) => "history",
             Self::Cooldown(_) => "cooldown",
             Self::Recommend(_) => "recommend",
             Self::Ready(_) => "ready",

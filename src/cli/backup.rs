@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use glob::Pattern;
 use serde::Serialize;
 use serde_json::json;
@@ -10,6 +9,7 @@ use serde_json::json;
 use crate::cli::cooldown::look;
 use crate::cli::evidence::{Evidence, Sources};
 use crate::cli::exit::Failure;
+use crate::cli::history::read_sessions;
 use crate::cli::live::{self, Wish};
 use crate::cli::picture::{CARE, FAINT, Facts, Table, bytes, count, plain, styled};
 use crate::cli::progress::Progress;
@@ -17,13 +17,11 @@ use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
 use crate::codex::auth::{AuthFile, Mode};
 use crate::codex::home::{Class, CodexHome};
-use crate::codex::rollout;
 use crate::config;
-use crate::overview::Overview;
-use crate::quota::{Entry, Reading};
+use crate::overview::{Overview, Sessions};
+use crate::quota::Reading;
 use crate::snapshot::backup::{self, Circumstances, Made, Plan, Request, Size};
 use crate::snapshot::metadata::{Kind, Metadata};
-use crate::time::Zone;
 use crate::window::Window;
 
 /// Store the current account as a snapshot
@@ -110,6 +108,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     // It may have been Codex, which refreshes the login whenever it is old: only now is it read.
     let login = backup::login(&places.home, request.kind)?;
     let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
+    // A login alone is stored without reading gigabytes of sessions.
+    let sessions = if request.kind == Kind::Auth { None } else { read_sessions(&places, session)? };
     let circumstances = Circumstances {
         now,
         zone: &places.zone,
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         status_text: evidence.and_then(|evidence| evidence.text),
         home_for_people: session.show(places.home.root()),
         around: session.surroundings(),
-        codex_version: newest_version(&places),
+        codex_version: newest_version(sessions.as_ref(), &known),
         host: session.world.host.clone(),
     };
     let opened = if args.dry_run {
@@ -135,11 +135,14 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let verb = if plan.replaces.is_some() { "replaced" } else { "stored" };
     let what = format!("{verb} {}", plan.name);
     let record = session.record(&places.store, &places.zone, "backup", what)?;
-    let entries = learned(reading, login.as_ref(), &known, &places.zone, now);
+    let entries = known.learned(reading, places.zone.stamp(now));
     let said = (Some(record), entries);
     let advance = &mut |count| progress.advance(count);
     let made = backup::apply(plan, &places.store, &opened.lock, said, advance, &stop)?;
     drop(progress);
+    if let Some(Err(error)) = sessions.map(|read| read.remember(&places.store, &opened.lock)) {
+        session.warn(error.to_string());
+    }
     for warning in &made.warnings {
         session.warn(warning.clone());
     }
@@ -282,27 +285,13 @@ fn reading(
     Ok(reading)
 }
 
-/// The Codex version of the newest session.
-pub(crate) fn newest_version(places: &Places) -> Option<String> {
-    let starts = rollout::starts(places.home.root()).ok()?;
-    starts.sessions.into_iter().rev().find_map(|start| start.cli_version)
-}
-
-/// What the ledger learns: the reading, and who is signed in.
-fn learned(
-    reading: Option<Reading>,
-    login: Option<&AuthFile>,
-    known: &Overview,
-    zone: &Zone,
-    now: DateTime<Utc>,
-) -> Vec<Entry> {
-    let at = zone.stamp(now);
-    let reading = reading.map(|reading| Entry::Reading { at, reading });
-    let account = login.and_then(|login| Some((login.key.clone()?, login.email.clone())));
-    let activation = account
-        .filter(|(account, _)| known.ledger.active_at(now).as_ref() != Some(account))
-        .map(|(account, email)| Entry::Activation { at, account, email });
-    reading.into_iter().chain(activation).collect()
+/// The Codex version of the newest session, or of the one with the newest limits.
+pub(crate) fn newest_version(sessions: Option<&Sessions>, known: &Overview) -> Option<String> {
+    let starts = sessions.iter().flat_map(|read| &read.scan.sessions);
+    let starts = starts.filter_map(|session| session.start.as_ref());
+    let newest = starts.filter(|start| start.cli_version.is_some()).max_by_key(|start| start.at);
+    let limits = || known.limits.as_ref().and_then(|limits| limits.cli_version.clone());
+    newest.and_then(|start| start.cli_version.clone()).or_else(limits)
 }
 
 fn pairs(list: &[(String, String)]) -> Vec<serde_json::Value> {

@@ -194,6 +194,17 @@ pub(crate) fn look(
     Ok(known)
 }
 
+/// Looks at everything but the session files, for commands that have no use for quotas.
+pub(crate) fn look_at_store(places: &Places, session: &mut Session) -> Result<Overview, Failure> {
+    let now = session.world.now;
+    let Places { store, home, config, zone, .. } = places;
+    let known = overview::observe_store(store, home, config, zone, now)?;
+    for warning in &known.warnings {
+        session.warn(warning.clone());
+    }
+    Ok(known)
+}
+
 fn draw(rows: &[AccountRow], now: DateTime<Utc>, zone: &Zone, session: &Session) -> String {
     if rows.is_empty() {
         return "no account is known yet: `codex-manager backup` stores the current one\n"

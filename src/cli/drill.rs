@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::account::{Account, AccountKey, Email};
 use crate::cli::accounts::named;
-use crate::cli::cooldown::look;
+use crate::cli::cooldown::look_at_store;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{BAD, CARE, FAINT, GOOD, bytes, count, plain, styled};
 use crate::cli::progress::Progress;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 }
 
 fn choose(args: &Args, places: &Places, session: &mut Session) -> Result<Vec<Choice>, Failure> {
-    let known: Overview = look(places, session.world.now, session)?;
+    let known: Overview = look_at_store(places, session)?;
     let only = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
     let accounts: Vec<Account> = match only {
         Some(only) => vec![only.account.clone()],

@@ -16,7 +16,7 @@ use crate::codex::program::{self, Complaints, Limits, Output, RunError, Task};
 use crate::codex::status::{self, MAX_BYTES, StatusText};
 use crate::config::Settings;
 use crate::disk::read;
-use crate::overview::{self, Overview};
+use crate::overview::Overview;
 use crate::quota::{Reading, Source};
 use crate::snapshot::logins::Live;
 use crate::window::{Credits, OtherLimit, Window};
@@ -143,7 +143,7 @@ impl Sources {
             Some(Err(problem)) if wish == Wish::Insist => Err(problem.into_failure()),
             asked => {
                 let problem = asked.and_then(Result::err);
-                let evidence = newest_session(session, places, known, live);
+                let evidence = newest_session(session, known);
                 Ok(Found { evidence, problem })
             }
         }
@@ -180,14 +180,9 @@ impl Sources {
 }
 
 /// What the newest session file says; `None` if that is not surely about one account.
-fn newest_session(
-    session: &mut Session,
-    places: &Places,
-    known: &Overview,
-    live: &Live,
-) -> Option<Evidence> {
+fn newest_session(session: &mut Session, known: &Overview) -> Option<Evidence> {
     let limits = known.limits.as_ref()?;
-    let owner = overview::owner(limits, live, &known.ledger, &places.home);
+    let owner = known.owner().cloned();
     if owner.is_none() {
         session.warn(
             "the newest session does not tell whose quota it shows; it was not used. \

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Report;
 use crate::cli::accounts::named;
-use crate::cli::cooldown::look;
+use crate::cli::cooldown::look_at_store;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{Table, bytes, or_dash};
 use crate::cli::session::Session;
@@ -24,7 +24,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
-    let known = look(&places, session.world.now, session)?;
+    let known = look_at_store(&places, session)?;
     let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
     let shown: Vec<&Stored> = known
         .snapshots

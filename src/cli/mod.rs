@@ -17,6 +17,7 @@ mod doctor;
 mod drill;
 mod evidence;
 mod exit;
+mod history;
 mod holders;
 mod list;
 mod live;
@@ -110,6 +111,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Report, Failure> 
         Command::Verify(args) => verify::run(&args, session),
         Command::Drill(args) => drill::run(&args, session),
         Command::Status(args) => status::run(&args, session),
+        Command::History(args) => history::run(&args, session),
         Command::Cooldown(args) => cooldown::run(&args, session),
         Command::Recommend(args) => recommend::run(&args, session),
         Command::Ready(args) => ready::run(&args, session),

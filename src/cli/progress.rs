@@ -41,6 +41,12 @@ impl Progress {
         }
     }
 
+    /// `count` bytes more are done, of `total`.
+    pub(crate) fn advance_of(&mut self, count: u64, total: u64) {
+        self.bar.set_length(total);
+        self.advance(count);
+    }
+
     /// `count` bytes more are done.
     pub(crate) fn advance(&mut self, count: u64) {
         self.bar.inc(count);
@@ -64,6 +70,9 @@ impl Waiting {
             return Self(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
         bar.set_message(format!("{what} …"));
         let (done, waits) = mpsc::channel::<()>();
         let shown = std::thread::spawn(move || {

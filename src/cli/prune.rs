@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::cli::accounts::{labelled, named};
-use crate::cli::cooldown::look;
+use crate::cli::cooldown::look_at_store;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, FAINT, Table, bytes, capitalized, count, plain, styled};
 use crate::cli::session::{Places, Session};
@@ -105,7 +105,7 @@ fn decide(
     places: &Places,
     session: &mut Session,
 ) -> Result<Plan, Failure> {
-    let known = look(places, session.world.now, session)?;
+    let known = look_at_store(places, session)?;
     let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
     let log = operations::log::read(&places.store)?;
     let forgotten = known.ledger.all_forgotten();

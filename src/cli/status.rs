@@ -12,7 +12,7 @@ use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report, picture};
 use crate::codex::auth::Mode;
 use crate::overview::{self, KnownAccount, Overview};
-use crate::quota::{Entry, Ledger, Reading, Source};
+use crate::quota::{Reading, Source};
 use crate::snapshot::backup::BackupError;
 use crate::snapshot::logins::{self, Live, Pick, Shelf, Stale};
 use crate::snapshot::name::{SnapshotName, Who};
@@ -85,7 +85,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         None if args.refresh => of_refreshed(&places, &known, &live, session)?,
         None => of_live(args, &places, &known, &live, session)?,
     };
-    if let Some(reading) = told.reading.clone().filter(|_| !args.no_save && told.is_new) {
+    if !args.no_save {
+        let reading = told.reading.clone().filter(|_| told.is_new);
         save(reading, &known, &places, session)?;
     }
     let exit = if told.refreshed == Some(false) { Exit::Failed } else { Exit::Done };
@@ -258,29 +259,25 @@ fn ask_of(
     live::ask(Subject { file: &file, key: &key, is_live: false }, places, session)
 }
 
-/// Writes a reading into the ledger, unless its very words are there.
+/// Writes what was found into the ledger, unless it is there: a reading, who is signed in, and the
+/// newest limits of the sessions.
 fn save(
-    reading: Reading,
+    reading: Option<Reading>,
     known: &Overview,
     places: &Places,
     session: &mut Session,
 ) -> Result<(), Failure> {
-    if holds(&known.ledger, &reading) {
+    let at = places.zone.stamp(session.world.now);
+    let mut entries = known.learned(reading, at);
+    if entries.is_empty() {
         return Ok(());
     }
     let opened = session.open(places, "status")?;
-    // Another run may have read the same thing while this one waited for the lock.
-    if !holds(&places.store.read_ledger()?, &reading) {
-        let entry = Entry::Reading { at: session.world.now.into(), reading };
-        places.store.record(&[entry], &opened.lock)?;
-    }
+    // Another run may have found the same while this one waited for the lock.
+    let ledger = places.store.read_ledger()?;
+    entries.retain(|entry| !ledger.knows(entry));
+    places.store.record(&entries, &opened.lock)?;
     Ok(())
-}
-
-fn holds(ledger: &Ledger, wanted: &Reading) -> bool {
-    let is_it =
-        |entry: &Entry| matches!(entry, Entry::Reading { reading, .. } if reading == wanted);
-    ledger.entries.iter().any(is_it)
 }
 
 /// Whose the evidence is: the source's own word, else the account that has the address in the

@@ -50,6 +50,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
+    which::refuse_nobody(args)?;
     holders::run(args.wait, args.server.is_asked(), session, |session| match args.full {
         true => full::run(args, session),
         false => restart::around(args.server, args.dry_run, session, |spares, session| {
@@ -65,6 +66,7 @@ fn sign_in(args: &Args, spares_server: bool, session: &mut Session) -> Result<Re
     let known = look(&places, session.world.now, session)?;
     let live = Live::read(&places.home)?;
     let chosen = which::choose(args, &live, &known, &places, session)?;
+    which::tell_if_disabled(&chosen, &known, session);
     let (key, label) = (&chosen.key, &chosen.label);
     let shelf = Shelf::new(&known.snapshots, &known.odd);
     let stale = if args.accept_stale_login { Stale::Accept } else { Stale::Refuse };
@@ -221,12 +223,7 @@ pub(crate) fn activation(
     now: DateTime<Utc>,
 ) -> Vec<Entry> {
     let Some((account, email)) = signed_in else { return Vec::new() };
-    if known.live().key() == Some(&account)
-        && known.ledger.active_at(now).as_ref() == Some(&account)
-    {
-        return Vec::new();
-    }
-    vec![Entry::Activation { at: places.zone.stamp(now), account, email }]
+    known.activated(account, email, places.zone.stamp(now))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use anstyle::Style;
 use serde::Serialize;
 
 use crate::cli::accounts::{named, snapshot};
-use crate::cli::cooldown::look;
+use crate::cli::cooldown::look_at_store;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{BAD, CARE, FAINT, GOOD, bytes, count, plain, styled};
 use crate::cli::progress::Progress;
@@ -110,10 +110,10 @@ fn choose(args: &Args, places: &Places, session: &mut Session) -> Result<Chosen,
     if args.all {
         // Told as rows, not as warnings.
         let (store, home) = (&places.store, &places.home);
-        let known = overview::observe(store, home, &places.config, &places.zone, now)?;
+        let known = overview::observe_store(store, home, &places.config, &places.zone, now)?;
         return Ok(Chosen { rows: odd_ones(&known), snapshots: known.snapshots });
     }
-    let known = look(places, now, session)?;
+    let known = look_at_store(places, session)?;
     let nothing_is_meant = args.snapshot.is_none() && args.account.is_none();
     if nothing_is_meant && known.snapshots.is_empty() && known.odd.is_empty() {
         return Ok(Chosen { rows: Vec::new(), snapshots: Vec::new() });

@@ -1,39 +1,53 @@
-//! What do Codex's session files say about quota, and whose sessions are they?
+//! What do Codex's session files say about quota?
 //!
 //! Every turn appends a `token_count` event with the limits as they were. The newest is found by
 //! the times in the events, not by names or modification times: an old session that is resumed
-//! is appended to. Nothing in an event says whose it is; [`attribute`] weighs what else is known.
+//! is appended to. Nothing in an event says whose it is; that is `overview`'s question.
+//!
+//! [`newest_limits`] looks at as little as it can, from the ends of the newest files; [`scan()`]
+//! reads everything once, and afterwards what was appended. What they need not read again is in a
+//! [`Memory`].
 //!
 //! Everything is opened read-only, and no link is followed.
 
 mod backwards;
 mod line;
+mod listing;
+mod memory;
+mod scan;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 
 use self::backwards::Backwards;
-use self::line::{Event, Line, meta};
+use self::line::{Line, meta};
+use self::listing::{Facts, Listed, Listing, list, open};
+use self::memory::Newest;
+use self::scan::{Known, begins_so, is_untouched, place};
 use crate::account::AccountKey;
 use crate::time::Stamp;
 use crate::window::Window;
 
+pub use self::line::Event;
+pub use self::memory::{MAX_MEMORY, Memory, Session, Start, Stretch};
+pub use self::scan::{Scan, scan};
+
 /// Longest line that is looked at, in bytes; a longer one is passed over.
 const MAX_LINE: usize = 16 << 20;
 
-/// How much is read at a time.
+/// How much is read at a time, from the end of a file.
 const BLOCK: u64 = 64 << 10;
+
+/// How much is read to find the newest limits, in bytes; then what was found has to do.
+const GLANCE: u64 = 64 << 20;
 
 /// How far a modification time may lag behind the events of its file: copying a home or a wrong
 /// clock moves it, but a file this much older than an event cannot well hold a newer one.
 const MTIME_SLACK: Duration = Duration::from_secs(2 * 86_400);
-
-/// Deepest folder below `sessions/` that is visited; Codex uses year, month and day.
-const MAX_DEPTH: usize = 8;
 
 /// The limits as one event told them.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +63,10 @@ pub struct RolloutLimits {
     pub plan: Option<String>,
     /// Who began the session (Codex 0.160.1 and newer), which need not be who had this turn.
     pub creator: Option<AccountKey>,
+    /// When the session began.
+    pub begun: Option<Stamp>,
+    /// The version of Codex that began it.
+    pub cli_version: Option<String>,
     /// The file it was found in.
     pub file: PathBuf,
 }
@@ -60,241 +78,72 @@ pub struct Found {
     pub limits: Option<RolloutLimits>,
     /// What could not be looked at, and why, in the order of the paths.
     pub skipped: Vec<(PathBuf, String)>,
-}
-
-/// One session.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Start {
-    /// When it began.
-    pub at: Stamp,
-    /// Who began it (Codex 0.160.1 and newer).
-    pub creator: Option<AccountKey>,
-    /// The version of Codex that began it.
-    pub cli_version: Option<String>,
-    /// Its file.
-    pub file: PathBuf,
-}
-
-/// What came of looking for sessions.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Starts {
-    /// The sessions, oldest first.
-    pub sessions: Vec<Start>,
-    /// What could not be looked at, and why, in the order of the paths.
-    pub skipped: Vec<(PathBuf, String)>,
-}
-
-/// To whom an event belongs.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Attribution {
-    /// Something that is known decides it.
-    Certain(AccountKey),
-    /// Nothing does: the event counts for nobody.
-    Unknown,
+    /// How many bytes were read for it.
+    pub read: u64,
+    /// There was too much to read, and nothing remembered of it: a newer event may be in what was
+    /// left aside. A [`scan()`] whose sessions are remembered helps.
+    pub is_partial: bool,
 }
 
 /// Finds the newest limits in the session files of a Codex home: later than `since` and not
 /// later than `until`, where given.
 ///
-/// Each file is read backwards, block by block, until its newest event is found; memory does not
-/// grow with the files. Files are visited by modification time, newest first, and those more
-/// than two days older than the best event (or `since`) are left alone. A torn last line is passed over, a
-/// file that cannot be read or is compressed (`.jsonl.zst`) is named in [`Found::skipped`].
+/// Each file is read backwards, block by block, until its newest event is found or what is
+/// remembered of it begins; memory does not grow with the files. Files are visited by modification
+/// time, newest first, and those more than two days older than the best event (or `since`) are left
+/// alone. A torn last line is passed over, a file that cannot be read or is compressed
+/// (`.jsonl.zst`) is named in [`Found::skipped`]. No more than 64 MiB are read.
 ///
 /// # Errors
 ///
 /// Only when `codex_home` itself is no folder that can be looked at.
 pub fn newest_limits(
     codex_home: &Path,
+    remembered: &[Session],
     since: Option<Stamp>,
     until: Option<DateTime<Utc>>,
 ) -> io::Result<Found> {
     let Listing { mut files, mut skipped } = list(codex_home)?;
     files.sort_by(|a, b| b.changed.cmp(&a.changed).then_with(|| b.path.cmp(&a.path)));
+    let known = Known::new(remembered);
 
+    let mut glance = Glance { left: GLANCE, is_partial: false };
     let mut best: Option<(Event, PathBuf)> = None;
     for file in files {
         let newest = best.as_ref().map(|(event, _)| event.observed_at).or(since);
         if newest.is_some_and(|newest| is_too_old(file.changed, newest)) {
             break;
         }
-        match newest_event(&file.path, newest, until) {
+        let known = known.of(&place(codex_home, &file.path));
+        match glance.newest_event(&file, known, newest, until) {
             Ok(Some(event)) => best = Some((event, file.path)),
             Ok(None) => {}
             Err(error) => skipped.push((file.path, error.to_string())),
         }
+        if glance.is_partial {
+            break;
+        }
     }
     skipped.sort();
-    let limits = best.map(|(event, file)| RolloutLimits {
-        observed_at: event.observed_at,
-        windows: event.windows,
-        limit_reached: event.limit_reached,
-        plan: event.plan,
-        creator: first_line(&file).ok().and_then(|line| meta(&line)).and_then(|m| m.creator()),
-        file,
+    let limits = best.map(|(event, file)| {
+        let meta = first_line(&file).ok().and_then(|line| meta(&line));
+        RolloutLimits {
+            observed_at: event.observed_at,
+            windows: event.windows,
+            limit_reached: event.limit_reached,
+            plan: event.plan,
+            creator: meta.as_ref().and_then(line::Meta::creator),
+            begun: meta.as_ref().map(|meta| meta.at),
+            cli_version: meta.and_then(|meta| meta.cli_version),
+            file,
+        }
     });
-    Ok(Found { limits, skipped })
-}
-
-/// Reads when each session began and who began it, oldest first.
-///
-/// The first line of a file decides; its name is in local time of an unknown zone and its
-/// modification time changes when a home is copied, so neither is asked. A file whose first
-/// line tells nothing is named in [`Starts::skipped`].
-///
-/// # Errors
-///
-/// Only when `codex_home` itself is no folder that can be looked at.
-pub fn starts(codex_home: &Path) -> io::Result<Starts> {
-    let Listing { files, mut skipped } = list(codex_home)?;
-    let mut sessions = Vec::new();
-    for ListedFile { path, .. } in files {
-        match first_line(&path).map(|line| meta(&line)) {
-            Ok(Some(meta)) => sessions.push(Start {
-                at: meta.at,
-                creator: meta.creator(),
-                cli_version: meta.cli_version,
-                file: path,
-            }),
-            Ok(None) => skipped.push((path, "its first line is no session start".to_owned())),
-            Err(error) => skipped.push((path, error.to_string())),
-        }
-    }
-    sessions.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.file.cmp(&b.file)));
-    skipped.sort();
-    Ok(Starts { sessions, skipped })
-}
-
-/// Decides whose an event is.
-///
-/// The ledger decides, if it knows who was active then; else an event that is not older than
-/// the last change of `auth.json` is the live account's; else it is its session's creator's; else
-/// nobody knows. Where the ledger names one account and `auth.json` another, somebody signed in
-/// beside us. Then the session's creator tells, if it is the one in an `auth.json` that was there
-/// before the event; otherwise a running Codex may still have worked as the former: unknown too.
-/// An `auth.json` changed after the event, as every refresh does, only weighs against the ledger
-/// if the creator agrees with it: unknown.
-#[must_use]
-pub fn attribute(
-    observed_at: Stamp,
-    creator: Option<&AccountKey>,
-    live: Option<&AccountKey>,
-    ledger_active: Option<&AccountKey>,
-    auth_changed_at: Option<Stamp>,
-) -> Attribution {
-    let was_live = auth_changed_at.is_some_and(|changed| changed <= observed_at);
-    let owner = match (ledger_active, live) {
-        (Some(active), Some(live)) if active != live && was_live => {
-            creator.filter(|creator| *creator == live)
-        }
-        (Some(active), Some(live)) if active != live && creator == Some(live) => None,
-        (Some(active), _) => Some(active),
-        (None, Some(live)) if was_live => Some(live),
-        (None, _) => creator,
-    };
-    owner.cloned().map_or(Attribution::Unknown, Attribution::Certain)
-}
-
-/// The rollouts of a home and what stands in their places.
-#[derive(Default)]
-struct Listing {
-    files: Vec<ListedFile>,
-    skipped: Vec<(PathBuf, String)>,
-}
-
-struct ListedFile {
-    path: PathBuf,
-    changed: SystemTime,
-}
-
-fn list(codex_home: &Path) -> io::Result<Listing> {
-    // The home itself may be a link; what is in it may not.
-    if !fs::metadata(codex_home)?.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    let mut listing = Listing::default();
-    for (name, depth) in [("sessions", MAX_DEPTH), ("archived_sessions", 0)] {
-        let folder = codex_home.join(name);
-        match fs::symlink_metadata(&folder) {
-            Ok(found) if found.is_dir() => listing.visit(folder, depth),
-            Ok(_) => listing.skip(folder, "not a folder of this home"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => listing.skip(folder, &error.to_string()),
-        }
-    }
-    Ok(listing)
-}
-
-impl Listing {
-    fn skip(&mut self, path: PathBuf, reason: &str) {
-        self.skipped.push((path, reason.to_owned()));
-    }
-
-    fn visit(&mut self, folder: PathBuf, depth: usize) {
-        let mut waiting = vec![(folder, depth)];
-        while let Some((folder, depth)) = waiting.pop() {
-            let entries = match fs::read_dir(&folder) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.skip(folder, &error.to_string());
-                    continue;
-                }
-            };
-            for entry in entries {
-                match entry.and_then(|entry| Ok((entry.path(), entry.metadata()?))) {
-                    Ok((path, found)) if found.is_dir() => {
-                        if let Some(depth) = depth.checked_sub(1) {
-                            waiting.push((path, depth));
-                        }
-                    }
-                    Ok((path, found)) => self.take(path, &found),
-                    // Codex moves files between the folders at any time.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => self.skip(folder.clone(), &error.to_string()),
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, path: PathBuf, found: &fs::Metadata) {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_rollout = name.starts_with("rollout-");
-        if found.is_symlink() {
-            // Also one that leads to a folder: what is behind it is missing from the answer.
-            self.skip(path, "a link, not followed");
-        } else if is_rollout && name.ends_with(".jsonl.zst") {
-            self.skip(path, "compressed, not read");
-        } else if is_rollout && name.ends_with(".jsonl") {
-            if found.is_file() {
-                let changed = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                self.files.push(ListedFile { path, changed });
-            } else {
-                self.skip(path, "not a regular file");
-            }
-        }
-    }
+    Ok(Found { limits, skipped, read: GLANCE - glance.left, is_partial: glance.is_partial })
 }
 
 fn is_too_old(changed: SystemTime, newest: Stamp) -> bool {
     let newest = SystemTime::from(newest.instant());
     changed.checked_add(MTIME_SLACK).is_some_and(|limit| limit < newest)
-}
-
-/// Opens a regular file without following a link or waiting at a pipe.
-fn open(path: &Path) -> io::Result<File> {
-    #[cfg(unix)]
-    let file = {
-        use rustix::fs::{Mode, OFlags};
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        File::from(rustix::fs::open(path, flags, Mode::empty())?)
-    };
-    #[cfg(not(unix))]
-    let file = File::open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
-    }
 }
 
 /// The first line of a file, without its end.
@@ -307,7 +156,7 @@ fn first_line(path: &Path) -> io::Result<Vec<u8>> {
             return Ok(line);
         }
         let fresh = line.get(from..).unwrap_or_default();
-        if let Some(end) = fresh.iter().position(|byte| *byte == b'\n') {
+        if let Some(end) = memchr::memchr(b'\n', fresh) {
             line.truncate(from + end);
             return Ok(line);
         }
@@ -315,31 +164,84 @@ fn first_line(path: &Path) -> io::Result<Vec<u8>> {
     Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is too long"))
 }
 
-/// The newest event of a file that is newer than `newer_than` and not after `until`.
-fn newest_event(
-    path: &Path,
-    newer_than: Option<Stamp>,
-    until: Option<DateTime<Utc>>,
-) -> io::Result<Option<Event>> {
-    let mut lines = Backwards::new(open(path)?)?;
-    while let Some(line) = lines.next_line()? {
-        let Some(line) = Line::parse(&line) else { continue };
-        // Lines are appended in the order of time: everything before this one is older still.
-        if newer_than.is_some_and(|than| line.timestamp <= than) {
-            return Ok(None);
+/// A look that must not take long.
+struct Glance {
+    /// How many bytes may still be read.
+    left: u64,
+    is_partial: bool,
+}
+
+impl Glance {
+    /// The newest event of a file that is newer than `newer_than` and not after `until`.
+    fn newest_event(
+        &mut self,
+        listed: &Listed,
+        known: Option<&Session>,
+        newer_than: Option<Stamp>,
+        until: Option<DateTime<Utc>>,
+    ) -> io::Result<Option<Event>> {
+        let newer = |event: &Event| newer_than.is_none_or(|than| than < event.observed_at);
+        let remembered = |known: &Session| match known.newest(until) {
+            Newest::Event(event) => Some(Some(event.clone()).filter(newer)),
+            Newest::Nothing => Some(None),
+            Newest::Unsure => None,
+        };
+        let told = known.and_then(|known| Some((known, remembered(known)?)));
+        if let Some((known, event)) = &told
+            && is_untouched(known, &listed.facts)
+        {
+            return Ok(event.clone());
         }
-        if until.is_some_and(|until| until < line.timestamp.instant()) {
-            continue;
+        let mut file = open(&listed.path)?;
+        let size = Facts::of(&file.metadata()?).size;
+        let (mut floor, mut below) = (0, None);
+        if let Some((known, event)) = told {
+            let (is_it, read) = begins_so(known, &mut file, size)?;
+            self.left = self.left.saturating_sub(read);
+            if is_it {
+                (floor, below) = (known.read_to, event);
+            }
         }
-        if let Some(event) = line.event() {
-            return Ok(Some(event));
-        }
+        let event = self.backwards(file, floor, newer_than, until)?;
+        Ok(event.unwrap_or(below))
     }
-    Ok(None)
+
+    /// Reads a file from its end down to `floor`: the newest event, `Some(None)` if there is none
+    /// that is newer, `None` if nothing tells.
+    fn backwards(
+        &mut self,
+        file: File,
+        floor: u64,
+        newer_than: Option<Stamp>,
+        until: Option<DateTime<Utc>>,
+    ) -> io::Result<Option<Option<Event>>> {
+        let mut lines = Backwards::new(file, floor, self.left)?;
+        let mut found = None;
+        while let Some(line) = lines.next_line()? {
+            let Some(line) = Line::parse(&line) else { continue };
+            // Lines are appended in the order of time: everything before this one is older still.
+            if newer_than.is_some_and(|than| line.timestamp <= than) {
+                found = Some(None);
+                break;
+            }
+            if until.is_some_and(|until| until < line.timestamp.instant()) {
+                continue;
+            }
+            if let Some(event) = line.event() {
+                found = Some(Some(event));
+                break;
+            }
+        }
+        self.left = lines.budget();
+        self.is_partial |= found.is_none() && lines.is_cut();
+        Ok(found)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -373,7 +275,7 @@ mod tests {
 
         fn newest_until(&self, until: Option<&str>) -> (Option<String>, Vec<String>) {
             let until = until.map(|time| stamp(time).instant());
-            let found = newest_limits(self.0.path(), None, until).unwrap();
+            let found = newest_limits(self.0.path(), &[], None, until).unwrap();
             let limits = found.limits.map(|limits| {
                 let used = limits.windows.iter().map(|w| w.used_percent.unwrap().to_string());
                 let time = limits.observed_at.wall().format("%H:%M:%S").to_string();
@@ -435,11 +337,12 @@ mod tests {
         assert_eq!(before("10:59:59"), Some("10:00:01 20".to_owned()));
         assert_eq!(before("09:59:59"), Some("09:30:00 15".to_owned()));
         assert_eq!(before("08:00:00"), None);
-        let after = |time| newest_limits(home.0.path(), Some(stamp(time)), None).unwrap().limits;
+        let after =
+            |time| newest_limits(home.0.path(), &[], Some(stamp(time)), None).unwrap().limits;
         assert_eq!(after("10:59:59").map(|limits| limits.observed_at), Some(stamp("11:00:00")));
         assert_eq!(after("11:00:00"), None);
 
-        let found = newest_limits(home.0.path(), None, None).unwrap().limits.unwrap();
+        let found = newest_limits(home.0.path(), &[], None, None).unwrap().limits.unwrap();
         assert_eq!(found.creator, Some("chatgpt:user-a/acct-a".parse().unwrap()));
         assert_eq!(found.windows[0].minutes, 10_080);
         assert_eq!(found.windows[0].resets_at, Stamp::from_epoch(1_777_000_000));
@@ -509,69 +412,6 @@ mod tests {
     fn an_empty_home_has_nothing_and_no_home_is_an_error() {
         let home = Home::new();
         assert_eq!(home.newest(), (None, vec![]));
-        assert_eq!(starts(home.0.path()).unwrap(), Starts::default());
-        assert!(newest_limits(&home.0.path().join("absent"), None, None).is_err());
-    }
-
-    #[test]
-    fn a_session_starts_with_its_first_line() {
-        let old = line("07:00:00", "session_meta", &json!({"cli_version": "0.118.0"}));
-        let home = Home::new()
-            .file(&format!("{DAY}/rollout-b.jsonl"), &head("08:00:00", "a"), "11:00:00")
-            .file(&format!("{DAY}/rollout-c.jsonl"), &old, "11:00:00")
-            .file(&format!("{DAY}/rollout-d.jsonl"), &general("06:00:00", 1.0), "11:00:00")
-            .file(&format!("{DAY}/rollout-e.jsonl"), "", "11:00:00");
-        let found = starts(home.0.path()).unwrap();
-        let sessions: Vec<_> = found
-            .sessions
-            .iter()
-            .map(|start| (start.at, start.creator.clone(), start.cli_version.as_deref()))
-            .collect();
-        let creator = Some("chatgpt:user-a/acct-a".parse().unwrap());
-        assert_eq!(
-            sessions,
-            [
-                (stamp("07:00:00"), None, Some("0.118.0")),
-                (stamp("08:00:00"), creator, Some("0.169.0")),
-            ]
-        );
-        let skipped: Vec<_> =
-            found.skipped.iter().map(|(path, _)| path.file_name().unwrap()).collect();
-        assert_eq!(skipped, ["rollout-d.jsonl", "rollout-e.jsonl"]);
-    }
-
-    #[test]
-    #[rustfmt::skip]
-    fn an_event_belongs_to_whom_the_ledger_the_login_or_the_session_says() {
-        // event at 12:00   creator    live       ledger     auth.json changed
-        owner(              "a",       "b",       "c",       "",         "c");
-        owner(              "a",       "b",       "c",       "12:00:01", "c");
-        owner(              "a",       "b",       "b",       "11:00:00", "b");
-        owner(              "a",       "b",       "c",       "11:00:00", "?"); // signed in beside us
-        owner(              "",        "b",       "c",       "11:00:00", "?");
-        owner(              "c",       "b",       "c",       "11:00:00", "?"); // resumed by either
-        owner(              "b",       "b",       "c",       "11:00:00", "b"); // and worked
-        owner(              "b",       "b",       "c",       "12:00:01", "?"); // and refreshed since
-        owner(              "a",       "b",       "",        "12:00:00", "b");
-        owner(              "a",       "b",       "",        "12:00:01", "a");
-        owner(              "a",       "b",       "",        "",         "a");
-        owner(              "",        "b",       "",        "12:00:01", "?");
-        owner(              "",        "",        "",        "11:00:00", "?");
-    }
-
-    #[track_caller]
-    fn owner(creator: &str, live: &str, ledger: &str, changed: &str, expected: &str) {
-        let key = |name: &str| -> Option<AccountKey> {
-            (!name.is_empty()).then(|| format!("chatgpt:{name}/{name}").parse().unwrap())
-        };
-        let changed = (!changed.is_empty()).then(|| stamp(changed));
-        let (creator, live, ledger) = (key(creator), key(live), key(ledger));
-        let found =
-            attribute(stamp("12:00:00"), creator.as_ref(), live.as_ref(), ledger.as_ref(), changed);
-        let expected = match expected {
-            "?" => Attribution::Unknown,
-            name => Attribution::Certain(key(name).unwrap()),
-        };
-        assert_eq!(found, expected);
+        assert!(newest_limits(&home.0.path().join("absent"), &[], None, None).is_err());
     }
 }

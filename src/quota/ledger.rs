@@ -2,18 +2,22 @@
 //!
 //! `ledger.jsonl` is append-only, one JSON object per line: `schema_version`, `at` (when the
 //! line was written), `event`, and what belongs to it. This room reads and writes lines; the
-//! file itself is opened elsewhere.
+//! file itself is opened elsewhere. Who was signed in when is [`active`]'s question.
+
+pub mod active;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Reading;
+use super::{Basis, Reading, Source};
 use crate::account::{AccountKey, Email};
 use crate::disk::json;
 use crate::time::Stamp;
+use crate::window::Window;
 
 /// The format that [`Entry::to_line`] writes.
 pub const SCHEMA_VERSION: u64 = 1;
@@ -30,15 +34,30 @@ pub enum Entry {
         #[serde(flatten)]
         reading: Reading,
     },
+    /// A source was asked, and whose figures they are nobody can tell. They are kept, and nobody's
+    /// availability follows from them.
+    AmbiguousReading {
+        /// When the line was written.
+        at: Stamp,
+        /// What the source said.
+        #[serde(flatten)]
+        reading: Ambiguous,
+    },
     /// An account's login became, or was found to be, the live one.
     Activation {
-        /// From when on.
+        /// When it was put in place, or found there.
         at: Stamp,
         /// Whose login it is.
         account: AccountKey,
         /// Its label.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         email: Option<Email>,
+        /// In which Codex home; old lines do not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        home: Option<PathBuf>,
+        /// When somebody signed in beside this program, if that is how it came there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        noticed: Option<Noticed>,
     },
     /// A person set an account aside.
     Cooldown {
@@ -75,12 +94,46 @@ pub enum Entry {
     },
 }
 
+/// What a source said of one of several accounts.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Ambiguous {
+    /// Whose it may be, as far as anybody is known who could have been signed in.
+    #[serde(default)]
+    pub candidates: Vec<AccountKey>,
+    /// What kept it from being decided.
+    pub basis: Basis,
+    /// When the figures held.
+    pub observed_at: Stamp,
+    /// Where they come from.
+    pub source: Source,
+    /// From which Codex home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<PathBuf>,
+    /// The windows.
+    #[serde(default)]
+    pub windows: Vec<Window>,
+    /// Whether the backend said that a limit is reached; `None` if it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_reached: Option<bool>,
+}
+
+/// When somebody signed in beside this program.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Noticed {
+    /// Not before this: the account before was seen then. `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Stamp>,
+    /// Not after this: from then on `auth.json` did not change, or it was seen.
+    pub before: Stamp,
+}
+
 impl Entry {
     /// When the line was written.
     #[must_use]
     pub fn at(&self) -> Stamp {
         match self {
             Self::Reading { at, .. }
+            | Self::AmbiguousReading { at, .. }
             | Self::Activation { at, .. }
             | Self::Cooldown { at, .. }
             | Self::CooldownCleared { at, .. }
@@ -89,16 +142,17 @@ impl Entry {
         }
     }
 
-    /// The account it is about.
+    /// The account it is about, if it is about one.
     #[must_use]
-    pub fn account(&self) -> &AccountKey {
+    pub fn account(&self) -> Option<&AccountKey> {
         match self {
-            Self::Reading { reading, .. } => &reading.account,
+            Self::Reading { reading, .. } => Some(&reading.account),
+            Self::AmbiguousReading { .. } => None,
             Self::Activation { account, .. }
             | Self::Cooldown { account, .. }
             | Self::CooldownCleared { account, .. }
             | Self::Forgotten { account, .. }
-            | Self::Remembered { account, .. } => account,
+            | Self::Remembered { account, .. } => Some(account),
         }
     }
 
@@ -163,14 +217,14 @@ pub fn parse(bytes: &[u8]) -> Ledger {
 impl Ledger {
     /// What was said of an account and still counts, in the order of the file: what came before it
     /// was forgotten does not. Who was signed in then stays true all the same, for
-    /// [`Ledger::active_at`].
+    /// [`Ledger::tenant`].
     pub fn said(&self, account: &AccountKey) -> impl Iterator<Item = &Entry> {
         let forgotten = self.forgotten(account);
         self.entries
             .iter()
             .enumerate()
             .filter(move |(line, entry)| {
-                entry.account() == account
+                entry.account() == Some(account)
                     && !matches!(entry, Entry::Forgotten { .. } | Entry::Remembered { .. })
                     && forgotten.is_none_or(|mark| mark < (entry.at(), *line))
             })
@@ -187,7 +241,7 @@ impl Ledger {
     #[must_use]
     pub fn all_forgotten(&self) -> BTreeSet<AccountKey> {
         let marks = self.entries.iter().filter(|entry| matches!(entry, Entry::Forgotten { .. }));
-        let asked: BTreeSet<&AccountKey> = marks.map(Entry::account).collect();
+        let asked: BTreeSet<&AccountKey> = marks.filter_map(Entry::account).collect();
         asked.into_iter().filter(|key| self.forgotten_at(key).is_some()).cloned().collect()
     }
 
@@ -196,7 +250,7 @@ impl Ledger {
     fn forgotten(&self, account: &AccountKey) -> Option<(Stamp, usize)> {
         let mut marks: Vec<(Stamp, usize, bool)> = (0..)
             .zip(&self.entries)
-            .filter(|(_, entry)| entry.account() == account)
+            .filter(|(_, entry)| entry.account() == Some(account))
             .filter_map(|(line, entry)| match entry {
                 Entry::Forgotten { at, .. } => Some((*at, line, true)),
                 Entry::Remembered { at, .. } => Some((*at, line, false)),
@@ -232,7 +286,7 @@ impl Ledger {
                     readings.push(reading.clone());
                     continue;
                 }
-                Entry::Activation { .. } => continue,
+                Entry::Activation { .. } | Entry::AmbiguousReading { .. } => continue,
                 Entry::Cooldown { at, account, email, until } => {
                     let reading = Reading::manual(account.clone(), *at, *until);
                     (*at, Some(Reading { email: email.clone(), ..reading }))
@@ -273,9 +327,9 @@ impl Ledger {
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountKey> {
         let mut accounts: Vec<AccountKey> = Vec::new();
-        for entry in &self.entries {
-            if !accounts.contains(entry.account()) {
-                accounts.push(entry.account().clone());
+        for account in self.entries.iter().filter_map(Entry::account) {
+            if !accounts.contains(account) {
+                accounts.push(account.clone());
             }
         }
         accounts.retain(|account| self.said(account).next().is_some());
@@ -293,7 +347,29 @@ impl Ledger {
         })
     }
 
-    /// When an account last became the live one, at or before `now`.
+    /// Every activation, in the order of the file.
+    pub fn activations(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| matches!(entry, Entry::Activation { .. }))
+    }
+
+    /// Whether what a reading says is written down already, whatever decided whose it is.
+    #[must_use]
+    pub fn knows(&self, entry: &Entry) -> bool {
+        let is_it = |known: &Entry| match (known, entry) {
+            (Entry::Reading { reading: known, .. }, Entry::Reading { reading, .. }) => {
+                known.says_what(reading)
+            }
+            (
+                Entry::AmbiguousReading { reading: known, .. },
+                Entry::AmbiguousReading { reading, .. },
+            ) => known == reading,
+            _ => false,
+        };
+        // What was written last is most likely what is read again.
+        self.entries.iter().rev().any(is_it)
+    }
+
+    /// When an account last became the live one of any home, at or before `now`.
     #[must_use]
     pub fn last_activation(&self, account: &AccountKey, now: DateTime<Utc>) -> Option<Stamp> {
         self.said(account)
@@ -301,25 +377,6 @@ impl Ledger {
             .map(Entry::at)
             .filter(|at| at.instant() <= now)
             .max()
-    }
-
-    /// Which account was the live one at an instant; `None` before the first activation.
-    ///
-    /// It knows of switches that went through this program or were noticed by it. Of two
-    /// activations in one second the later line counts.
-    #[must_use]
-    pub fn active_at(&self, instant: DateTime<Utc>) -> Option<AccountKey> {
-        self.activations()
-            .filter(|(at, _)| at.instant() <= instant)
-            .max_by_key(|(at, _)| *at)
-            .map(|(_, account)| account.clone())
-    }
-
-    fn activations(&self) -> impl Iterator<Item = (Stamp, &AccountKey)> {
-        self.entries.iter().filter_map(|entry| match entry {
-            Entry::Activation { at, account, .. } => Some((*at, account)),
-            _ => None,
-        })
     }
 }
 
@@ -347,6 +404,7 @@ fn parse_line(line: &[u8]) -> Result<Entry, Unread> {
     let event = object.get("event").and_then(Value::as_str);
     let known = match event.ok_or_else(|| damaged("no `event`"))? {
         "reading" => "reading",
+        "ambiguous-reading" => "ambiguous-reading",
         "activation" => "activation",
         "cooldown" => "cooldown",
         "cooldown-cleared" => "cooldown-cleared",
@@ -366,8 +424,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::quota::Source;
-    use crate::window::Window;
+    use crate::quota::Confidence;
 
     fn key(name: &str) -> AccountKey {
         format!("chatgpt:user-{name}/acct-{name}").parse().unwrap()
@@ -378,7 +435,13 @@ mod tests {
     }
 
     fn activation(day: u32, name: &str) -> Entry {
-        Entry::Activation { at: at(day), account: key(name), email: None }
+        Entry::Activation {
+            at: at(day),
+            account: key(name),
+            email: None,
+            home: Some("/home/ada/.codex".into()),
+            noticed: None,
+        }
     }
 
     fn cooldown(day: u32, until: u32) -> Entry {
@@ -522,28 +585,72 @@ mod tests {
     fn who_was_signed_in_stays_true_when_they_are_forgotten() {
         let entries = vec![activation(2, "b"), cooldown(3, 9), activation(4, "a"), forgotten(5)];
         let ledger = ledger(entries);
-        assert_eq!(ledger.active_at(at(4).instant()), Some(key("a")), "it was not b");
+        let home = std::path::Path::new("/home/ada/.codex");
+        assert_eq!(ledger.active_in(home, at(4).instant()), Some(&key("a")), "it was not b");
         assert_eq!(ledger.last_activation(&key("a"), at(9).instant()), None);
         assert_eq!(ledger.set_aside_until(&key("a")), None);
     }
 
     #[test]
-    fn the_active_account_is_the_one_last_activated_by_then() {
-        let ledger = ledger(vec![
-            activation(8, "b"),
-            activation(4, "a"),
-            activation(6, "c"),
-            activation(8, "a"),
-            reading(2),
-        ]);
-        for (day, expected) in [(3, None), (4, Some("a")), (7, Some("c")), (8, Some("a"))] {
-            assert_eq!(ledger.active_at(at(day).instant()), expected.map(key), "{day}");
-        }
+    fn the_last_activation_is_the_latest_by_then_in_whatever_order_they_stand() {
+        let ledger =
+            ledger(vec![activation(8, "a"), activation(4, "a"), activation(6, "c"), reading(2)]);
         assert_eq!(ledger.last_activation(&key("a"), at(7).instant()), Some(at(4)));
         assert_eq!(ledger.last_activation(&key("a"), at(9).instant()), Some(at(8)));
         assert_eq!(ledger.last_activation(&key("d"), at(9).instant()), None);
-        assert_eq!(ledger.accounts(), [key("b"), key("a"), key("c")]);
+        assert_eq!(ledger.accounts(), [key("a"), key("c")]);
         assert_eq!(ledger.email(&key("a")).unwrap().as_str(), "ada@example.com");
+    }
+
+    #[test]
+    fn a_reading_is_known_again_whatever_decided_whose_it_is() {
+        let Entry::Reading { at, reading: noted } = reading(3) else { unreachable!() };
+        let ledger = ledger(vec![Entry::Reading { at, reading: noted.clone() }]);
+        let again = Reading {
+            basis: Some(Basis::Creator),
+            confidence: Confidence::Likely,
+            ..noted.clone()
+        };
+        assert!(ledger.knows(&Entry::Reading { at, reading: again }));
+        let other = Reading { account: key("b"), ..noted };
+        assert!(!ledger.knows(&Entry::Reading { at, reading: other }));
+    }
+
+    #[test]
+    fn an_ambiguous_reading_is_kept_and_is_nobodys() {
+        let Entry::Reading { at: written, reading: of_a } = reading(3) else { unreachable!() };
+        let entry = Entry::AmbiguousReading {
+            at: written,
+            reading: Ambiguous {
+                candidates: vec![key("a"), key("b")],
+                basis: Basis::SignedInBeside,
+                observed_at: of_a.observed_at,
+                source: Source::Rollout,
+                home: None,
+                windows: of_a.windows,
+                limit_reached: None,
+            },
+        };
+        let line = entry.to_line().unwrap();
+        assert!(line.contains("\"event\":\"ambiguous-reading\""), "{line}");
+        let parsed = parse(line.as_bytes());
+        assert_eq!(parsed, ledger(vec![entry]));
+        assert_eq!(parsed.accounts(), []);
+        assert_eq!(parsed.readings(&key("a"), at(9).instant()), []);
+    }
+
+    #[test]
+    fn lines_of_old_ledgers_are_read() {
+        let old = r#"{"schema_version":1,"at":"2026-04-03T12:00:00+02:00","event":"activation","account":"chatgpt:user-a/acct-a"}"#;
+        let reading = r#"{"schema_version":1,"at":"2026-04-03T12:00:00+02:00","event":"reading","account":"chatgpt:user-a/acct-a","observed_at":"2026-04-03T12:00:00+02:00","source":"rollout","windows":[]}"#;
+        let parsed = parse(format!("{old}\n{reading}\n").as_bytes());
+        assert!(matches!(
+            parsed.entries.as_slice(),
+            [
+                Entry::Activation { home: None, noticed: None, .. },
+                Entry::Reading { reading, .. },
+            ] if reading.confidence == Confidence::Certain && reading.home.is_none()
+        ));
     }
 
     proptest! {

@@ -4,11 +4,13 @@
 //! [`cooldown`](super::cooldown)'s question.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::{Basis, Confidence};
 use crate::account::{AccountKey, Email};
 use crate::time::Stamp;
 use crate::window::{Credits, OtherLimit, WEEK, Window, weekly};
@@ -28,6 +30,15 @@ pub struct Reading {
     pub observed_at: Stamp,
     /// Where it comes from.
     pub source: Source,
+    /// How sure it is that it is about this account. Never ambiguous: such a reading is none.
+    #[serde(default, deserialize_with = "sure")]
+    pub confidence: Confidence,
+    /// What decided that it is about this account, where the source does not name one.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
+    /// The Codex home in which this account was signed in, if that was so when it was made.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub home: Option<PathBuf>,
     /// The windows it names, in any order; a window it does not name is unknown to it.
     #[serde(default)]
     pub windows: Vec<Window>,
@@ -71,6 +82,9 @@ impl Reading {
             email: None,
             observed_at,
             source,
+            confidence: Confidence::Certain,
+            basis: None,
+            home: None,
             windows,
             limit_reached: None,
             credits: None,
@@ -121,6 +135,13 @@ impl Reading {
                 vec![week_until(captured_at.instant() + WEEK)],
             )
         }
+    }
+
+    /// Whether another reading says the same of the same account, whatever decided whose it is.
+    #[must_use]
+    pub fn says_what(&self, other: &Self) -> bool {
+        let Self { confidence, basis, home, email, .. } = other.clone();
+        Self { confidence, basis, home, email, ..self.clone() } == *other
     }
 
     /// When the weekly session began: seven days (604,800 s) before the weekly reset, counted
@@ -214,6 +235,14 @@ pub(super) fn week_before(reset: Stamp) -> Option<Stamp> {
 
 fn week_until(reset: DateTime<Utc>) -> Window {
     Window { minutes: WEEK_MINUTES, used_percent: None, resets_at: Some(Stamp::from(reset)) }
+}
+
+/// An ambiguous reading says so by being of another kind; one that claims both is none.
+fn sure<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Confidence, D::Error> {
+    match Confidence::deserialize(deserializer)? {
+        Confidence::Ambiguous => Err(serde::de::Error::custom("ambiguous, and of one account")),
+        sure => Ok(sure),
+    }
 }
 
 /// Reads a fact that may be absent: an odd one costs itself, not the whole reading.

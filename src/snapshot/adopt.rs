@@ -27,9 +27,16 @@ pub fn stored_as<'a>(file: &AuthFile, snapshots: &'a [Stored]) -> Option<&'a Sto
     })
 }
 
-/// Decides how this login of an account is stored, as of `at`; `note` tells where it is from.
+/// Decides how this login of an account is stored, as of `at`; `note` tells where it is from, and
+/// `home`, for people, in which Codex home it is live.
 #[must_use]
-pub fn plan(file: &AuthFile, note: &str, at: Stamp, zone: &Zone, store: &Store) -> Plan {
+pub fn plan(
+    file: &AuthFile,
+    (note, home): (&str, Option<String>),
+    at: Stamp,
+    zone: &Zone,
+    store: &Store,
+) -> Plan {
     let mut metadata = Metadata::empty(Kind::Auth);
     metadata.created_at = Some(at);
     metadata.manager_version = Some(env!("CARGO_PKG_VERSION").to_owned());
@@ -37,6 +44,7 @@ pub fn plan(file: &AuthFile, note: &str, at: Stamp, zone: &Zone, store: &Store) 
     metadata.account = backup::account_facts(file);
     metadata.login = Some(file.login.clone());
     metadata.note = Some(note.to_owned());
+    metadata.source_codex_home = home;
     let now = at.instant();
     let wanted = SnapshotName::new(zone.wall(now), backup::who(Some(file)));
     backup::plan_login(&file.bytes, now.timestamp(), metadata, wanted, store)

@@ -191,7 +191,7 @@ impl Scratch {
         let title = match there {
             Some(title) => title,
             None => {
-                let plan = adopt::plan(&file, NOTE, record.at, zone, store);
+                let plan = adopt::plan(&file, (NOTE, None), record.at, zone, store);
                 let stop = AtomicBool::new(false);
                 let Prepared { made, steps: naming, changes: named } =
                     backup::prepare(plan, store, &mut |_| {}, &stop)?;
@@ -234,23 +234,25 @@ pub fn is_scratch(folder: &Path) -> bool {
 /// Stores the logins of sign-ins that were killed, and removes what they left; those at which
 /// somebody still sits stay. Answers what a person should know.
 pub(super) fn finish_interrupted(store: &Store, lock: &Lock) -> Vec<String> {
-    let found = replace::litter(&store.tmp()).unwrap_or_default();
-    let scratches = found.into_iter().filter(|path| is_scratch(path));
-    let told = scratches.map(|folder| {
-        let shown = folder.display().to_string();
-        finish_one(folder, store, lock).unwrap_or_else(|error| {
-            Some(format!(
-                "an interrupted `login` could not be finished: {error}; it stays in {shown}"
-            ))
-        })
-    });
-    told.flatten().collect()
+    let found = match replace::litter(&store.tmp()) {
+        Ok(found) => found,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut told = Vec::new();
+    for folder in found.into_iter().filter(|path| is_scratch(path)) {
+        let place = folder.display().to_string();
+        told.extend(finish_one(folder, store, lock).unwrap_or_else(|error| {
+            let what = "an interrupted `login` could not be finished";
+            vec![format!("{what}: {error}; it stays in {place}")]
+        }));
+    }
+    told
 }
 
-fn finish_one(folder: PathBuf, store: &Store, lock: &Lock) -> Result<Option<String>, SignInError> {
+fn finish_one(folder: PathBuf, store: &Store, lock: &Lock) -> Result<Vec<String>, SignInError> {
     let claim = Lock::acquire(&folder.join(IN_USE), Mode::Exclusive, Duration::ZERO, "login");
     let in_use = match claim {
-        Err(LockError::Held { .. }) => return Ok(None),
+        Err(LockError::Held { .. }) => return Ok(Vec::new()),
         claim => Some(claim?),
     };
     let slip = read::bounded(&folder.join(SLIP), MAX_SLIP)?;
@@ -260,7 +262,7 @@ fn finish_one(folder: PathBuf, store: &Store, lock: &Lock) -> Result<Option<Stri
     // Codex outlives us if only we were killed, and then writes its login in its own time.
     let place = Place::new(&home, None, std::process::id());
     if !process::holders(&place).found.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let login = match scratch.login() {
         Ok(login) => login.filter(|file| file.key.is_some()),
@@ -270,17 +272,19 @@ fn finish_one(folder: PathBuf, store: &Store, lock: &Lock) -> Result<Option<Stri
     };
     let (Some(file), Some(slip)) = (login, slip) else {
         scratch.remove()?;
-        return Ok(None);
+        return Ok(Vec::new());
     };
     let zone: Zone = slip.zone.parse().unwrap_or(Zone::UTC);
     let wall = zone.wall(slip.at.instant()).format("%Y-%m-%d-%H%M%S");
     let id = log::read(store)?.free_id(&format!("{wall}-login"), &store.undo());
     let record = Record::new(id, slip.at, "login", done(&file));
     let kept = scratch.keep(file, (record, &zone), None, (store, lock))?;
-    scratch.remove()?;
-    let what = done(&kept.file);
-    Ok((!kept.was_there)
-        .then(|| format!("an interrupted `login` was finished: {what}, stored as {}", kept.title)))
+    let Stored { file, title, was_there, warnings } = kept;
+    let what = done(&file);
+    let told = format!("an interrupted `login` was finished: {what}, stored as {title}");
+    let told = (!was_there).then_some(told).into_iter().chain(warnings);
+    let left = scratch.remove().err().map(|error| error.to_string());
+    Ok(told.chain(left).collect())
 }
 
 /// What the log says of it.

@@ -1,5 +1,6 @@
 //! Where in the manager home does everything lie, and which snapshots are there?
 
+mod rollouts;
 mod scan;
 mod told;
 
@@ -33,8 +34,14 @@ pub const MAX_CONFIG: u64 = 1 << 20;
 
 /// What is in every manager home that was ever written to, this program's or the older tool's,
 /// and hardly anywhere else. `backups/` counts too, if snapshots are in it.
-const MARKS: [&str; 5] =
-    ["ledger.jsonl", "operations.jsonl", "inventory.json", "cooldown.json", "lock"];
+const MARKS: [&str; 6] = [
+    "ledger.jsonl",
+    "operations.jsonl",
+    "inventory.json",
+    "cooldown.json",
+    "rollouts.cache",
+    "lock",
+];
 
 /// What may be in a manager home and is in other folders too. Where nothing else is, the folder
 /// is taken for one: somebody has written the configuration by hand, or a file manager was here.
@@ -551,6 +558,7 @@ mod tests {
         check(&["ledger.jsonl", "letter.txt"],                           true);
         check(&["cooldown.json", "letter.txt"],                          true);
         check(&["inventory.json", "letter.txt"],                         true);
+        check(&["rollouts.cache", "letter.txt"],                         true);
         check(&["letter.txt"],                                           false);
         check(&["config.toml", "auth.json"],                             false); // another Codex home
         check(&["config.json", "src/"],                                  false);

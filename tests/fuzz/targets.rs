@@ -305,12 +305,17 @@ pub(crate) fn rollout(data: &[u8]) {
     let folder = home.join("sessions/2026/11/21");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("rollout-2026-11-21T09-50-00-x.jsonl"), data).unwrap();
-    let found = rollout::newest_limits(&home, None, None).unwrap();
-    let until = rollout::newest_limits(&home, None, Some(now())).unwrap();
+    let found = rollout::newest_limits(&home, &[], None, None).unwrap();
+    let until = rollout::newest_limits(&home, &[], None, Some(now())).unwrap();
     for limits in [found.limits, until.limits].into_iter().flatten() {
         assert!(limits.windows.iter().all(|window| window.used_percent.is_none_or(f64::is_finite)));
     }
-    assert!(rollout::starts(&home).unwrap().sessions.len() <= 1);
+    let stop = AtomicBool::new(false);
+    let scan = rollout::scan(&home, &[], &mut |_, _| {}, &stop).unwrap();
+    assert!(scan.sessions.len() <= 1);
+    let mut memory = rollout::Memory::default();
+    memory.keep(&home, scan.sessions);
+    assert_eq!(rollout::Memory::parse(&memory.to_bytes().unwrap()), memory);
 }
 
 fn rollouts() -> Vec<Vec<u8>> {
@@ -335,7 +340,7 @@ pub(crate) fn ledger(data: &[u8]) {
         let _ = availability(&read.readings(&account, now()), now());
         let _ = (read.email(&account), read.last_activation(&account, now()));
     }
-    let _ = read.active_at(now());
+    let _ = read.tenant(Path::new("/home/ada/.codex"), now());
 }
 
 fn ledgers() -> Vec<Vec<u8>> {

@@ -252,6 +252,11 @@ fn a_note_and_a_switch_stand_beside_what_a_person_wrote() {
         (&bob["disabled"], &bob["reserve"], &bob["note"]),
         (&true.into(), &10.into(), &"of the team".into())
     );
+    assert_snapshot!(home.run("use bob"), @"
+    $ codex-manager use bob
+    warning: bob@example.com is disabled: `recommend` passes it over; `codex-manager accounts enable` ends that
+    bob@example.com is signed in already, with its newest login
+    ");
     assert_snapshot!(home.run("accounts enable bob"), @"
     $ codex-manager accounts enable bob
     bob@example.com is enabled: `recommend` counts it again

@@ -24,8 +24,10 @@ mod doctor;
 mod drill;
 mod full;
 mod fuzz;
+mod history;
 mod holders;
 mod hostile;
+mod ledger;
 mod legacy;
 mod list;
 #[cfg(unix)]

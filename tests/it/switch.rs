@@ -282,7 +282,7 @@ fn a_dash_is_the_account_before_and_twice_brings_back() {
     assert_snapshot!(home.run("use - --codex-home ~/other"), @"
     $ codex-manager use - --codex-home ~/other
     error: there is no previous one: nothing tells of an account in ~/other
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     ");
     assert_snapshot!(home.run("use -"), @"
@@ -298,7 +298,7 @@ fn where_nobody_was_before_a_dash_names_nobody() {
     assert_snapshot!(home.run("use -"), @"
     $ codex-manager use -
     error: there is no previous one: nothing tells of an account in ~/.codex before ada@example.com
-    hint: `codex-manager cooldown` lists the accounts
+    hint: `codex-manager accounts` lists them
     (exit 4)
     ");
     home.run("backup");

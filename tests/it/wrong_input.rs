@@ -605,7 +605,7 @@ fn a_refused_command_line_is_one_document_with_the_command_the_whole_message_and
     check("list 'a\n\nb'",              "codex-manager.list/1",   "unexpected argument 'a b' found",
           "see `codex-manager list --help`");
     check("restor",                     "codex-manager/1",        "unrecognized subcommand 'restor'",
-          "a similar subcommand exists: 'restore'; see `codex-manager --help`");
+          "some similar subcommands exist: 'history', 'restore'; see `codex-manager --help`");
     check("config",                     "codex-manager.config/1", "'codex-manager config' requires a subcommand but one was not provided [subcommands: get, set, unset, list, path]",
           "see `codex-manager config --help`");
 

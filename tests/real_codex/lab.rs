@@ -88,11 +88,6 @@ impl Lab {
         Home { lab: self, database_folder: path.clone(), path }
     }
 
-    /// The program of Codex.
-    pub(crate) fn codex(&self) -> &Path {
-        &self.codex
-    }
-
     /// The person's home directory.
     pub(crate) fn user(&self) -> PathBuf {
         self.place("user")

@@ -74,3 +74,25 @@ fn a_restore_keeps_the_login_that_is_newer_than_the_snapshots() {
     assert_eq!(fs::read(home.path().join("auth.json")).unwrap(), live);
     assert_eq!(home.exec("still signed in?").answer, reply(&ADA, "still signed in?"));
 }
+
+#[test]
+fn a_further_login_is_stored_and_the_live_one_stays_and_works() {
+    let lab = Lab::new();
+    let home = lab.home();
+    let live = home.path().join("auth.json");
+    let before = fs::read(&live).unwrap();
+
+    let key = ["login", "--with-api-key", "--alias", "key"];
+    let data = lab.tell("sk-made-up", &key);
+    assert_eq!((&data["stored"], &data["alias"]), (&true.into(), &"key".into()), "{data}");
+    assert_eq!(fs::read(&live).unwrap(), before);
+    assert_eq!(fs::read_dir(lab.place("manager/tmp")).unwrap().count(), 0, "nothing is left");
+    assert_eq!(home.exec("still ada").answer, reply(&ADA, "still ada"));
+    assert_eq!(lab.tell("sk-made-up", &key)["stored"], false, "it is the same login");
+
+    lab.ask(&["use", "key"]);
+    let now: serde_json::Value = serde_json::from_slice(&fs::read(&live).unwrap()).unwrap();
+    assert_eq!(now["OPENAI_API_KEY"], "sk-made-up");
+    lab.ask(&["use", ADA.email]);
+    assert_eq!(home.exec("ada again").answer, reply(&ADA, "ada again"));
+}

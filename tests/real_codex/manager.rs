@@ -36,6 +36,18 @@ impl Lab {
         Running::start(&mut command, PATIENCE).wait()
     }
 
+    /// The same with a line on its standard input, and the lab's Codex to ask.
+    #[track_caller]
+    pub(crate) fn tell(&self, line: &str, args: &[&str]) -> Value {
+        let told = self.command(args);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("echo {line} | \"$0\" \"$@\"")]);
+        shell.arg(told.get_program()).args(told.get_args());
+        self.clean(&mut shell).env("PATH", "/usr/bin:/bin");
+        shell.env("CODEX_MANAGER_CODEX_PROGRAM", self.codex());
+        data(&Running::start(&mut shell, PATIENCE).wait())
+    }
+
     fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_codex-manager"));
         self.clean(&mut command).env("PATH", "/usr/bin:/bin");

@@ -79,12 +79,18 @@ pub(crate) const CASES: &[Case] = &[
     case("cooldown clear", "cooldown clear ada", as_it_is),
     case("config set", "config set undo.keep_days 30", as_it_is),
     case("config unset", "config unset aliases.work", as_it_is),
+    case("adopt", "adopt", as_it_is),
+    case("accounts alias", "accounts alias bob mine", as_it_is),
+    case("accounts forget", "accounts forget ada --yes", as_it_is),
+    // Whatever takes the lock next stores the login first.
+    case("a login that waits", "accounts note bob --remove", killed_login),
     case("normalize", "normalize ~/old-logins", another_old_login),
     piecewise("normalize --adopt", "normalize ~/old-logins --adopt", another_old_login),
     case("status --status-file", "status --status-file ~/status.txt", with_status),
     case("status --live", "status --live", as_it_is),
     // `status --refresh` is not here: it is Codex who replaces the login, and what is stored of that
     // afterwards goes the way of `backup --auth-only`.
+    case("history", "history", worth_remembering),
     // `--force`, because to the program every file of a copy was written since.
     switching("undo of restore", "undo --yes --force", restored),
     switching("undo of undo of restore", "undo --yes --force", |ground| {
@@ -99,6 +105,9 @@ pub(crate) const CASES: &[Case] = &[
     }),
     case("undo of config set", "undo --yes", |ground| {
         ground.must(&["config", "set", "undo.keep_days", "30"]);
+    }),
+    case("undo of accounts forget", "undo --yes", |ground| {
+        ground.must(&["accounts", "forget", "ada", "--yes"]);
     }),
     case("undo of backup --force", "undo --yes", |ground| ground.must(&["backup", "--force"])),
     case("undo of normalize", "undo --yes", |ground| {
@@ -119,6 +128,12 @@ fn as_it_is(_ground: &Ground) {}
 
 fn with_status(ground: &Ground) {
     ground.write("status.txt", status_text("bob"));
+}
+
+/// A session that takes more than a mebibyte to read.
+fn worth_remembering(ground: &Ground) {
+    let line = format!("{{\"type\":\"response_item\",\"payload\":\"{}\"}}\n", "x".repeat(3 << 19));
+    ground.write(".codex/sessions/2026/11/20/rollout-2026-11-20T10-00-00-x.jsonl", line);
 }
 
 /// The live login is the one that the last snapshot holds.
@@ -142,6 +157,18 @@ fn databases_elsewhere(ground: &Ground) {
     ground.must(&["backup", "--label", "elsewhere"]);
     ground.write(".codex/auth.json", live);
     ground.write(".codex/history.jsonl", "{\"text\":\"later\"}\n");
+}
+
+/// `login` was killed when Codex had written what it got.
+fn killed_login(ground: &Ground) {
+    let codex = std::fs::read(ground.path("bin/codex")).expect("there is a codex");
+    let script = "#!/bin/sh\ncp \"$HOME/erin.json\" \"$CODEX_HOME/auth.json\"\nkill -9 $PPID\n";
+    ground.write("bin/codex", script);
+    ground.write("erin.json", Login::of("erin", 600).bytes());
+    let (exit, said) = ground.play(&["login"]);
+    assert_eq!(exit, None, "{said}");
+    ground.write("bin/codex", codex);
+    std::fs::remove_file(ground.path("erin.json")).expect("it can be removed");
 }
 
 fn another_old_login(ground: &Ground) {

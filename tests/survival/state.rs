@@ -188,7 +188,9 @@ fn manager(ground: &Ground, known: &Known) -> Entries {
         } else {
             let bytes = fs::read(path).expect("a file can be read");
             let digest = digest(&bytes);
-            if known.files.contains(&digest) {
+            if name == "rollouts.cache" {
+                memory(&bytes)
+            } else if known.files.contains(&digest) {
                 format!("as before: {digest}")
             } else if name.ends_with(".tar.gz") {
                 archive(&bytes, known)
@@ -215,6 +217,15 @@ fn manager(ground: &Ground, known: &Known) -> Entries {
     }
     entries.sort();
     entries
+}
+
+/// What is remembered of session files may be anything that is whole: without it they are read anew.
+fn memory(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let is_whole = text.split_once('\n').is_some_and(|(head, rest)| {
+        head.contains(&format!("\"digest\":\"{}\"", digest(rest.as_bytes())))
+    });
+    if is_whole { "a memory".to_owned() } else { "a damaged memory".to_owned() }
 }
 
 /// What an archive holds, read by a reader that is not ours. Its index repeats it with offsets.

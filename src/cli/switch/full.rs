@@ -173,6 +173,7 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     let known = look(places, session.world.now, session)?;
     let live = Live::read(&places.home)?;
     let chosen = which::choose(args, &live, &known, places, session)?;
+    which::tell_if_disabled(&chosen, &known, session);
     if live.key() == Some(&chosen.key) {
         return Ok(Decided { known, live, chosen, work: None });
     }
@@ -264,7 +265,7 @@ fn outgoing(
         status_text: None,
         home_for_people: session.show(places.home.root()),
         around: session.surroundings(),
-        codex_version: crate::cli::backup::newest_version(places),
+        codex_version: crate::cli::backup::newest_version(None, known),
         host: session.world.host.clone(),
     };
     let plan = backup::plan(&places.home, &places.store, &request, login, &circumstances)?;

@@ -50,6 +50,29 @@ impl Chosen {
     }
 }
 
+/// Tells that the account is one that a person did not want to be recommended. Who names it means
+/// it all the same.
+pub(super) fn tell_if_disabled(chosen: &Chosen, known: &Overview, session: &mut Session) {
+    let account = known.accounts.iter().find(|account| account.account.key == chosen.key);
+    if account.is_some_and(|account| account.settings.disabled) {
+        let label = &chosen.label;
+        session.warn(format!(
+            "{label} is disabled: `recommend` passes it over; `codex-manager accounts enable` ends that"
+        ));
+    }
+}
+
+/// Refuses a command line that means nobody.
+pub(super) fn refuse_nobody(args: &Args) -> Result<(), Failure> {
+    if args.account.is_some() || args.next {
+        return Ok(());
+    }
+    Err(Failure::usage("no account is named").hint(
+        "`use ACCOUNT` signs that one in, `use -` the one before, `use --next` the one that \
+         `recommend` names",
+    ))
+}
+
 /// Finds the account that the command line means.
 pub(super) fn choose(
     args: &Args,
@@ -63,11 +86,7 @@ pub(super) fn choose(
         Ok(Chosen { key, label, reason: None, passed_over: Vec::new() })
     };
     match args.account.as_deref() {
-        None if args.next => next(live, known, places, session),
-        None => Err(Failure::usage("no account is named").hint(
-            "`use ACCOUNT` signs that one in, `use -` the one before, `use --next` the one that \
-             `recommend` names",
-        )),
+        None => next(live, known, places, session),
         Some("-") => {
             let key = previous(live, known, places, session)?;
             match known.accounts.iter().find(|account| account.account.key == key) {
@@ -106,7 +125,7 @@ fn previous(
             }
             None => format!("there is no previous one: nothing tells of an account in {shown}"),
         };
-        Failure::usage(message).hint("`codex-manager cooldown` lists the accounts")
+        Failure::usage(message).hint("`codex-manager accounts` lists them")
     })
 }
 

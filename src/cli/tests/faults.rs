@@ -27,6 +27,7 @@ const THREADS: usize = 2;
 
 const JOURNAL: &str = ".codex-manager/journal.json";
 const OPERATIONS: &str = ".codex-manager/operations.jsonl";
+const LEDGER: &str = ".codex-manager/ledger.jsonl";
 
 /// What the next command is, whatever the one before did.
 const NEXT: &str = "cooldown set bob@example.com --until +1h";
@@ -291,9 +292,12 @@ impl<'a> Lab<'a> {
             let differs = left.below(".codex-manager/backups");
             let differs = differs.differs(&self.new.below(".codex-manager/backups"), false);
             assert!(differs.is_empty(), "exit 0, but in the store {differs:?}\n{}", said.screen);
-            let is_out = |name: &Path| is_swept(name) || name == Path::new(OPERATIONS);
+            let is_out = |name: &Path| {
+                is_swept(name) || name == Path::new(OPERATIONS) || name == Path::new(LEDGER)
+            };
             let differs = left.without(is_out).differs(&self.new.without(is_out), false);
-            let is_noted = operations(left) == operations(&self.new);
+            let is_noted =
+                operations(left) == operations(&self.new) && ledger(left) == ledger(&self.new);
             let is_told = differs.is_empty() && is_noted || said.screen.contains("warning: ");
             assert!(is_told, "exit 0 without a word, but {differs:?}\n{}", said.screen);
         } else {
@@ -363,8 +367,8 @@ impl<'a> Lab<'a> {
             let is_one = bytes == self.old.bytes(&path) || bytes == self.new.bytes(&path);
             assert!(is_one, "{file} is neither");
         }
-        let ledger = now.bytes(".codex-manager/ledger.jsonl").unwrap_or_default();
-        let before = self.old.bytes(".codex-manager/ledger.jsonl").unwrap_or_default();
+        let ledger = now.bytes(LEDGER).unwrap_or_default();
+        let before = self.old.bytes(LEDGER).unwrap_or_default();
         assert!(ledger.starts_with(before), "the ledger lost something");
         let noted = now.bytes(OPERATIONS).unwrap_or_default();
         let before = self.old.bytes(OPERATIONS).unwrap_or_default();
@@ -394,6 +398,21 @@ fn is_swept(name: &Path) -> bool {
 fn operations(photo: &Photo) -> usize {
     let bytes = photo.bytes(OPERATIONS).unwrap_or_default();
     bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// What the ledger says, but for the place of the home and the time of its login, which are others
+/// in each run.
+fn ledger(photo: &Photo) -> Vec<serde_json::Value> {
+    let bytes = photo.bytes(LEDGER).unwrap_or_default();
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let told = lines.map(|line| {
+        let mut told: serde_json::Value = serde_json::from_slice(line).expect("a whole line");
+        for name in ["home", "noticed"] {
+            told.as_object_mut().expect("an object").remove(name);
+        }
+        told
+    });
+    told.collect()
 }
 
 /// The Codex home, without the lock file of Codex's own, which stays.

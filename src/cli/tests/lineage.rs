@@ -31,8 +31,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -89,10 +89,8 @@ fn no_newest_login_is_ever_lost_and_no_used_one_comes_back() {
                             let words = panic.downcast_ref::<String>().cloned();
                             let words =
                                 words.or(panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
-                            let told = told
-                                .lock()
-                                .unwrap_or_else(|poison| poison.into_inner())
-                                .join("\n  ");
+                            let told =
+                                told.lock().unwrap_or_else(PoisonError::into_inner).join("\n  ");
                             wrong.lock().unwrap().push(format!(
                                 "seed {SEED:#x}, sequence {number}:\n  {told}\n{}",
                                 words.unwrap_or_default()

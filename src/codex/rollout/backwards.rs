@@ -9,6 +9,10 @@ pub(super) struct Backwards<F> {
     file: F,
     /// Everything before this is still unread.
     unread: u64,
+    /// Nothing before this is read.
+    floor: u64,
+    /// How many bytes may still be read.
+    budget: u64,
     /// What was read and not yet handed out.
     block: Vec<u8>,
     /// The rest of the line that `block` ends in the middle of, last piece first.
@@ -20,12 +24,16 @@ pub(super) struct Backwards<F> {
 }
 
 impl<F: Read + Seek> Backwards<F> {
-    pub(super) fn new(mut file: F) -> io::Result<Self> {
+    /// From the end of the file down to `floor`, where a line begins; no more than `budget` bytes
+    /// are read, and the line in the middle of which that ends is no line.
+    pub(super) fn new(mut file: F, floor: u64, budget: u64) -> io::Result<Self> {
         // What is appended from now on is not looked at.
         let unread = file.seek(SeekFrom::End(0))?;
         Ok(Self {
             file,
             unread,
+            floor,
+            budget,
             block: Vec::new(),
             pieces: Vec::new(),
             pieces_len: 0,
@@ -46,7 +54,10 @@ impl<F: Read + Seek> Backwards<F> {
             }
             let piece = std::mem::take(&mut self.block);
             self.keep(piece);
-            if self.unread == 0 {
+            if self.is_cut() {
+                return Ok(None);
+            }
+            if self.unread <= self.floor {
                 let was_done = std::mem::replace(&mut self.is_done, true);
                 return Ok((!was_done).then(|| self.line()));
             }
@@ -54,9 +65,20 @@ impl<F: Read + Seek> Backwards<F> {
         }
     }
 
+    /// How many bytes may still be read.
+    pub(super) fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Whether there is more of the file than may be read.
+    pub(super) fn is_cut(&self) -> bool {
+        self.budget == 0 && self.floor < self.unread
+    }
+
     fn read_block(&mut self) -> io::Result<()> {
-        let length = self.unread.min(BLOCK);
+        let length = self.unread.saturating_sub(self.floor).min(BLOCK).min(self.budget);
         self.unread -= length;
+        self.budget -= length;
         self.file.seek(SeekFrom::Start(self.unread))?;
         self.file.by_ref().take(length).read_to_end(&mut self.block)?;
         Ok(())
@@ -100,7 +122,7 @@ mod tests {
     }
 
     fn backwards(bytes: Vec<u8>) -> Vec<Vec<u8>> {
-        let mut lines = Backwards::new(io::Cursor::new(bytes)).unwrap();
+        let mut lines = Backwards::new(io::Cursor::new(bytes), 0, u64::MAX).unwrap();
         std::iter::from_fn(|| lines.next_line().unwrap()).collect()
     }
 

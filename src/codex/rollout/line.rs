@@ -1,7 +1,7 @@
 //! What does one line of a session file say?
 
-use chrono::TimeDelta;
-use serde::Deserialize;
+use chrono::{DateTime, TimeDelta};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::account::AccountKey;
@@ -43,12 +43,53 @@ pub(super) fn meta(line: &[u8]) -> Option<Meta> {
     })
 }
 
-/// A `token_count` event about the general limit.
-pub(super) struct Event {
-    pub(super) observed_at: Stamp,
-    pub(super) windows: Vec<Window>,
-    pub(super) limit_reached: Option<bool>,
-    pub(super) plan: Option<String>,
+/// The limits as one `token_count` event about the general limit told them.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(from = "Packed", into = "Packed")]
+pub struct Event {
+    /// The time of the event.
+    pub observed_at: Stamp,
+    /// The windows of the general limit, those of other limits never. A window without a length
+    /// has 0 minutes.
+    pub windows: Vec<Window>,
+    /// `Some(true)` if the backend gave a reason why a limit is reached; otherwise it did not say.
+    pub limit_reached: Option<bool>,
+    /// The plan, if the event has it; it rarely does.
+    pub plan: Option<String>,
+}
+
+impl Event {
+    /// Whether a limit is reached.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.limit_reached == Some(true) || self.windows.iter().any(Window::is_used_up)
+    }
+}
+
+/// An event in memory, where there are thousands: times in seconds since 1970.
+#[derive(Deserialize, Serialize)]
+struct Packed(i64, Vec<(u32, Option<f64>, Option<i64>)>, Option<bool>, Option<String>);
+
+impl From<Event> for Packed {
+    fn from(event: Event) -> Self {
+        let seconds = |at: Stamp| at.instant().timestamp();
+        let windows = event.windows.iter();
+        let windows = windows.map(|w| (w.minutes, w.used_percent, w.resets_at.map(seconds)));
+        Self(seconds(event.observed_at), windows.collect(), event.limit_reached, event.plan)
+    }
+}
+
+impl From<Packed> for Event {
+    fn from(Packed(at, windows, limit_reached, plan): Packed) -> Self {
+        let windows = windows.into_iter().map(|(minutes, used_percent, resets_at)| Window {
+            minutes,
+            used_percent,
+            resets_at: resets_at.and_then(Stamp::from_epoch),
+        });
+        // Only what `Stamp` once held was written.
+        let observed_at = Stamp::from_epoch(at).unwrap_or_else(|| DateTime::UNIX_EPOCH.into());
+        Self { observed_at, windows: windows.collect(), limit_reached, plan }
+    }
 }
 
 /// The parts of a line that matter here; serde passes over the rest without keeping it.

@@ -1,0 +1,137 @@
+//! Which session files does a Codex home have?
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Deepest folder below `sessions/` that is visited; Codex uses year, month and day.
+const MAX_DEPTH: usize = 8;
+
+/// The rollouts of a home and what stands in their places.
+#[derive(Default)]
+pub(super) struct Listing {
+    pub(super) files: Vec<Listed>,
+    pub(super) skipped: Vec<(PathBuf, String)>,
+}
+
+/// A rollout as its folder tells of it.
+pub(super) struct Listed {
+    pub(super) path: PathBuf,
+    pub(super) changed: SystemTime,
+    pub(super) facts: Facts,
+}
+
+/// What changes when a file is written to, or is another one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Facts {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) size: u64,
+    /// Nanoseconds since 1970; 0 where the system does not tell.
+    pub(super) modified: i64,
+}
+
+impl Facts {
+    pub(super) fn of(found: &fs::Metadata) -> Self {
+        let nanos = |time: io::Result<SystemTime>| {
+            let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+        };
+        #[cfg(unix)]
+        let (device, inode) = {
+            use std::os::unix::fs::MetadataExt as _;
+            (found.dev(), found.ino())
+        };
+        // No number there that the standard library tells: the time of birth comes nearest.
+        #[cfg(not(unix))]
+        let (device, inode) = (0, u64::try_from(nanos(found.created())).unwrap_or(0));
+        Self { device, inode, size: found.len(), modified: nanos(found.modified()) }
+    }
+}
+
+/// Lists the rollouts of a home, in no order.
+pub(super) fn list(codex_home: &Path) -> io::Result<Listing> {
+    // The home itself may be a link; what is in it may not.
+    if !fs::metadata(codex_home)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    let mut listing = Listing::default();
+    for (name, depth) in [("sessions", MAX_DEPTH), ("archived_sessions", 0)] {
+        let folder = codex_home.join(name);
+        match fs::symlink_metadata(&folder) {
+            Ok(found) if found.is_dir() => listing.visit(folder, depth),
+            Ok(_) => listing.skip(folder, "not a folder of this home"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => listing.skip(folder, &error.to_string()),
+        }
+    }
+    Ok(listing)
+}
+
+impl Listing {
+    fn skip(&mut self, path: PathBuf, reason: &str) {
+        self.skipped.push((path, reason.to_owned()));
+    }
+
+    fn visit(&mut self, folder: PathBuf, depth: usize) {
+        let mut waiting = vec![(folder, depth)];
+        while let Some((folder, depth)) = waiting.pop() {
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.skip(folder, &error.to_string());
+                    continue;
+                }
+            };
+            for entry in entries {
+                match entry.and_then(|entry| Ok((entry.path(), entry.metadata()?))) {
+                    Ok((path, found)) if found.is_dir() => {
+                        if let Some(depth) = depth.checked_sub(1) {
+                            waiting.push((path, depth));
+                        }
+                    }
+                    Ok((path, found)) => self.take(path, &found),
+                    // Codex moves files between the folders at any time.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => self.skip(folder.clone(), &error.to_string()),
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, path: PathBuf, found: &fs::Metadata) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_rollout = name.starts_with("rollout-");
+        if found.is_symlink() {
+            // Also one that leads to a folder: what is behind it is missing from the answer.
+            self.skip(path, "a link, not followed");
+        } else if is_rollout && name.ends_with(".jsonl.zst") {
+            self.skip(path, "compressed, not read");
+        } else if is_rollout && name.ends_with(".jsonl") {
+            if found.is_file() {
+                let changed = found.modified().unwrap_or(UNIX_EPOCH);
+                self.files.push(Listed { path, changed, facts: Facts::of(found) });
+            } else {
+                self.skip(path, "not a regular file");
+            }
+        }
+    }
+}
+
+/// Opens a regular file without following a link or waiting at a pipe.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    let file = {
+        use rustix::fs::{Mode, OFlags};
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        File::from(rustix::fs::open(path, flags, Mode::empty())?)
+    };
+    #[cfg(not(unix))]
+    let file = File::open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
