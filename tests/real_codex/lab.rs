@@ -103,6 +103,11 @@ impl Lab {
         self.folder.path().join(name)
     }
 
+    /// The program of Codex.
+    pub(crate) fn codex(&self) -> &Path {
+        &self.codex
+    }
+
     /// Gives `command` the environment that everything in the lab runs in.
     pub(crate) fn clean<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let token = self.mock.token_origin();
