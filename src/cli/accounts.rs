@@ -238,7 +238,10 @@ pub(crate) fn labelled(text: &str, known: &Overview) -> String {
     let is_unique =
         |label: &str| known.accounts.iter().filter(|other| other.label == label).count() == 1;
     let named = known.accounts.iter().filter(|account| is_unique(&account.label));
-    named.fold(text.to_owned(), |text, account| {
+    let mut named: Vec<&KnownAccount> = named.collect();
+    // One key may be how another one begins.
+    named.sort_by_key(|account| std::cmp::Reverse(account.account.key.to_string().len()));
+    named.into_iter().fold(text.to_owned(), |text, account| {
         text.replace(&account.account.key.to_string(), &account.label)
     })
 }

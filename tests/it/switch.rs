@@ -221,6 +221,16 @@ fn a_home_that_was_replaced_does_not_bring_a_login_back_that_is_used_up_elsewher
     home.assert_same(".codex", &before);
 }
 
+#[test]
+fn of_two_accounts_whose_keys_begin_alike_the_right_one_is_named() {
+    let at = "2026-11-21T10:00:00Z";
+    let home = TestHome::at(at).signed_in_as("ada@example.com", "user-ada", "acct-1", "rt_1", at);
+    home.run("adopt");
+    let home = home.signed_in_as("bob@example.com", "user-ada", "acct-12", "rt_12", at);
+    let seen = home.play("use -");
+    assert!(seen.screen.contains("before bob@example.com\n"), "{}", seen.screen);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_hard_linked_login_gets_a_file_of_its_own() {

@@ -91,7 +91,7 @@ fn no_newest_login_is_ever_lost_and_no_used_one_comes_back() {
                                 words.or(panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
                             let told = told
                                 .lock()
-                                .unwrap_or_else(|poison| poison.into_inner())
+                                .unwrap_or_else(std::sync::PoisonError::into_inner)
                                 .join("\n  ");
                             wrong.lock().unwrap().push(format!(
                                 "seed {SEED:#x}, sequence {number}:\n  {told}\n{}",
