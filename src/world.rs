@@ -90,8 +90,7 @@ impl World {
                 out: io::stdout().is_terminal(),
                 err: io::stderr().is_terminal(),
             },
-            width: terminal_size::terminal_size_of(io::stdout())
-                .map(|(width, _)| usize::from(width.0)),
+            width: extent().map(|(columns, _)| columns),
             interrupted,
             clock: Box::new(move |until, news| wait(until, news, &wanted)),
         })
@@ -103,6 +102,14 @@ impl World {
     pub fn wait_until(&mut self, until: DateTime<Utc>, news: &dyn Fn() -> bool) -> bool {
         self.now = (self.clock)(until, news).max(self.now);
         !self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Looks anew how large the terminal is that results go to: [`World::width`] is as it is now,
+    /// and the answer is its lines, if it tells.
+    pub fn measure(&mut self) -> Option<usize> {
+        let (columns, lines) = extent()?;
+        self.width = Some(columns);
+        Some(lines)
     }
 
     /// Where a program writes that a person sits at: beside our results, not among them.
@@ -129,6 +136,12 @@ impl World {
             _ => self.folder.join(typed),
         }
     }
+}
+
+/// Columns and lines of the terminal behind standard output, if it is one.
+fn extent() -> Option<(usize, usize)> {
+    let (width, height) = terminal_size::terminal_size_of(io::stdout())?;
+    Some((usize::from(width.0), usize::from(height.0)))
 }
 
 /// A clock that moves only while somebody waits, and then at once: for tests and the demo.
