@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::account::{AccountKey, Email};
-use crate::cli::accounts::named;
+use crate::cli::accounts::{named, typed};
 use crate::cli::evidence::{Evidence, Sources};
 use crate::cli::exit::Failure;
 use crate::cli::live::{self, Problem, Subject, Wish};
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     }
     let exit = if told.refreshed == Some(false) { Exit::Failed } else { Exit::Done };
     let status = describe(told, &places.zone, &live);
-    let text = draw(&status, session, &places);
+    let text = draw(&status, known.elsewhere, session, &places);
     Ok(Report::new(&status, text).exit(exit))
 }
 
@@ -174,9 +174,9 @@ fn of_refreshed(
 }
 
 fn refuse_refresh(account: &KnownAccount) -> Failure {
-    let label = &account.label;
+    let (label, name) = (&account.label, typed(&account.label, &account.account.key));
     Failure::usage(format!("{label} is not signed in, and only the live login is refreshed"))
-        .hint(format!("`codex-manager use {label}`, then `codex-manager status --refresh`"))
+        .hint(format!("`codex-manager use {name}`, then `codex-manager status --refresh`"))
 }
 
 /// An account that is not signed in: Codex is asked with its freshest stored login, else what is
@@ -360,12 +360,16 @@ fn describe(told: Told, zone: &Zone, live: &Live) -> Status {
     }
 }
 
-fn draw(status: &Status, session: &Session, places: &Places) -> String {
+fn draw(status: &Status, elsewhere: Option<&str>, session: &Session, places: &Places) -> String {
     let now = session.world.now;
     let mut facts = Facts::new();
     let who = status.email.as_ref().map(ToString::to_string);
-    let who = who.or_else(|| status.account.as_ref().map(AccountKey::short_id));
-    facts.add("account", who.unwrap_or_else(|| "not known".to_owned()));
+    let who = who.or_else(|| status.account.as_ref().map(AccountKey::title));
+    let unknown = || match elsewhere {
+        Some(place) => format!("not known: Codex keeps its login in {place}"),
+        None => "not known".to_owned(),
+    };
+    facts.add("account", who.unwrap_or_else(unknown));
     let (Some(source), Some(observed)) = (status.source, status.observed_at) else {
         facts.add(
             "quota",
