@@ -78,7 +78,8 @@ impl AccountRow {
 /// Finds the account that is meant.
 pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAccount, Failure> {
     let all: Vec<Account> = known.accounts.iter().map(|account| account.account.clone()).collect();
-    let key = account::name(asked, &all).map_err(|error| unnamed(&error))?.key.clone();
+    let key =
+        account::name(asked, &all, &known.aliases).map_err(|error| unnamed(&error))?.key.clone();
     known
         .accounts
         .iter()
@@ -86,11 +87,23 @@ pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAcc
         .ok_or_else(|| Failure::usage(format!("no account is called {asked:?}")))
 }
 
+/// An account's name for people as it can be typed: a label of several words cannot.
+pub(crate) fn typed(label: &str, key: &AccountKey) -> String {
+    if label.contains(' ') { key.short_id() } else { label.to_owned() }
+}
+
 /// Why nobody is meant, as a failure.
 pub(crate) fn unnamed(error: &NotNamed) -> Failure {
     let (exit, hint) = match error {
-        NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager accounts` lists them"),
-        NotNamed::Several { .. } => (Exit::Conflict, "name one of them in full"),
+        NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager accounts` lists them".to_owned()),
+        NotNamed::Several { .. } => (Exit::Conflict, "name one of them in full".to_owned()),
+        NotNamed::Astray { alias, .. } => (
+            Exit::Usage,
+            format!(
+                "`codex-manager accounts alias ACCOUNT {alias}` gives that name to one that is \
+                 known, `codex-manager config unset aliases.{alias}` takes it away"
+            ),
+        ),
     };
     Failure::new(exit, error.to_string()).hint(hint)
 }

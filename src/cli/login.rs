@@ -257,6 +257,9 @@ fn keep(
                 label.map_or_else(|| live.short_id(), |it| it.label.clone())
             )
         }
+        (LiveLogin::Absent, None) if known.elsewhere.is_some() => {
+            "who is signed in is not known".to_owned()
+        }
         (LiveLogin::Absent, None) => "nobody is signed in".to_owned(),
         (_, None) => "auth.json names nobody".to_owned(),
     };
@@ -294,7 +297,7 @@ fn named(
         .map(|it| it.account.clone())
         .filter(|account| account.key != key)
         .collect();
-    refuse_shadow(name, &others)?;
+    refuse_shadow(name, &others, &known.aliases)?;
     // One account, one name: another one would only be in the way.
     let account = known.accounts.iter().find(|it| it.account.key == key);
     let old = account.map(|it| aliases(it, known, &places.config)).unwrap_or_default();

@@ -214,6 +214,13 @@ fn decide(
         (!in_place || stored.metadata.kind.has_state())
             && whose.is_none_or(|account| stored.is_of(&account.account))
     };
+    let is_there = known.snapshots.iter().any(|stored| fits(stored) && !stored.is_orphan());
+    if args.snapshot.is_none() && !is_there && !known.snapshots.is_empty() && known.odd.is_empty() {
+        let kind = if in_place { "full snapshot" } else { "snapshot" };
+        let of = whose.map_or_else(String::new, |account| format!(" of {}", account.label));
+        return Err(Failure::usage(format!("no {kind}{of} is stored"))
+            .hint("`codex-manager list` shows what there is"));
+    }
     let stored = snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
     let live = match Live::read(&places.home) {
         // A copy elsewhere replaces nothing; that it cannot be read was said already.

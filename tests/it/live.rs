@@ -431,6 +431,7 @@ fn a_login_that_nobody_can_ask_with_is_said() {
     let keyring = home_of("0.169.0/ok")
         .file(".codex/config.toml", "cli_auth_credentials_store = \"keyring\"\n");
     assert_snapshot!(refusal(&keyring), @"
+    warning: who is signed in is not known: Codex keeps its login in the keyring and does not use the one of user@example.com in auth.json
     Codex keeps its login in the keyring, where it cannot be copied from
     hint: `codex-manager status --status-file FILE` reads what /status shows
     ");

@@ -437,28 +437,28 @@ fn a_login_that_cannot_be_stored_is_explained() {
     assert_snapshot!(home.run("adopt"), @"
     $ codex-manager adopt
     error: ~/.codex/auth.json does not exist: nobody is signed in
-    hint: sign in with `codex login`, or store the rest with `codex-manager backup --no-login`
+    hint: sign in with `codex login`
     (exit 4)
     ");
     let home = home.file(".codex/config.toml", "cli_auth_credentials_store = \"keyring\"\n");
     assert_snapshot!(home.run("adopt"), @r#"
     $ codex-manager adopt
     error: Codex keeps this login in the keyring, not in auth.json
-    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again, or store the rest with --no-login
+    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again
     (exit 4)
     "#);
     let home = home.file(".codex/config.toml", "cli_auth_credentials_store = \"ephemeral\"\n");
     assert_snapshot!(home.run("adopt"), @r#"
     $ codex-manager adopt
     error: Codex keeps this login in memory, not in auth.json
-    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again, or store the rest with --no-login
+    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again
     (exit 4)
     "#);
     let home = home.file(".codex/config.toml", "").file(".codex/auth.json", "{\"tokens\": 7}");
     assert_snapshot!(home.run("adopt"), @"
     $ codex-manager adopt
     error: auth.json names no account: it holds no tokens
-    hint: sign in with `codex login`, or store the rest with `codex-manager backup --no-login`
+    hint: sign in with `codex login`
     (exit 4)
     ");
     let (user, _) = ids("ada@example.com");
@@ -471,7 +471,7 @@ fn a_login_that_cannot_be_stored_is_explained() {
     assert_snapshot!(home.run("adopt"), @"
     $ codex-manager adopt
     error: auth.json mixes two accounts: its workspace is acct-bob, its tokens belong to acct-ada
-    hint: sign in anew with `codex login`; --no-login stores everything else meanwhile
+    hint: sign in with `codex login`
     (exit 5)
     ");
     assert_eq!(home.files(), "", "nothing was made");

@@ -251,6 +251,7 @@ fn where_codex_keeps_logins_in_the_keyring_swapping_the_file_is_refused() {
     let before = home.tree(".codex");
     assert_snapshot!(home.run("use ada"), @r#"
     $ codex-manager use ada
+    warning: who is signed in is not known: Codex keeps its login in the keyring and does not use the one of bob@example.com in auth.json
     error: Codex keeps its logins in the keyring: exchanging auth.json would do nothing
     hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again
     (exit 5)
@@ -284,7 +285,7 @@ fn an_account_that_nobody_knows_or_two_share_is_refused() {
     assert_snapshot!(home.run("use carol"), @"
     $ codex-manager use carol
     error: no login of carol@example.com is stored
-    hint: sign in with `codex login`, then store it with `codex-manager backup --auth-only`
+    hint: `codex-manager login` signs in and stores the login
     (exit 4)
     ");
     home.assert_same(".codex", &before);

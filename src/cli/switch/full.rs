@@ -231,7 +231,8 @@ fn state_of(
     if !known.snapshots.iter().any(fits) && known.odd.is_empty() {
         let label = &chosen.label;
         return Err(Failure::usage(format!("no full snapshot of {label} is stored")).hint(format!(
-            "`codex-manager use {label}` signs in alone; `codex-manager backup` then stores a full one"
+            "`codex-manager use {}` signs in alone; `codex-manager backup` then stores a full one",
+            crate::cli::accounts::typed(label, &chosen.key)
         )));
     }
     snapshot(None, fits, known, &places.zone, &session.world)
