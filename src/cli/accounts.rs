@@ -227,12 +227,22 @@ fn begins_as_gzip(path: &Path) -> bool {
     read::open_regular(path)
         .is_ok_and(|file| file.take(2).read_to_end(&mut start).is_ok() && start == GZIP_MAGIC)
 }
+
+/// What an account is called, known or not.
+pub(crate) fn label(key: &AccountKey, known: &Overview) -> String {
+    let account = known.accounts.iter().find(|account| account.account.key == *key);
+    account.map_or_else(|| key.short_id(), |account| account.label.clone())
+}
+
 /// A sentence for people: accounts by what they are called, where that is one account's alone.
 pub(crate) fn labelled(text: &str, known: &Overview) -> String {
     let is_unique =
         |label: &str| known.accounts.iter().filter(|other| other.label == label).count() == 1;
     let named = known.accounts.iter().filter(|account| is_unique(&account.label));
-    named.fold(text.to_owned(), |text, account| {
+    let mut named: Vec<&KnownAccount> = named.collect();
+    // One key may be how another one begins.
+    named.sort_by_key(|account| std::cmp::Reverse(account.account.key.to_string().len()));
+    named.into_iter().fold(text.to_owned(), |text, account| {
         text.replace(&account.account.key.to_string(), &account.label)
     })
 }

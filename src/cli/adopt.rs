@@ -8,7 +8,6 @@ use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::picture::plain;
 use crate::cli::session::Session;
-use crate::cli::switch::activation;
 use crate::cli::{Exit, Report};
 use crate::snapshot::adopt;
 use crate::snapshot::backup;
@@ -46,7 +45,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let account = known.accounts.iter().find(|account| account.account.key == key);
     let label = account.map_or_else(|| key.short_id(), |account| account.label.clone());
     let email = file.email.clone();
-    let ledger = activation(Some((key.clone(), email.clone())), &places, &known, now);
+    // Nobody is signed in anew: what is found is noted down.
+    let ledger = known.news(places.zone.stamp(now));
     let there = adopt::stored_as(&file, &known.snapshots).map(|stored| stored.title.clone());
     let home = session.show(places.home.root());
     let note = || ("stored with `codex-manager adopt`", Some(home.clone()));

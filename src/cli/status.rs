@@ -166,6 +166,12 @@ fn of_refreshed(
             failed?.map_err(Problem::into_failure)?
         }
     };
+    // Versions before 0.169.0 name an address and no workspace, which two accounts may have.
+    if Live::read(&places.home)?.key() != Some(subject.key) {
+        let message =
+            "another account was signed in while Codex was asked; the answer was not used";
+        return Err(Problem::new("other-account", message).into_failure());
+    }
     if !refreshed {
         session.warn("Codex answered, but did not refresh the login");
     }

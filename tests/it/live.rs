@@ -557,6 +557,23 @@ fn a_login_that_codex_refreshed_is_stored() {
 }
 
 #[test]
+fn figures_are_not_those_of_an_account_that_was_put_in_place_meanwhile() {
+    // Versions before 0.169.0 name no workspace, and both have the same address.
+    let home = home_of("0.118.0/force-refresh").tokens_in("fresh");
+    let script = refreshing(&home, "0.118.0/force-refresh");
+    let at = "2026-11-21T10:00:00Z";
+    let team = login("user@example.com", "user-aaaa", "acct-of-the-team", "rt_team", at);
+    fs::write(home.path("fresh"), team).unwrap();
+    let home = home.codex_program(&script);
+    assert_snapshot!(home.run("status --refresh"), @"
+    $ codex-manager status --refresh
+    error: no live figures: another account was signed in while Codex was asked; the answer was not used
+    (exit 1)
+    ");
+    assert!(!home.manager("ledger.jsonl").exists());
+}
+
+#[test]
 fn a_refreshed_login_is_stored_also_where_the_figures_are_missing() {
     let home = home_of("0.169.0/force-refresh").tokens_in("fresh");
     let script = refreshing(&home, "0.169.0/force-refresh");

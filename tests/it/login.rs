@@ -284,6 +284,56 @@ fn a_codex_that_outlives_us_is_waited_for() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_a_script_started_may_outlive_both_and_its_login_is_kept() {
+    // As the script of npm, if whoever ends us does not reach what it started.
+    let home = home_of(&format!(
+        "(trap '' TERM; exec 3> \"$CODEX_HOME/login.log\"; touch \"$HOME/waits\"\n\
+         until [ -e \"$HOME/go\" ]; do sleep 0.01; done\n{SIGNS_IN}touch \"$HOME/gone\") > /dev/null 2>&1 &\nwait\n"
+    ));
+    let child =
+        program(&home, &["login"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(|| home.path("waits").exists());
+    let manager = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(manager, rustix::process::Signal::TERM).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("still at work there"), "{said}");
+    fs::write(home.path("go"), "").unwrap();
+    wait_until(|| home.path("gone").exists());
+    wait_until(|| {
+        assert_eq!(home.play("adopt").exit, 0);
+        accounts(&home)[1..] == both()[1..]
+    });
+    is_clean(&home);
+}
+
+#[test]
+fn a_login_that_names_no_account_is_kept_byte_for_byte() {
+    let unknown = r#"{"auth_mode":"of-tomorrow","tomorrow":{"secret":"made-up"}}"#;
+    let writes = "cp \"$HOME/tomorrow.json\" \"$CODEX_HOME/auth.json\"\n";
+    for script in [writes.to_owned(), format!("{writes}kill -9 $PPID\n")] {
+        let home = home_of(&script).file("tomorrow.json", unknown);
+        let (exit, _, err) = heard(&home, &["login"]);
+        if exit == Some(1) {
+            assert!(err.contains("left no login of an account"), "{err}");
+            assert!(err.contains("is kept byte for byte, as "), "{err}");
+        } else {
+            let (_, _, err) = heard(&home, &["config", "set", "lean", "true"]);
+            assert!(err.contains("kept a login that names no account"), "{err}");
+        }
+        is_clean(&home);
+        let stored = home.json("list")["data"]["snapshots"][0].clone();
+        let note = "an orphan, signed in with `codex-manager login`: it holds no tokens";
+        assert_eq!(stored["note"], note);
+        let name = stored["name"].as_str().unwrap();
+        assert_eq!(home.play(&format!("restore {name} --to ~/out")).exit, 0);
+        assert_eq!(home.read("out/auth.json"), unknown.as_bytes());
+    }
+}
+
+#[test]
 fn ctrl_c_ends_both_and_leaves_nothing() {
     let home = home_of("touch \"$HOME/waits\"\nsleep 60\n");
     let child = program(&home, &["login"])

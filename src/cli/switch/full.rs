@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use super::{Args, activation, sign_in, tell_of_neighbours, which};
+use super::{Args, Coming, activation, sign_in, tell_of_neighbours, which};
 use crate::account::AccountKey;
 use crate::cli::accounts::snapshot;
 use crate::cli::cooldown::look;
@@ -193,7 +193,9 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
-    tell_of_neighbours(&chosen, plan.login(), false, places, session)?;
+    let (key, label) = (&chosen.key, &chosen.label);
+    let coming = plan.login().map(|login| Coming { key, label, login });
+    tell_of_neighbours(coming, None, places, session)?;
     let log = operations::log::read(&places.store)?;
     let left = logins::left_alone(places.home.root(), &chosen.key, &log);
     if let Some(left) = left.filter(|left| theirs.metadata.created_at < Some(*left)) {
