@@ -155,7 +155,8 @@ impl Overview {
     #[must_use]
     pub fn activated(&self, account: AccountKey, email: Option<Email>, at: Stamp) -> Vec<Entry> {
         let mut entries = self.news(at);
-        let active = self.ledger.active_in(&self.root, at.instant());
+        // What was just noticed is news already.
+        let active = self.activations.active_in(&self.root, at.instant());
         if self.live().key() != Some(&account) || active != Some(&account) {
             let home = Some(self.root.clone());
             entries.push(Entry::Activation { at, account, email, home, noticed: None });
@@ -175,7 +176,7 @@ pub struct KnownAccount {
     pub active: bool,
     /// Every reading, in no order.
     pub readings: Vec<Reading>,
-    /// Its last activation, if there ever was one.
+    /// Its last activation, if there ever was one; now, if it was just found to be signed in.
     pub last_activation: Option<Stamp>,
     /// Whether a login of it is stored.
     pub has_login: bool,
@@ -580,6 +581,9 @@ impl Gathered {
         self.adopt();
         let Overview { snapshots, ledger, .. } = overview;
         let live = overview.live().key();
+        let found = |key: &AccountKey| {
+            overview.noticed().filter(|entry| entry.account() == Some(key)).map(Entry::at)
+        };
         let with_login: BTreeSet<Email> = snapshots
             .iter()
             .filter(|stored| stored.metadata.kind.has_login())
@@ -598,7 +602,7 @@ impl Gathered {
                 let email = emails.get(&key).cloned();
                 KnownAccount {
                     active: live == Some(&key),
-                    last_activation: ledger.last_activation(&key, now),
+                    last_activation: ledger.last_activation(&key, now).max(found(&key)),
                     has_login: keys.contains(&key)
                         || email.as_ref().is_some_and(|email| with_login.contains(email)),
                     account: Account { email, alias: None, key },

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::styling::Styles;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::picture;
@@ -153,7 +154,22 @@ impl Command {
 
 /// Reads a command line, the program's own name first.
 pub(crate) fn parse(words: &[OsString]) -> Result<CommandLine, clap::Error> {
-    CommandLine::try_parse_from(words)
+    CommandLine::try_parse_from(words).map_err(|error| advised(error, words))
+}
+
+/// Where an account may follow, the seconds of `--wait` stand behind a `=`: who wrote a blank is
+/// told so.
+fn advised(mut error: clap::Error, words: &[OsString]) -> clap::Error {
+    let waits = matches!(said(words).command.as_deref(), Some("use" | "restore" | "undo"));
+    let Some(ContextValue::String(odd)) = error.get(ContextKind::InvalidArg) else { return error };
+    let is_its = |pair: &[OsString]| matches!(pair, [flag, value] if flag == "--wait" && value == odd.as_str());
+    let is_number = odd.parse::<u32>().is_ok();
+    if waits && is_number && words.windows(2).any(is_its) {
+        let advice = format!("to wait no longer than that, use '--wait={odd}'");
+        let advice = ContextValue::StyledStrs(vec![advice.into()]);
+        error.insert(ContextKind::Suggested, advice);
+    }
+    error
 }
 
 /// What can be understood of a command line that was refused.

@@ -137,6 +137,8 @@ fn compare(a: &Candidate, b: &Candidate, strategy: Strategy, now: DateTime<Utc>)
             .then(mismatched(a).cmp(&mismatched(b)))
             .then_with(|| by_strategy(a, b, strategy, now))
             .then(a.last_used.cmp(&b.last_used))
+            // Of two in one second the one before was left for the one that is active.
+            .then(a.active.cmp(&b.active))
     } else {
         let end = |one: &Candidate| unknown_last(one.availability.next_available_at);
         end(a).cmp(&end(b))
@@ -271,7 +273,7 @@ impl Words<'_> {
             }
         } else if best.last_used.is_none() {
             format!("{name} is ready and was never used")
-        } else if best.last_used != next.last_used {
+        } else if (best.last_used, best.active) != (next.last_used, next.active) {
             format!("{name} is ready and was used least recently")
         } else {
             format!("{name} is ready and comes first by name among equals")
@@ -383,12 +385,17 @@ mod tests {
         check(&[used("a", "14 10:00"), ready("b")],                                  "b a"); // never used first
         check(&[mismatch(ready("a")), used("b", "15 11:59")],                        "b a");
         check(&[mismatch(used("a", "14 10:00")), mismatch(ready("b"))],              "b a");
+        check(&[active(used("a", "14 10:00")), used("b", "14 10:00")],               "b a"); // switched in that second
         check(&[ready("b"), ready("a")],                                             "a b");
         check(&[cooling("a", Some("15 13:00")), mismatch(used("b", "15 11:59"))],    "b a");
         check(&[cooling("a", Some("16 13:00")), cooling("b", Some("15 13:00"))],     "b a");
         check(&[cooling("a", None), cooling("b", Some("25 13:00"))],                 "b a");
         check(&[cooling("b", Some("16 13:00")), cooling("a", Some("16 13:00"))],     "a b");
         check(&[mismatch(cooling("a", Some("15 13:00"))), cooling("b", Some("16 13:00"))], "a b");
+    }
+
+    fn active(candidate: Candidate) -> Candidate {
+        Candidate { active: true, ..candidate }
     }
 
     #[track_caller]
@@ -414,6 +421,7 @@ mod tests {
         reason(&[ready("a"), used("b", "14 10:00")],           "a@example.com is ready and was never used");
         reason(&[used("a", "13 10:00"), used("b", "14 10:00")], "a@example.com is ready and was used least recently");
         reason(&[used("a", "13 10:00"), used("b", "13 10:00")], "a@example.com is ready and comes first by name among equals");
+        reason(&[active(used("a", "13 10:00")), used("b", "13 10:00")], "b@example.com is ready and was used least recently");
         reason(&[ready("a"), mismatch(ready("b"))],            "a@example.com is ready, and its timing evidence agrees");
         reason(&[cooling("a", Some("15 13:30"))],              "no account is ready; a@example.com is the first, from 2026-04-15 13:30 (in 1h 30m)");
         reason(&[cooling("a", None)],                          "no account is ready, and it is not known when one will be");
@@ -426,7 +434,7 @@ mod tests {
 
     #[test]
     fn every_place_has_its_reason_and_every_cooldown_its_end() {
-        let active = Candidate { active: true, ..used("b", "15 10:30") };
+        let active = active(used("b", "15 10:30"));
         let orphan = Candidate { obstacle: Some("no login is stored".to_owned()), ..ready("a") };
         let candidates = [active, orphan, cooling("c", Some("17 10:00"))];
         let found = recommend(&candidates, Strategy::Lru, &berlin(), now());

@@ -202,6 +202,23 @@ fn the_least_recently_used_of_the_ready_ones_is_next() {
 }
 
 #[test]
+fn who_is_signed_in_is_used_now_although_nothing_has_written_that_down() {
+    let home = TestHome::at("2026-11-21T10:00:00Z").signed_in("carol@example.com");
+    home.run("backup --auth-only");
+    let home = home.later("+1h").signed_in("ada@example.com");
+    let next = |home: &TestHome| home.json("recommend --why")["data"].clone();
+    let before = next(&home);
+    assert_eq!(before["selected"]["email"], "carol@example.com", "{before}");
+    assert_eq!(
+        before["alternatives"][0]["reason"],
+        "nothing is known of its quota, last used 0s ago, active now"
+    );
+    home.run("use carol");
+    let after = next(&home);
+    assert_eq!(after["reason"], "ada@example.com is ready and was used least recently", "{after}");
+}
+
+#[test]
 fn where_nobody_is_ready_the_first_to_be_is_named_and_scripts_can_tell() {
     let home = three_accounts();
     home.run("cooldown set bob --until +5d");

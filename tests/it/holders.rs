@@ -236,6 +236,11 @@ fn who_insists_goes_on_and_is_warned() {
     assert_eq!(live(&home), "ada");
     assert_eq!(home.play("use bob --force --wait").exit, 4, "one or the other");
     assert_eq!(home.play("use bob --dry-run --wait").exit, 4);
+    let seen = home.play("use bob --wait 3");
+    assert!(seen.exit == 4 && seen.screen.contains("'--wait=3'"), "{}", seen.screen);
+    let hint = &home.json("use bob --wait 3")["error"]["hint"];
+    assert!(hint.as_str().unwrap().starts_with("to wait no longer"), "{hint}");
+    assert!(!home.run("use bob carol").contains("--wait="), "that is no number of seconds");
 }
 
 /// The program itself, which waits; the first line that it said.

@@ -19,9 +19,13 @@ use crate::renumber::renumber;
 use crate::state::names;
 
 /// A Codex that tells its version, and to whom it is asked by what is left to Bob. It refreshes
-/// his login if there is another one in `fresh.json`.
+/// his login if there is another one in `fresh.json`, and signs in whose is in `erin.json`.
 const CODEX: &str = r#"#!/bin/sh
-[ "$1" = app-server ] || { echo codex-cli 0.169.0; exit; }
+case $* in
+app-server*) ;;
+*login*) exec cp "$HOME/erin.json" "$CODEX_HOME/auth.json" ;;
+*) echo codex-cli 0.169.0; exit ;;
+esac
 while read -r line; do
     case $line in
     *'"method":"initialize"'*) echo '{"id":0,"result":{}}' ;;

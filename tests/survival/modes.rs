@@ -8,8 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::ground::{Ground, processors};
-use crate::people::status_text;
-use crate::quiet::LINES;
+use crate::quiet::{self, LINES};
 use crate::trace::{self, Call, Trace};
 
 /// What creates something or gives it another mode.
@@ -20,7 +19,7 @@ fn every_file_and_folder_is_private_from_the_moment_it_is_created() {
     trace::strace_is_there();
     let processor = *processors().first().expect("there is a processor");
     let ground = Ground::new(processor);
-    ground.write("status.txt", status_text("bob"));
+    quiet::furnish(&ground);
     let mut created = 0;
     // In the demo a Codex is played, whose databases have the modes it gives them.
     for line in LINES.iter().filter(|line| **line != "demo") {

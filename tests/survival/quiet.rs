@@ -23,10 +23,17 @@ pub(crate) const LINES: &[&str] = &[
     "list",
     "show --files",
     "verify --all",
+    "history",
     "cooldown",
     "cooldown set ada --until 2097-01-01T00:00:00Z",
     "cooldown clear ada",
     "recommend --why",
+    "ready bob",
+    "login --alias new",
+    "adopt",
+    "accounts",
+    "accounts note new signed|in|by|hand",
+    "accounts forget new --yes",
     "normalize ~/old-logins --adopt",
     "config list --show-origin",
     "config set undo.keep_days 30",
@@ -46,15 +53,21 @@ pub(crate) const LINES: &[&str] = &[
 
 /// What may be started: ourselves, a shell for `--status-command` with what it was told, and the
 /// Codex of the user, which is a script here: the real one would ask its service what is left.
-const CHILDREN: &[&str] = &["taskset", "codex-manager", "sh", "cat", "codex"];
+const CHILDREN: &[&str] = &["taskset", "codex-manager", "sh", "cat", "cp", "codex"];
+
+/// What the lines need.
+pub(crate) fn furnish(ground: &Ground) {
+    ground.write("status.txt", status_text("bob"));
+    ground.write("fresh.json", Login::of("bob", 60).bytes());
+    ground.write("erin.json", Login::of("erin", 600).bytes());
+}
 
 #[test]
 fn no_command_makes_a_network_call_or_shows_a_token_to_a_child() {
     trace::strace_is_there();
     let processor = *processors().first().expect("there is a processor");
     let ground = Ground::new(processor);
-    ground.write("status.txt", status_text("bob"));
-    ground.write("fresh.json", Login::of("bob", 60).bytes());
+    furnish(&ground);
     let mut children = BTreeSet::new();
     for line in LINES {
         let log = ground.folder().join("trace");
