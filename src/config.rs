@@ -18,7 +18,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 use toml_edit::{Document, Item, TableLike, TomlError};
 
-pub use self::account::{AccountSettings, Field};
+pub use self::account::{AccountSettings, Field, is_note};
 pub use self::edit::{set, unset, unset_account};
 pub use self::key::{Color, Key, UnknownColor, UnknownKey, Value, is_alias};
 pub use self::strategy::{Strategy, UnknownStrategy};

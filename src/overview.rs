@@ -13,18 +13,20 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use crate::account::{self, Account, AccountKey, Email, NotNamed};
+use crate::account::{self, Account, AccountKey, Alias, Email, NotNamed};
 use crate::codex::home::CodexHome;
 use crate::codex::rollout::{self, RolloutLimits};
 use crate::config::{AccountSettings, Config};
 use crate::disk::read;
 use crate::quota::ledger::Ambiguous;
 use crate::quota::{self, Availability, Candidate, Entry, Ledger, Reading, Source};
+use crate::snapshot::backup;
 use crate::snapshot::inventory::{self, InventoryError};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{Live, LiveError};
 use crate::snapshot::metadata::MetadataError;
 use crate::snapshot::store::{MAX_RECORDS, Odd, Scan, Store, StoreError, Stored};
+use crate::snapshot::switch;
 use crate::time::{Stamp, Zone};
 
 use self::attribution::attribute;
@@ -37,13 +39,18 @@ pub use self::sessions::Sessions;
 pub struct Overview {
     /// The accounts, by key.
     pub accounts: Vec<KnownAccount>,
+    /// The names that the user gave, also those of nobody who is known.
+    pub aliases: Vec<Alias>,
     /// The snapshots, newest first.
     pub snapshots: Vec<Stored>,
     /// What in the store cannot be used.
     pub odd: Vec<Odd>,
     /// The login that is live, as it was at this look: whoever replaces it looks anew. An error
-    /// is among the warnings too.
+    /// is among the warnings too. Nobody's, if Codex keeps its login [`elsewhere`](Self::elsewhere).
     pub live: Result<Live, LiveError>,
+    /// Where Codex keeps its login, if that is not `auth.json`: `the keyring` or `memory`. Who is
+    /// signed in is not known then.
+    pub elsewhere: Option<&'static str>,
     /// The newest limits in the session files, whosever they are. [`observe_store`] does not look.
     pub limits: Option<RolloutLimits>,
     /// There are so many session files that not all were looked at: [`Sessions`], once they are
@@ -259,6 +266,25 @@ fn gather(
         );
     }
     let live = Live::read(home);
+    let elsewhere = live.as_ref().ok().and_then(|live| {
+        let config = backup::config_text(home).unwrap_or_default();
+        switch::elsewhere(&config, live)
+    });
+    let live = match (elsewhere, live) {
+        (Some(place), Ok(left @ (Live::Login(_) | Live::Orphan { .. }))) => {
+            let email = match &left {
+                Live::Login(file) => file.email.as_ref(),
+                Live::Absent | Live::Orphan { .. } => None,
+            };
+            let whose = email.map_or_else(String::new, |email| format!(" of {email}"));
+            warnings.push(format!(
+                "who is signed in is not known: Codex keeps its login in {place} and does not use \
+                 the one{whose} in auth.json"
+            ));
+            Ok(Live::Absent)
+        }
+        (_, live) => live,
+    };
     match &live {
         Ok(Live::Orphan { why, .. }) => {
             warnings.push(format!("auth.json names no account: {why}"));
@@ -290,9 +316,14 @@ fn gather(
     let Scan { snapshots, problems: odd } = scan;
     let mut overview = Overview {
         accounts: Vec::new(),
+        aliases: config
+            .aliases()
+            .map(|(name, meant)| Alias { name: name.to_owned(), meant: meant.to_owned() })
+            .collect(),
         snapshots,
         odd,
         live,
+        elsewhere,
         limits,
         is_partial: found.is_partial,
         ledger,

@@ -36,6 +36,16 @@ impl AccountKey {
         let digest = Sha256::digest(self.to_string());
         digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
+
+    /// What an account is called in a sentence that has no address: `API key 51f1bb89`, or the
+    /// short id alone.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self {
+            Self::ApiKey(_) => format!("API key {}", self.short_id()),
+            Self::ChatGpt { .. } | Self::Email(_) => self.short_id(),
+        }
+    }
 }
 
 impl fmt::Display for AccountKey {
@@ -120,20 +130,79 @@ pub enum NotNamed {
         /// Each candidate, spelled so that it is unique.
         candidates: Vec<String>,
     },
+    /// The user gave this name to somebody who is not known.
+    #[error("{alias} is set to {meant:?}, and no account that is known is that one")]
+    Astray {
+        /// The name, as it is set.
+        alias: String,
+        /// Whom it is set to.
+        meant: String,
+    },
+}
+
+/// A name that the user gave to an account in the configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Alias {
+    /// The name.
+    pub name: String,
+    /// Whom it is set to, in full, known or not.
+    pub meant: String,
 }
 
 /// Finds the one account a person means by an alias, an e-mail, a short id, a key or a unique
 /// fragment of an alias or e-mail.
 ///
 /// A whole name wins over fragments, and a whole address is a fragment of none, so `b@x.com` is
-/// never `a-b@x.com`; of the whole names an alias wins over an address. Case does not matter.
+/// never `a-b@x.com`; of the whole names an alias wins over an address. Case does not matter,
+/// unless two aliases differ in nothing else. An alias means whom it is set to or nobody: it is
+/// never looked at as a fragment of another name.
 ///
 /// # Errors
 ///
 /// [`NotNamed`] when nothing fits, or more than one account does.
-pub fn name<'a>(asked: &str, accounts: &'a [Account]) -> Named<'a> {
+pub fn name<'a>(asked: &str, accounts: &'a [Account], aliases: &[Alias]) -> Named<'a> {
     let wanted = asked.trim().to_lowercase();
     let is_address = wanted.parse::<Email>().is_ok();
+    let is_whole = |alias: &&Alias| alias.name.to_lowercase() == wanted;
+    let exactly = aliases.iter().find(|alias| alias.name == asked.trim());
+    if let Some(alias) = exactly.or_else(|| aliases.iter().find(is_whole)) {
+        return whole_name(&alias.meant, accounts).map_err(|error| astray(alias, error));
+    }
+    let found = among(asked, &wanted, is_address, accounts);
+    let is_part = |alias: &&Alias| {
+        !wanted.is_empty()
+            && alias.name.to_lowercase().contains(&wanted)
+            && matches!(whole_name(&alias.meant, accounts), Err(NotNamed::Nobody { .. }))
+    };
+    // A part of such a name may well mean it, and not the account whose address has it too.
+    match (aliases.iter().find(is_part), found) {
+        (Some(alias), Err(error @ NotNamed::Nobody { .. })) => Err(astray(alias, error)),
+        (Some(alias), Ok(found)) if !is_whole_name_of(found, asked, &wanted) => {
+            let candidates = vec![spelled(found, &[found]), alias.name.clone()];
+            Err(NotNamed::Several { asked: asked.to_owned(), candidates })
+        }
+        (_, found) => found,
+    }
+}
+
+/// An error about whom an alias is set to, told of the alias.
+fn astray(alias: &Alias, error: NotNamed) -> NotNamed {
+    match error {
+        NotNamed::Nobody { .. } => {
+            NotNamed::Astray { alias: alias.name.clone(), meant: alias.meant.clone() }
+        }
+        error => error,
+    }
+}
+
+fn is_whole_name_of(account: &Account, asked: &str, wanted: &str) -> bool {
+    alias(account).is_some_and(|alias| alias == wanted)
+        || account.email.as_ref().is_some_and(|email| email.as_str() == wanted)
+        || is_id(account, asked)
+}
+
+/// The account by what is said of it: in full, else in part.
+fn among<'a>(asked: &str, wanted: &str, is_address: bool, accounts: &'a [Account]) -> Named<'a> {
     first(
         asked,
         accounts,
@@ -143,9 +212,9 @@ pub fn name<'a>(asked: &str, accounts: &'a [Account]) -> Named<'a> {
             &|account| is_id(account, asked),
             &|account| {
                 !wanted.is_empty()
-                    && (alias(account).is_some_and(|alias| alias.contains(&wanted))
+                    && (alias(account).is_some_and(|alias| alias.contains(wanted))
                         || !is_address
-                            && account.email.as_ref().is_some_and(|e| e.as_str().contains(&wanted)))
+                            && account.email.as_ref().is_some_and(|e| e.as_str().contains(wanted)))
             },
         ],
     )
@@ -202,7 +271,7 @@ fn is_id(account: &Account, asked: &str) -> bool {
 }
 
 /// What people call `account` among `all`: its alias, else its address, with its short id behind
-/// that where another has the same address, else its short id.
+/// that where another has the same address, else its [`title`](AccountKey::title).
 pub fn label<'a>(account: &Account, all: impl IntoIterator<Item = &'a Account>) -> String {
     let Account { key, email, alias } = account;
     match (alias, email) {
@@ -212,7 +281,7 @@ pub fn label<'a>(account: &Account, all: impl IntoIterator<Item = &'a Account>) 
             let id = if is_shared { format!(" ({})", key.short_id()) } else { String::new() };
             format!("{address}{id}")
         }
-        (None, None) => key.short_id(),
+        (None, None) => key.title(),
     }
 }
 
@@ -284,17 +353,46 @@ mod tests {
     #[test]
     fn two_accounts_of_one_address_are_told_apart_by_their_short_ids() {
         let all = accounts();
-        let error = name("cleo@y.com", &all).unwrap_err().to_string();
+        let error = name("cleo@y.com", &all, &[]).unwrap_err().to_string();
         for account in &all[2..4] {
             assert!(error.contains(&account.key.short_id()), "{error}");
-            assert_eq!(name(&account.key.short_id(), &all), Ok(account));
+            assert_eq!(name(&account.key.short_id(), &all, &[]), Ok(account));
         }
     }
 
     #[track_caller]
     fn check(asked: &str, expected: &str) {
         let all = accounts();
-        let found = match name(asked, &all) {
+        told(asked, name(asked, &all, &[]), expected);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn an_alias_means_whom_it_is_set_to_or_nobody() {
+        check_with("b",     "b=cleo@x.com", "b is set to \"cleo@x.com\", and no account that is known is that one");
+        check_with("B",     "b=cleo@x.com", "b is set to \"cleo@x.com\", and no account that is known is that one");
+        check_with("x.com", "x.com=b@x.com", "chatgpt:user-b/acct-2");     // a fragment of two
+        check_with("a-b",   "a-b=b@x.com",  "chatgpt:user-b/acct-2");      // though it is not the last of its names
+        check_with("a-b",   "A-b=b@x.com a-b=a-b@x.com", "chatgpt:user-a/acct-1");
+        check_with("a-b",   "a-b2=zed@x.com", "\"a-b\" fits 2 accounts: a-b@x.com, a-b2");
+        check_with("work",  "work2=zed@x.com", "chatgpt:user-b/acct-2");
+        check_with("zed",   "zed2=zed@x.com", "zed2 is set to \"zed@x.com\", and no account that is known is that one");
+        check_with("me",    "me=cleo@y.com", &name("cleo@y.com", &accounts(), &[]).unwrap_err().to_string());
+    }
+
+    #[track_caller]
+    fn check_with(asked: &str, aliases: &str, expected: &str) {
+        let alias = |text: &str| {
+            let (name, meant) = text.split_once('=').unwrap();
+            Alias { name: name.to_owned(), meant: meant.to_owned() }
+        };
+        let aliases: Vec<Alias> = aliases.split(' ').map(alias).collect();
+        told(asked, name(asked, &accounts(), &aliases), expected);
+    }
+
+    #[track_caller]
+    fn told(asked: &str, found: Named<'_>, expected: &str) {
+        let found = match found {
             Ok(account) => account.key.to_string(),
             Err(error) => error.to_string(),
         };

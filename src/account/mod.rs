@@ -10,7 +10,7 @@ mod login;
 
 pub use self::email::{Email, InvalidEmail};
 pub use self::identity::{
-    Account, AccountKey, InvalidKey, Named, NotNamed, label, name, whole_name,
+    Account, AccountKey, Alias, InvalidKey, Named, NotNamed, label, name, whole_name,
 };
 pub use self::legacy_name::{LegacyName, Misnamed, NoSuchDay};
 pub use self::login::{

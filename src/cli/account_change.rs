@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::account::{Account, AccountKey};
+use crate::account::{self, Account, AccountKey, Alias as Name};
 use crate::cli::accounts::named;
 use crate::cli::config as config_file;
 use crate::cli::cooldown::look;
@@ -63,6 +63,8 @@ struct Edit<'a> {
     /// What was done, and that there was nothing to do.
     done: String,
     idle: String,
+    /// What is to be known about it besides.
+    warning: Option<String>,
     /// The settings with their new values, or without any.
     changes: Vec<(Key, Option<String>)>,
 }
@@ -78,15 +80,20 @@ pub(crate) fn alias(args: &Alias, session: &mut Session) -> Result<Report, Failu
         if let Some(name) = &args.name {
             let others = known.accounts.iter().map(|it| it.account.clone());
             let others = others.filter(|other| other.key != account.account.key);
-            refuse_shadow(name, &others.collect::<Vec<_>>())?;
+            refuse_shadow(name, &others.collect::<Vec<_>>(), &known.aliases)?;
         }
         // One account, one name: the old one would only be in the way.
         let old = aliases(account, known, config).into_iter();
         let old = old.filter(|old| args.name.as_ref() != Some(old));
         let mut changes: Vec<_> = old.map(|old| (Key::Alias(old), None)).collect();
+        let mut warning = None;
         let (done, idle) = match &args.name {
             Some(name) => {
                 if !is_its(name) {
+                    warning = named(name, known)
+                        .ok()
+                        .filter(|other| other.account.key != account.account.key)
+                        .map(|other| format!("{name} meant {} until now", address(other)));
                     let whole = whole_name(account, known);
                     changes.push((Key::Alias(name.clone()), Some(whole)));
                 }
@@ -98,11 +105,17 @@ pub(crate) fn alias(args: &Alias, session: &mut Session) -> Result<Report, Failu
                 (done, format!("{label} has no other name"))
             }
         };
-        Ok(Edit { command: "alias", done, idle, changes })
+        Ok(Edit { command: "alias", done, idle, warning, changes })
     })
 }
 
 pub(crate) fn note(args: &Note, session: &mut Session) -> Result<Report, Failure> {
+    if let Some(text) = args.text.as_deref().map(str::trim)
+        && !config::is_note(text)
+    {
+        return Err(Failure::usage("a note is one line of 1 to 500 bytes")
+            .hint("`codex-manager accounts note ACCOUNT --remove` takes the note away"));
+    }
     edit(&args.whom, session, |known, account, config| {
         let label = &account.label;
         let key = Key::Account(table(account, known, config), Field::Note);
@@ -116,7 +129,7 @@ pub(crate) fn note(args: &Note, session: &mut Session) -> Result<Report, Failure
             }
             None => (format!("{label} has no note any more"), format!("{label} has no note")),
         };
-        Ok(Edit { command: "note", done, idle, changes })
+        Ok(Edit { command: "note", done, idle, warning: None, changes })
     })
 }
 
@@ -127,7 +140,8 @@ pub(crate) fn disable(whom: &Whom, session: &mut Session) -> Result<Report, Fail
         let changes = if is_so { Vec::new() } else { vec![(key, Some("true".to_owned()))] };
         let label = &account.label;
         let done = format!("{label} is disabled: `recommend` passes it over");
-        Ok(Edit { command: "disable", done, idle: format!("{label} is disabled already"), changes })
+        let idle = format!("{label} is disabled already");
+        Ok(Edit { command: "disable", done, idle, warning: None, changes })
     })
 }
 
@@ -138,7 +152,8 @@ pub(crate) fn enable(whom: &Whom, session: &mut Session) -> Result<Report, Failu
         let changes = if is_so { Vec::new() } else { vec![(key, None)] };
         let label = &account.label;
         let done = format!("{label} is enabled: `recommend` counts it again");
-        Ok(Edit { command: "enable", done, idle: format!("{label} is enabled already"), changes })
+        let idle = format!("{label} is enabled already");
+        Ok(Edit { command: "enable", done, idle, warning: None, changes })
     })
 }
 
@@ -154,7 +169,7 @@ fn edit<'a>(
     let places = session.places()?;
     let known = look(&places, session.world.now, session)?;
     let account = named(&whom.account, &known)?;
-    let Edit { command, done, idle, changes } = decide(&known, account, &places.config)?;
+    let Edit { command, done, idle, warning, changes } = decide(&known, account, &places.config)?;
     let old = config_file::text(&places.store, session)?;
     let mut new = old.clone();
     for (key, value) in &changes {
@@ -164,6 +179,9 @@ fn edit<'a>(
         };
     }
     let changed = old != new;
+    if let Some(warning) = warning.filter(|_| changed) {
+        session.warn(warning);
+    }
     if let Some(opened) = opened.filter(|_| changed) {
         let done = (&*format!("accounts {command}"), done.clone());
         config_file::write(done, &new, &places.store, &opened.lock, session)?;
@@ -186,17 +204,19 @@ fn edit<'a>(
 /// What an account is called whatever a person calls it.
 fn address(account: &KnownAccount) -> String {
     let email = account.account.email.as_ref();
-    email.map_or_else(|| account.account.key.short_id(), ToString::to_string)
+    email.map_or_else(|| account.account.key.title(), ToString::to_string)
 }
 
 /// Refuses a name by which one of the other accounts is called already, in full.
-pub(crate) fn refuse_shadow(wanted: &str, others: &[Account]) -> Result<(), Failure> {
+pub(crate) fn refuse_shadow(
+    wanted: &str,
+    others: &[Account],
+    aliases: &[Name],
+) -> Result<(), Failure> {
     let lower = wanted.to_lowercase();
-    let is_its = |other: &&Account| {
-        other.alias.as_ref().is_some_and(|alias| alias.to_lowercase() == lower)
-            || other.key.short_id() == lower
-    };
-    match others.iter().find(is_its) {
+    let theirs = aliases.iter().filter(|alias| alias.name.to_lowercase() == lower);
+    let named = theirs.filter_map(|alias| account::whole_name(&alias.meant, others).ok()).next();
+    match named.or_else(|| others.iter().find(|other| other.key.short_id() == lower)) {
         None => Ok(()),
         Some(other) => {
             let email = other.email.as_ref().map(ToString::to_string);
@@ -216,7 +236,7 @@ pub(crate) fn aliases(account: &KnownAccount, known: &Overview, config: &Config)
 /// Whether a whole name in `config.toml` means this account.
 fn means(name: &str, account: &KnownAccount, known: &Overview) -> bool {
     let all: Vec<Account> = known.accounts.iter().map(|it| it.account.clone()).collect();
-    crate::account::whole_name(name, &all).is_ok_and(|found| found.key == account.account.key)
+    account::whole_name(name, &all).is_ok_and(|found| found.key == account.account.key)
 }
 
 /// The name of the account's table in `config.toml`: of those that are there the one that is in
@@ -255,6 +275,7 @@ pub(crate) fn forget(whom: &Whom, session: &mut Session) -> Result<Report, Failu
         return Err(Failure::new(Exit::Conflict, what).hint("run it again to be asked anew"));
     }
     let done = format!("forgot {label}: {}", gone(plan));
+    let planned = format!("would forget {label}: {}", gone(plan));
     let mut id = None;
     if let Some(opened) = opened {
         let zone = &places.zone;
@@ -283,7 +304,7 @@ pub(crate) fn forget(whom: &Whom, session: &mut Session) -> Result<Report, Failu
         "operation": id,
         "dry_run": whom.dry_run,
     });
-    let mut text = if whom.dry_run { format!("would: {done}\n") } else { format!("{done}\n") };
+    let mut text = format!("{}\n", if whom.dry_run { planned } else { done });
     if !plan.snapshots.is_empty() {
         text.push_str(&format!("{}\n", kept(plan, days)));
     }

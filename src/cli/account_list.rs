@@ -193,6 +193,8 @@ fn draw(rows: &[Row], now: DateTime<Utc>, zone: &Zone, session: &Session) -> Str
         ("NEWEST", 8),
         ("NOTE", 3),
     ]);
+    table.cut("NOTE", 12);
+    table.cut("ACCOUNT", 8);
     for row in rows {
         let until = |at: Stamp| zone.wall(at.instant()).format("%a %d %b %H:%M").to_string();
         let state = match (row.settings.disabled, row.state, row.next_available_at) {
@@ -226,16 +228,13 @@ fn draw(rows: &[Row], now: DateTime<Utc>, zone: &Zone, session: &Session) -> Str
     table.draw(session.world.width)
 }
 
-/// `live, 2h old`, `stored, 3d 4h old, expired`, or `none`.
+/// `live, 2h old`, `stored, 3d 4h old`, or `none`. That an access token has ended is no news: the
+/// next use renews it.
 fn described(login: Option<&LoginNow>, now: DateTime<Utc>) -> String {
     let Some(found) = login else { return "none".to_owned() };
     let mut text = if found.snapshot.is_none() { "live" } else { "stored" }.to_owned();
     if let Some(at) = found.login.last_refresh {
         text.push_str(&format!(", {} old", span(now - at.instant())));
-    }
-    // That is how a login ages: the next use refreshes it, if nobody else did.
-    if found.expired == Some(true) {
-        text.push_str(", expired");
     }
     text
 }

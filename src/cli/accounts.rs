@@ -78,7 +78,8 @@ impl AccountRow {
 /// Finds the account that is meant.
 pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAccount, Failure> {
     let all: Vec<Account> = known.accounts.iter().map(|account| account.account.clone()).collect();
-    let key = account::name(asked, &all).map_err(|error| unnamed(&error))?.key.clone();
+    let key =
+        account::name(asked, &all, &known.aliases).map_err(|error| unnamed(&error))?.key.clone();
     known
         .accounts
         .iter()
@@ -86,11 +87,23 @@ pub(crate) fn named<'a>(asked: &str, known: &'a Overview) -> Result<&'a KnownAcc
         .ok_or_else(|| Failure::usage(format!("no account is called {asked:?}")))
 }
 
+/// An account's name for people as it can be typed: a label of several words cannot.
+pub(crate) fn typed(label: &str, key: &AccountKey) -> String {
+    if label.contains(' ') { key.short_id() } else { label.to_owned() }
+}
+
 /// Why nobody is meant, as a failure.
 pub(crate) fn unnamed(error: &NotNamed) -> Failure {
     let (exit, hint) = match error {
-        NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager accounts` lists them"),
-        NotNamed::Several { .. } => (Exit::Conflict, "name one of them in full"),
+        NotNamed::Nobody { .. } => (Exit::Usage, "`codex-manager accounts` lists them".to_owned()),
+        NotNamed::Several { .. } => (Exit::Conflict, "name one of them in full".to_owned()),
+        NotNamed::Astray { alias, .. } => (
+            Exit::Usage,
+            format!(
+                "`codex-manager accounts alias ACCOUNT {alias}` gives that name to one that is \
+                 known, `codex-manager config unset aliases.{alias}` takes it away"
+            ),
+        ),
     };
     Failure::new(exit, error.to_string()).hint(hint)
 }
@@ -227,12 +240,22 @@ fn begins_as_gzip(path: &Path) -> bool {
     read::open_regular(path)
         .is_ok_and(|file| file.take(2).read_to_end(&mut start).is_ok() && start == GZIP_MAGIC)
 }
+
+/// What an account is called, known or not.
+pub(crate) fn label(key: &AccountKey, known: &Overview) -> String {
+    let account = known.accounts.iter().find(|account| account.account.key == *key);
+    account.map_or_else(|| key.short_id(), |account| account.label.clone())
+}
+
 /// A sentence for people: accounts by what they are called, where that is one account's alone.
 pub(crate) fn labelled(text: &str, known: &Overview) -> String {
     let is_unique =
         |label: &str| known.accounts.iter().filter(|other| other.label == label).count() == 1;
     let named = known.accounts.iter().filter(|account| is_unique(&account.label));
-    named.fold(text.to_owned(), |text, account| {
+    let mut named: Vec<&KnownAccount> = named.collect();
+    // One key may be how another one begins.
+    named.sort_by_key(|account| std::cmp::Reverse(account.account.key.to_string().len()));
+    named.into_iter().fold(text.to_owned(), |text, account| {
         text.replace(&account.account.key.to_string(), &account.label)
     })
 }

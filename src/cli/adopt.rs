@@ -8,10 +8,9 @@ use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::picture::plain;
 use crate::cli::session::Session;
-use crate::cli::switch::activation;
 use crate::cli::{Exit, Report};
 use crate::snapshot::adopt;
-use crate::snapshot::backup;
+use crate::snapshot::backup::{self, BackupError};
 use crate::snapshot::metadata::Kind;
 
 /// Store the login that is live
@@ -29,7 +28,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     // Who is not signed in hears it before anything is made.
-    backup::login(&places.home, Kind::Auth)?;
+    backup::login(&places.home, Kind::Auth).map_err(refused)?;
     let opened = if args.dry_run {
         places.store.refuse_foreign()?;
         None
@@ -38,7 +37,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     };
     let now = session.world.now;
     let known = look(&places, now, session)?;
-    let login = backup::login(&places.home, Kind::Auth)?;
+    let login = backup::login(&places.home, Kind::Auth).map_err(refused)?;
     let Some((file, key)) = login.and_then(|file| Some((file.clone(), file.key?))) else {
         return Err(Failure::new(Exit::Conflict, "the login changed while it was looked at")
             .hint("run it again"));
@@ -46,7 +45,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let account = known.accounts.iter().find(|account| account.account.key == key);
     let label = account.map_or_else(|| key.short_id(), |account| account.label.clone());
     let email = file.email.clone();
-    let ledger = activation(Some((key.clone(), email.clone())), &places, &known, now);
+    // Nobody is signed in anew: what is found is noted down.
+    let ledger = known.news(places.zone.stamp(now));
     let there = adopt::stored_as(&file, &known.snapshots).map(|stored| stored.title.clone());
     let home = session.show(places.home.root());
     let note = || ("stored with `codex-manager adopt`", Some(home.clone()));
@@ -83,4 +83,18 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         "dry_run": args.dry_run,
     });
     Ok(Report::new(&data, format!("{}\n", plain(text.trim_end()))))
+}
+
+/// Why there is nothing to store. Of a home the rest could be stored, of a login there is none.
+fn refused(error: BackupError) -> Failure {
+    let hint = match &error {
+        BackupError::NoLogin { .. } | BackupError::Nobody(_) | BackupError::Mixed { .. } => {
+            "sign in with `codex login`"
+        }
+        BackupError::LoginElsewhere { .. } => {
+            "set cli_auth_credentials_store = \"file\" in Codex's config.toml and sign in again"
+        }
+        _ => return error.into(),
+    };
+    Failure::from(error).hint(hint)
 }

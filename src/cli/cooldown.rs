@@ -151,7 +151,7 @@ fn watch(places: &Places, session: &mut Session) -> Result<Report, Failure> {
             true => text.clone(),
             false => format!(
                 "{:?}",
-                rows.iter().map(|row| (&row.account, row.state)).collect::<Vec<_>>()
+                rows.iter().map(|row| (&row.account, row.state, row.disabled)).collect::<Vec<_>>()
             ),
         };
         if shown.as_ref() != Some(&told) {
@@ -241,6 +241,7 @@ fn draw(rows: &[AccountRow], now: DateTime<Utc>, zone: &Zone, session: &Session)
         ("SOURCE", 3),
         ("AGE", 4),
     ]);
+    table.cut("ACCOUNT", 8);
     for row in rows {
         let waits = row.state == State::Cooldown;
         let available = match row.next_available_at {
@@ -250,17 +251,22 @@ fn draw(rows: &[AccountRow], now: DateTime<Utc>, zone: &Zone, session: &Session)
         };
         let remaining = row.next_available_at.filter(|_| waits);
         let mark = if row.active { "*" } else { "" };
+        let state = match row.disabled {
+            true => format!("{}, disabled", row.state),
+            false => row.state.to_string(),
+        };
+        let style = if waits || row.disabled { CARE } else { GOOD };
         table.row([
             mark.to_owned(),
             row.label.clone(),
-            row.state.to_string(),
+            state.clone(),
             percent(row.left_percent),
             available,
             or_dash(remaining.map(|at| span(at.instant() - now))),
             or_dash(row.source),
             or_dash(row.observed_at.map(|at| span(now - at.instant()))),
         ]);
-        table.accent(&format!("  {}", row.state), if waits { CARE } else { GOOD });
+        table.accent(&format!("  {state}"), style);
     }
     table.draw(session.world.width)
 }

@@ -65,7 +65,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let mut told = history(&known, read, range, &places.zone);
     let names = Names::new(&known, &told);
     if let Some(asked) = &args.account {
-        let key = account::name(asked, &names.all).map_err(|error| unnamed(&error))?.key.clone();
+        let key = account::name(asked, &names.all, &known.aliases);
+        let key = key.map_err(|error| unnamed(&error))?.key.clone();
         told.accounts.retain(|account, _| *account == key);
         let is_its =
             |event: &Event| event.account.as_ref() == Some(&key) || event.candidates.contains(&key);

@@ -134,15 +134,19 @@ fn wait(
     let mut told = Vec::new();
     let outcome = loop {
         let found = blocking(process::holders(&place).found, spares_server);
+        // Before anything else: what ends us may have ended them too, and is no reason to go on.
+        if session.world.interrupted.load(Ordering::Relaxed) {
+            let when = match found.as_slice() {
+                [] => "before anything was done".to_owned(),
+                found => format!("while {} was at work", process::said(found)),
+            };
+            let what = format!("nothing was changed: stopped {when}");
+            break Err(Failure::new(Exit::Interrupted, what));
+        }
         if found.is_empty() {
             // Whoever comes and goes again and again must not keep us busy.
             std::thread::sleep(GLANCE);
             break Ok(());
-        }
-        if session.world.interrupted.load(Ordering::Relaxed) {
-            let what =
-                format!("nothing was changed: stopped while {} was at work", process::said(&found));
-            break Err(Failure::new(Exit::Interrupted, what));
         }
         if limit.is_some_and(|limit| limit <= began.elapsed()) {
             break Err(refusal(found, &session.show(places.home.root()), false));
@@ -238,6 +242,16 @@ fn say(text: &str, session: &mut Session) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_stops_us_stops_us_although_nobody_is_there_to_wait_for() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".codex")).unwrap();
+        let mut session = Session::of_test(dir.path());
+        assert!(wait(None, false, &mut session).is_ok());
+        session.world.interrupted.store(true, Ordering::Relaxed);
+        assert_eq!(wait(None, false, &mut session).unwrap_err().exit, Exit::Interrupted);
+    }
 
     #[test]
     fn a_refusal_names_each_holder_and_what_ends_it() {

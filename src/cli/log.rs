@@ -99,6 +99,7 @@ fn draw(shown: &[&Record], log: &Log, store: &Store, session: &Session) -> Strin
         return "nothing was done yet\n".to_owned();
     }
     let mut table = Table::new(&[("OPERATION", 0), ("WHAT", 1), ("UNDO", 2)]);
+    table.cut("WHAT", 8);
     let user_home = session.world.user_home.as_deref();
     for record in shown {
         let what = crate::cli::picture::at_home(&record.what, user_home);

@@ -2,6 +2,7 @@
 //!
 //! A person sits at `codex login` in a scratch home; no lock of the store is held meanwhile.
 
+use std::io::Write as _;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
@@ -14,7 +15,7 @@ use crate::cli::exit::Failure;
 use crate::cli::picture::plain;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
-use crate::codex::auth::AuthFile;
+use crate::codex::auth::{self, AuthError, AuthFile};
 use crate::codex::program::{RunError, Task};
 use crate::config::{self, Key};
 use crate::disk::read;
@@ -67,6 +68,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         Scratch::make(&places.store, live, at, &places.zone)?
     };
     let home = scratch.home();
+    introduce(session);
     let mut words = vec!["-c", "cli_auth_credentials_store=\"file\"", "login"];
     words.extend(args.device_auth.then_some("--device-auth"));
     words.extend(args.with_api_key.then_some("--with-api-key"));
@@ -85,9 +87,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let file = match written {
         Ok(Some(file)) if file.key.is_some() => file,
         written => {
-            let failure = nothing_came(ended, written.ok().flatten(), session);
-            removed(scratch, session);
-            return Err(failure);
+            let problem = written.as_ref().ok().and_then(|file| file.as_ref()?.problem);
+            let failure = nothing_came(ended, problem, session);
+            return Err(settled(scratch, written, failure, session));
         }
     };
     match keep(args, &scratch, file, session) {
@@ -114,7 +116,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 /// Why there is no login now.
 fn nothing_came(
     ended: Result<std::process::ExitStatus, RunError>,
-    written: Option<AuthFile>,
+    problem: Option<auth::Problem>,
     session: &Session,
 ) -> Failure {
     let untouched = "nothing was stored, and who is signed in stays so";
@@ -125,7 +127,6 @@ fn nothing_came(
             Failure::new(Exit::Failed, format!("`codex login` failed ({status})"))
         }
         Ok(_) => {
-            let problem = written.and_then(|file| file.problem);
             let why = problem.map_or_else(String::new, |problem| format!(": {problem}"));
             Failure::new(Exit::Failed, format!("`codex login` left no login of an account{why}"))
         }
@@ -136,6 +137,70 @@ fn nothing_came(
         )),
         _ => failure.hint(untouched),
     }
+}
+
+/// Codex speaks of its own command, which would sign the live home over.
+fn introduce(session: &mut Session) {
+    if session.global.quiet || session.global.json {
+        return;
+    }
+    let told = writeln!(
+        session.world.err,
+        "Codex signs a further account in; who is signed in stays so. Where it says `codex login`, \
+         type `codex-manager login`."
+    );
+    // Who cannot be told signs in all the same.
+    drop(told);
+}
+
+/// What becomes of a scratch in which no account's login is. What may be a login all the same, or
+/// become one, is not thrown away.
+fn settled(
+    scratch: Scratch,
+    written: Result<Option<AuthFile>, AuthError>,
+    failure: Failure,
+    session: &mut Session,
+) -> Failure {
+    let waits = "the next command that changes something looks again";
+    if scratch.is_at_work() {
+        return failure
+            .hint(format!("something that `codex login` started is still at work there; {waits}"));
+    }
+    match written {
+        Ok(Some(file)) if sign_in::is_worth_keeping(&file) => {
+            match keep_orphan(&scratch, file, session) {
+                Ok(title) => {
+                    removed(scratch, session);
+                    failure.hint(format!("what it left is kept byte for byte, as {title}"))
+                }
+                Err(error) => {
+                    failure.hint(format!("it could not be stored: {}; {waits}", error.message))
+                }
+            }
+        }
+        Ok(_) | Err(AuthError::NotALogin { .. }) => {
+            removed(scratch, session);
+            failure
+        }
+        Err(error) => failure.hint(format!("{error}; {waits}")),
+    }
+}
+
+/// Stores a login that names no account.
+fn keep_orphan(
+    scratch: &Scratch,
+    file: AuthFile,
+    session: &mut Session,
+) -> Result<String, Failure> {
+    let places = session.places()?;
+    let opened = session.open(&places, "login")?;
+    let (store, zone) = (&places.store, &places.zone);
+    let record = session.record(store, zone, "login", sign_in::done(&file))?;
+    let stored = scratch.keep(file, (record, zone), None, (store, &opened.lock))?;
+    for warning in stored.warnings {
+        session.warn(warning);
+    }
+    Ok(stored.title)
 }
 
 /// Stores the login. What goes wrong with its name is told beside the report: the login is stored.
@@ -192,6 +257,9 @@ fn keep(
                 label.map_or_else(|| live.short_id(), |it| it.label.clone())
             )
         }
+        (LiveLogin::Absent, None) if known.elsewhere.is_some() => {
+            "who is signed in is not known".to_owned()
+        }
         (LiveLogin::Absent, None) => "nobody is signed in".to_owned(),
         (_, None) => "auth.json names nobody".to_owned(),
     };
@@ -229,7 +297,7 @@ fn named(
         .map(|it| it.account.clone())
         .filter(|account| account.key != key)
         .collect();
-    refuse_shadow(name, &others)?;
+    refuse_shadow(name, &others, &known.aliases)?;
     // One account, one name: another one would only be in the way.
     let account = known.accounts.iter().find(|it| it.account.key == key);
     let old = account.map(|it| aliases(it, known, &places.config)).unwrap_or_default();

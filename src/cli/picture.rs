@@ -113,6 +113,8 @@ struct Column {
     head: &'static str,
     /// The higher, the earlier it is dropped; 0 stays.
     spare: u8,
+    /// How narrow its cells may be cut, if they may.
+    floor: Option<usize>,
 }
 
 struct Row {
@@ -123,7 +125,8 @@ struct Row {
 impl Table {
     /// Heads from left to right, each with how readily it is dropped (0: never).
     pub(crate) fn new(columns: &[(&'static str, u8)]) -> Self {
-        let columns = columns.iter().map(|&(head, spare)| Column { head, spare }).collect();
+        let columns =
+            columns.iter().map(|&(head, spare)| Column { head, spare, floor: None }).collect();
         Self { columns, rows: Vec::new() }
     }
 
@@ -141,6 +144,14 @@ impl Table {
         }
     }
 
+    /// Lets the cells of a column be cut to no less than so many columns. One that can be dropped
+    /// is cut before anything is dropped, any other when nothing is left to drop.
+    pub(crate) fn cut(&mut self, head: &str, floor: usize) {
+        if let Some(column) = self.columns.iter_mut().find(|column| column.head == head) {
+            column.floor = Some(floor);
+        }
+    }
+
     /// Styles the first occurrence of `word` in the row added last.
     pub(crate) fn accent(&mut self, word: &str, style: Style) {
         if let Some(row) = self.rows.last_mut() {
@@ -148,24 +159,50 @@ impl Table {
         }
     }
 
-    /// The table in at most `width` columns, as long as dropping what may be dropped helps.
+    /// The table in at most `width` columns, as long as cutting and dropping what may be helps.
     pub(crate) fn draw(&self, width: Option<usize>) -> String {
         let mut kept: Vec<usize> = (0..self.columns.len()).collect();
         loop {
-            let lines = self.lay_out(&kept);
+            let lines = self.lay_out(&kept, None);
             let widest = lines.iter().map(|line| line.width()).max().unwrap_or(0);
-            let spare = |&index: &usize| self.columns.get(index).map_or(0, |column| column.spare);
-            let droppable = kept.iter().copied().filter(|index| 0 < spare(index));
-            match (width, droppable.max_by_key(spare)) {
-                (Some(width), Some(drop)) if width < widest => kept.retain(|&index| index != drop),
-                _ => return self.dress(&lines),
+            let Some(excess) = width.and_then(|width| widest.checked_sub(width)) else {
+                return self.dress(&lines);
+            };
+            if excess == 0 {
+                return self.dress(&lines);
             }
+            let spare = |&index: &usize| self.columns.get(index).map_or(0, |column| column.spare);
+            let most = kept.iter().copied().filter(|index| 0 < spare(index)).max_by_key(spare);
+            // How wide a column would be that makes room for all the others, and how wide it must.
+            let fitted = |&index: &usize| {
+                let floor = self.columns.get(index)?.floor?;
+                let cells = self.rows.iter().filter_map(|row| row.cells.get(index));
+                let widest = cells.map(|cell| cell.width()).max()?;
+                (floor < widest).then(|| (index, widest.saturating_sub(excess), floor))
+            };
+            let enough = |&(_, room, floor): &(usize, usize, usize)| floor <= room;
+            let spared = kept.iter().filter(|index| 0 < spare(index));
+            if let Some((index, room, _)) = spared.filter_map(fitted).find(enough) {
+                return self.dress(&self.lay_out(&kept, Some((index, room))));
+            }
+            let Some(drop) = most else {
+                let cut = kept.iter().find_map(fitted);
+                let cut = cut.map(|(index, room, floor)| (index, room.max(floor)));
+                return self.dress(&self.lay_out(&kept, cut));
+            };
+            kept.retain(|&index| index != drop);
         }
     }
 
-    fn lay_out(&self, kept: &[usize]) -> Vec<String> {
+    /// The lines with these columns, the cells of one of them cut to so much room.
+    fn lay_out(&self, kept: &[usize], cut: Option<(usize, usize)>) -> Vec<String> {
+        let fit = |index: usize, cell: &String| match cut {
+            Some((narrow, room)) if narrow == index => shortened(cell, room),
+            _ => cell.clone(),
+        };
         let pick = |cells: &[String]| -> Vec<String> {
-            kept.iter().filter_map(|&index| cells.get(index).cloned()).collect()
+            let cell = |&index: &usize| cells.get(index).map(|cell| fit(index, cell));
+            kept.iter().filter_map(cell).collect()
         };
         let heads: Vec<String> = self.columns.iter().map(|column| column.head.to_owned()).collect();
         let mut grid = Grid::new();
@@ -196,6 +233,22 @@ impl Table {
         }
         text
     }
+}
+
+/// The text, or as much of its beginning as fits with `…` behind it.
+fn shortened(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for c in text.chars() {
+        short.push(c);
+        if room <= short.width() {
+            short.pop();
+            break;
+        }
+    }
+    format!("{}…", short.trim_end())
 }
 
 /// Lines of `name  value`, the names aligned.
@@ -267,5 +320,30 @@ mod tests {
         );
         assert_eq!(bare(Some(30)), "NAME             STATE\nada@example.com  ready\n");
         assert_eq!(bare(Some(5)), "NAME\nada@example.com\n");
+    }
+
+    #[test]
+    fn a_long_remark_is_cut_before_a_column_is_dropped_and_a_name_after_all_were() {
+        let mut table = Table::new(&[("NAME", 0), ("STATE", 2), ("NOTE", 1)]);
+        table.cut("NAME", 6);
+        table.cut("NOTE", 8);
+        table.row(["ada@example.com".into(), "ready".into(), "ein größeres Wörterbuch".into()]);
+        table.row(["bob".into(), "ready".into(), "kurz".into()]);
+        let bare = |width| anstream::adapter::strip_str(&table.draw(Some(width))).to_string();
+        assert_eq!(
+            bare(36),
+            "NAME             STATE  NOTE\nada@example.com  ready  ein größere…\nbob              ready  kurz\n"
+        );
+        assert_eq!(
+            bare(31),
+            "NAME             NOTE\nada@example.com  ein größeres…\nbob              kurz\n"
+        );
+        assert_eq!(bare(15), "NAME\nada@example.com\nbob\n");
+        assert_eq!(bare(10), "NAME\nada@examp…\nbob\n");
+        assert_eq!(bare(2), "NAME\nada@e…\nbob\n");
+        // No character that is two columns wide is cut in half.
+        assert_eq!(shortened("日本語", 5), "日本…");
+        assert_eq!(shortened("日本語", 4), "日…");
+        assert_eq!(shortened("日本語", 6), "日本語");
     }
 }

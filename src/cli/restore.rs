@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::cli::accounts::{named, snapshot};
+use crate::cli::accounts::{label, named, snapshot};
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::holders::{self, Guard};
 use crate::cli::picture::{Facts, bytes, count, plain};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session, speakable};
-use crate::cli::switch::activation;
+use crate::cli::switch::{Coming, Insist, activation, tell_of_neighbours};
 use crate::cli::{Exit, Report, prompt};
 use crate::disk::read::resolved;
 use crate::overview::Overview;
@@ -214,6 +214,13 @@ fn decide(
         (!in_place || stored.metadata.kind.has_state())
             && whose.is_none_or(|account| stored.is_of(&account.account))
     };
+    let is_there = known.snapshots.iter().any(|stored| fits(stored) && !stored.is_orphan());
+    if args.snapshot.is_none() && !is_there && !known.snapshots.is_empty() && known.odd.is_empty() {
+        let kind = if in_place { "full snapshot" } else { "snapshot" };
+        let of = whose.map_or_else(String::new, |account| format!(" of {}", account.label));
+        return Err(Failure::usage(format!("no {kind}{of} is stored"))
+            .hint("`codex-manager list` shows what there is"));
+    }
     let stored = snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;
     let live = match Live::read(&places.home) {
         // A copy elsewhere replaces nothing; that it cannot be read was said already.
@@ -236,6 +243,16 @@ fn decide(
     };
     for warning in &plan.warnings {
         session.warn(warning.clone());
+    }
+    let coming = plan.account.as_ref().map(|(key, _)| key).zip(plan.login());
+    // One that stays where it is takes nobody's place.
+    if let Some((key, login)) = coming.filter(|_| in_place && plan.fate == LoginFate::Restored) {
+        let way = "`--login keep` leaves the live one, and `--login snapshot --accept-stale-login` \
+                   takes the older one";
+        let insist = Insist { way, is_on: args.accept_stale_login };
+        let label = label(key, &known);
+        let coming = Coming { key, label: &label, login };
+        tell_of_neighbours(Some(coming), Some(insist), places, session)?;
     }
     if in_place && plan.replaces {
         Guard::new(places, args.force, session).refuse(places, session)?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::account::{AccountKey, Email};
-use crate::cli::accounts::named;
+use crate::cli::accounts::{named, typed};
 use crate::cli::evidence::{Evidence, Sources};
 use crate::cli::exit::Failure;
 use crate::cli::live::{self, Problem, Subject, Wish};
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     }
     let exit = if told.refreshed == Some(false) { Exit::Failed } else { Exit::Done };
     let status = describe(told, &places.zone, &live, &known);
-    let text = draw(&status, session, &places);
+    let text = draw(&status, known.elsewhere, session, &places);
     Ok(Report::new(&status, text).exit(exit))
 }
 
@@ -192,6 +192,12 @@ fn of_refreshed(
             failed?.map_err(Problem::into_failure)?
         }
     };
+    // Versions before 0.169.0 name an address and no workspace, which two accounts may have.
+    if Live::read(&places.home)?.key() != Some(subject.key) {
+        let message =
+            "another account was signed in while Codex was asked; the answer was not used";
+        return Err(Problem::new("other-account", message).into_failure());
+    }
     if !refreshed {
         session.warn("Codex answered, but did not refresh the login");
     }
@@ -200,9 +206,9 @@ fn of_refreshed(
 }
 
 fn refuse_refresh(account: &KnownAccount) -> Failure {
-    let label = &account.label;
+    let (label, name) = (&account.label, typed(&account.label, &account.account.key));
     Failure::usage(format!("{label} is not signed in, and only the live login is refreshed"))
-        .hint(format!("`codex-manager use {label}`, then `codex-manager status --refresh`"))
+        .hint(format!("`codex-manager use {name}`, then `codex-manager status --refresh`"))
 }
 
 /// An account that is not signed in: Codex is asked with its freshest stored login, else what is
@@ -374,7 +380,7 @@ fn describe(told: Told, zone: &Zone, live: &Live, known: &Overview) -> Status {
 }
 
 /// The address; with what tells them apart where several accounts have it, and for an account
-/// without one its short id.
+/// without one its title.
 fn label(told: &Told, known: &Overview) -> Option<String> {
     let has_it = |it: &&KnownAccount| it.account.email == told.email;
     let is_shared = 1 < known.accounts.iter().filter(has_it).count();
@@ -382,14 +388,18 @@ fn label(told: &Told, known: &Overview) -> Option<String> {
     match (&told.email, account) {
         (Some(_), Some(account)) if is_shared => Some(account.label.clone()),
         (Some(email), _) => Some(email.to_string()),
-        (None, _) => told.account.as_ref().map(AccountKey::short_id),
+        (None, _) => told.account.as_ref().map(AccountKey::title),
     }
 }
 
-fn draw(status: &Status, session: &Session, places: &Places) -> String {
+fn draw(status: &Status, elsewhere: Option<&str>, session: &Session, places: &Places) -> String {
     let now = session.world.now;
     let mut facts = Facts::new();
-    facts.add("account", status.label.clone().unwrap_or_else(|| "not known".to_owned()));
+    let unknown = || match elsewhere {
+        Some(place) => format!("not known: Codex keeps its login in {place}"),
+        None => "not known".to_owned(),
+    };
+    facts.add("account", status.label.clone().unwrap_or_else(unknown));
     let (Some(source), Some(observed)) = (status.source, status.observed_at) else {
         facts.add(
             "quota",

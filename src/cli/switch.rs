@@ -75,7 +75,10 @@ fn sign_in(args: &Args, spares_server: bool, session: &mut Session) -> Result<Re
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
-    tell_of_neighbours(&chosen, plan.login(), args.accept_stale_login, &places, session)?;
+    let insist =
+        Insist { way: "--accept-stale-login takes the older one", is_on: args.accept_stale_login };
+    let coming = plan.login().map(|login| Coming { key, label, login });
+    tell_of_neighbours(coming, Some(insist), &places, session)?;
     let is_done = plan.is_done();
     let guard = Guard::new(&places, args.force, session).restarting(spares_server);
     if !is_done {
@@ -152,20 +155,34 @@ fn overwritten(error: switch::SwitchError, banked: Option<&str>) -> Failure {
     }
 }
 
+/// A login that is about to be put in place.
+pub(crate) struct Coming<'a> {
+    pub(crate) key: &'a AccountKey,
+    /// The account's name for people.
+    pub(crate) label: &'a str,
+    pub(crate) login: Login,
+}
+
+/// How a command is told to take an older login all the same.
+pub(crate) struct Insist {
+    pub(crate) way: &'static str,
+    /// Whether it was.
+    pub(crate) is_on: bool,
+}
+
 /// Tells where else the account is signed in. With a newer login there the one that would be put in
 /// place is used up, and the first who tries it may sign out everybody: that is refused, unless
-/// somebody accepts it.
-fn tell_of_neighbours(
-    chosen: &which::Chosen,
-    login: Option<Login>,
-    accept: bool,
+/// somebody insists.
+pub(crate) fn tell_of_neighbours(
+    coming: Option<Coming<'_>>,
+    insist: Option<Insist>,
     places: &Places,
     session: &mut Session,
 ) -> Result<(), Failure> {
-    let Some(login) = login else { return Ok(()) };
+    let Some(Coming { key, label, login }) = coming else { return Ok(()) };
     let log = operations::log::read(&places.store)?;
-    for other in logins::neighbours(places.home.root(), &chosen.key, &log) {
-        let (label, home) = (&chosen.label, session.show(&other.root));
+    for other in logins::neighbours(places.home.root(), key, &log) {
+        let home = session.show(&other.root);
         let (newer, known) = (logins::told(&other.login), logins::told(&login));
         if other.login.compare(&login) != Order::Newer {
             session.warn(format!(
@@ -177,10 +194,11 @@ fn tell_of_neighbours(
         let what = format!(
             "the newest login of {label} ({newer}) is live in {home}; the one here is older ({known})"
         );
-        if !accept {
+        if !insist.as_ref().is_some_and(|insist| insist.is_on) {
+            let way = insist.map_or_else(String::new, |insist| format!("; {}", insist.way));
             return Err(Failure::new(Exit::Refused, what).hint(format!(
                 "`codex-manager backup --auth-only --codex-home {home}` stores that one, to be used here \
-                 from then on; --accept-stale-login takes the older one"
+                 from then on{way}"
             )));
         }
         session.warn(what);

@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use crate::account::{AccountKey, Email};
-use crate::cli::accounts::labelled;
+use crate::cli::accounts::{label, labelled};
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::holders::{self, Guard};
 use crate::cli::picture::{Facts, plain};
 use crate::cli::session::{Places, Session};
-use crate::cli::switch::{activation, bank};
+use crate::cli::switch::{Coming, activation, bank, tell_of_neighbours};
 use crate::cli::{Report, prompt, restart};
 use crate::codex::process::Holder;
 use crate::disk::lock::Lock;
@@ -167,6 +167,20 @@ fn decide(
     };
     for warning in told {
         session.warn(warning.clone());
+    }
+    let coming = match &plan {
+        Plan::Login { plan, after: SignedIn::Account(key) } => Some(key.clone()).zip(plan.login()),
+        Plan::Home(plan) => plan.account.clone().map(|(key, _)| key).zip(plan.signs_in.clone()),
+        Plan::Login { .. } | Plan::Steps { .. } => None,
+    };
+    if let Some((key, login)) = coming {
+        let label = label(&key, &known);
+        tell_of_neighbours(
+            Some(Coming { key: &key, label: &label, login }),
+            None,
+            places,
+            session,
+        )?;
     }
     let guard = Guard::new(places, args.force, session);
     match &plan {

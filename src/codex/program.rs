@@ -278,7 +278,8 @@ impl Task {
     /// Runs it for a person who sits at it: it has our terminal and as much time as they take.
     /// `out` is where its standard output goes.
     ///
-    /// When the user stops us it has a moment to end by itself, since Ctrl-C reaches it as well.
+    /// When the user stops us it is asked to end, and has a moment to do so: Ctrl-C reaches it as
+    /// well, but what is sent to us alone does not. What it started may outlive it.
     ///
     /// # Errors
     ///
@@ -293,7 +294,10 @@ impl Task {
                 Some(_) if stopped.is_some() => return Err(RunError::Stopped),
                 Some(status) => return Ok(status),
                 None if stop.load(Ordering::Relaxed) => {
-                    let since = stopped.get_or_insert_with(Instant::now);
+                    let since = stopped.get_or_insert_with(|| {
+                        child.ask_to_end();
+                        Instant::now()
+                    });
                     if FAREWELL <= since.elapsed() {
                         return Err(RunError::Stopped);
                     }

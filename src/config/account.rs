@@ -49,7 +49,7 @@ impl Field {
 
     pub(super) fn expected(self) -> &'static str {
         match self {
-            Self::Note => "one line of at most 500 bytes",
+            Self::Note => "one line of 1 to 500 bytes",
             Self::Disabled => "true or false",
             Self::Reserve => "a whole percentage between 0 and 100",
             Self::Priority => "a whole number between -1000 and 1000",
@@ -58,11 +58,7 @@ impl Field {
 
     pub(super) fn allows(self, value: &Value) -> bool {
         match (self, value) {
-            (Self::Note, Value::Text(note)) => {
-                (1..=LONGEST_NOTE).contains(&note.len())
-                    && !note.trim().is_empty()
-                    && !note.contains(char::is_control)
-            }
+            (Self::Note, Value::Text(note)) => is_note(note),
             (Self::Disabled, Value::Switch(_)) => true,
             (Self::Reserve, Value::Whole(percent)) => *percent <= 100,
             (Self::Priority, Value::Signed(priority)) => (-1000..=1000).contains(priority),
@@ -108,6 +104,13 @@ impl AccountSettings {
             _ => {}
         }
     }
+}
+
+/// Whether a text can be a note: one line, neither empty nor long.
+#[must_use]
+pub fn is_note(text: &str) -> bool {
+    let is_short = (1..=LONGEST_NOTE).contains(&text.len());
+    is_short && !text.trim().is_empty() && !text.contains(char::is_control)
 }
 
 /// Whether a name is spelled like an e-mail, a key or a short id: an alias names no table, for it

@@ -284,6 +284,12 @@ impl UnknownKey {
     /// What may have been meant.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
+        let field = self.asked.strip_prefix("accounts.").and_then(|rest| rest.rsplit_once('.'));
+        let is_field = |field: &str| Field::ALL.iter().any(|it| it.to_string() == field);
+        if field.is_some_and(|(name, field)| is_field(field) && !is_account(name)) {
+            let form = "`accounts.NAME.FIELD` has an e-mail, a key or a short id as its NAME";
+            return Some(format!("{form}; `codex-manager accounts` shows them"));
+        }
         Some(match &self.nearest {
             Some(name) => format!("did you mean `{name}`?"),
             None => "see `codex-manager config list`".to_owned(),

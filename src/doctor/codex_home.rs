@@ -120,6 +120,15 @@ fn login(facts: &Facts<'_>, live: &LiveFile, store: LoginStore) -> Vec<Finding> 
     let shown = (facts.show)(&path);
     let found = |level, what: String| Finding::new(Check::Login, level, what);
     let file = match live {
+        Ok(Some(file)) if matches!(store, LoginStore::Keyring | LoginStore::Ephemeral) => {
+            let whose = file.email.as_ref().map_or_else(String::new, |it| format!(" of {it}"));
+            return vec![found(
+                Level::Note,
+                format!(
+                    "who is signed in is not known: Codex does not use the login{whose} in {shown}"
+                ),
+            )];
+        }
         Ok(Some(file)) => file,
         // The file is not where such a Codex keeps it.
         Ok(None) if store != LoginStore::File => return Vec::new(),
@@ -176,7 +185,7 @@ fn whose(file: &AuthFile) -> Finding {
         (None, None, key) => {
             let who = match (&file.email, key) {
                 (Some(email), _) => email.to_string(),
-                (None, Some(key)) => key.short_id(),
+                (None, Some(key)) => key.title(),
                 (None, None) => "an unknown account".to_owned(),
             };
             let plan = file.plan.as_ref().map_or_else(String::new, |plan| format!(" ({plan})"));

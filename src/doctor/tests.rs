@@ -169,6 +169,12 @@ fn a_login_outside_the_file_is_named_and_its_absence_is_no_fault() {
     }
     check(&lab("cli_auth_credentials_store = \"ephemeral\""),
         &[&format!("warning: Codex forgets its login when it ends (ephemeral) {advice}")]);
+    // What is left over in the file is nobody's who is signed in.
+    let left = Lab::new().file("codex/config.toml", "cli_auth_credentials_store = \"keyring\"");
+    let said: Vec<_> = left.examine(&Config::default()).into_iter().map(|f| f.what).collect();
+    let expected = "who is signed in is not known: Codex does not use the login of ada@example.com in ~/codex/auth.json";
+    assert!(said.iter().any(|what| what == expected), "{said:?}");
+    assert!(said.iter().all(|what| !what.contains("is signed in") || what == expected), "{said:?}");
     check(&Lab::new().file("codex/config.toml", "a = 1\nkey = sk-secret"),
         &["error: ~/codex/config.toml: config.toml of Codex is not TOML (line 2) [correct it with an editor]"]);
 }

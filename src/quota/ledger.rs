@@ -6,7 +6,7 @@
 
 pub mod active;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -237,12 +237,12 @@ impl Ledger {
         self.forgotten(account).map(|(at, _)| at)
     }
 
-    /// The accounts that a person wanted to be forgotten.
+    /// The accounts that a person wanted to be forgotten, and when.
     #[must_use]
-    pub fn all_forgotten(&self) -> BTreeSet<AccountKey> {
+    pub fn all_forgotten(&self) -> BTreeMap<AccountKey, Stamp> {
         let marks = self.entries.iter().filter(|entry| matches!(entry, Entry::Forgotten { .. }));
         let asked: BTreeSet<&AccountKey> = marks.filter_map(Entry::account).collect();
-        asked.into_iter().filter(|key| self.forgotten_at(key).is_some()).cloned().collect()
+        asked.into_iter().filter_map(|key| Some((key.clone(), self.forgotten_at(key)?))).collect()
     }
 
     /// The mark behind which an account is forgotten: its time, then its place in the file. Taking

@@ -21,7 +21,7 @@ use crate::snapshot::operations::{Change, Log, Record, Step};
 use crate::snapshot::restore::KEPT;
 use crate::snapshot::store::{Origin, Store, StoreError, Stored};
 use crate::snapshot::trash::put_away;
-use crate::time::Zone;
+use crate::time::{Stamp, Zone};
 
 /// How many snapshots of each account and kind to keep. A snapshot that any rule wants stays.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -218,8 +218,9 @@ pub struct World<'a> {
     pub snapshots: &'a [Stored],
     /// What was done, for the times at which things were put away.
     pub log: &'a Log,
-    /// The accounts that a person wanted to be forgotten: of theirs nothing in the trash is needed.
-    pub forgotten: &'a BTreeSet<AccountKey>,
+    /// The accounts that a person wanted to be forgotten, and when: of what was put away by then
+    /// nothing is needed.
+    pub forgotten: &'a BTreeMap<AccountKey, Stamp>,
     /// The Codex home of this run, which is not deleted wherever it lies.
     pub home: &'a Path,
     /// The zone of the calendar.
@@ -324,9 +325,8 @@ fn trash(
         else {
             continue;
         };
-        let is_forgotten = stored.key().is_some_and(|key| world.forgotten.contains(&key));
         let stays = logins::needed(&stored, staying, None)
-            .filter(|_| !is_forgotten)
+            .filter(|_| !is_forgotten(stored.key().as_ref(), since, world))
             .map(|account| format!("it holds the newest login of {account}"));
         let paths: Vec<PathBuf> =
             [Some(stored.archive), stored.sidecar].into_iter().flatten().collect();
@@ -356,7 +356,7 @@ fn undone(world: &World<'_>, keep: TimeDelta) -> Result<Vec<Expired>, StoreError
         let home = path.join(KEPT);
         let stays = match world.home.starts_with(&path) {
             true => Some("the Codex home of this run is in it".to_owned()),
-            false => still_holds(record, &home).or_else(|| keeps_a_login(&home, world)),
+            false => still_holds(record, &home).or_else(|| keeps_a_login(&home, since, world)),
         };
         found.push(Expired { paths: vec![path], bytes, since, stays });
     }
@@ -375,16 +375,23 @@ fn still_holds(record: Option<&Record>, home: &Path) -> Option<String> {
 }
 
 /// Why a home that was replaced has to stay: its login is nowhere else.
-fn keeps_a_login(home: &Path, world: &World<'_>) -> Option<String> {
+fn keeps_a_login(home: &Path, since: DateTime<Utc>, world: &World<'_>) -> Option<String> {
     let found = auth::read(&CodexHome::at(home.to_owned()).auth());
     let file: AuthFile = match found {
         Ok(None) => return None,
         Ok(Some(file)) => file,
         Err(_) => return Some("its login cannot be read, so nobody knows whose it is".to_owned()),
     };
-    let is_forgotten = file.key.as_ref().is_some_and(|key| world.forgotten.contains(key));
-    let is_covered = is_forgotten || logins::is_covered(&file, world.snapshots);
+    let is_covered =
+        is_forgotten(file.key.as_ref(), since, world) || logins::is_covered(&file, world.snapshots);
     (!is_covered).then(|| "it holds a login that no snapshot has".to_owned())
+}
+
+/// Whether a person wanted what was put away at `since` to be forgotten with its account. Of one
+/// that signed in again later, what came later counts as anybody's does.
+fn is_forgotten(account: Option<&AccountKey>, since: DateTime<Utc>, world: &World<'_>) -> bool {
+    let mark = account.and_then(|key| world.forgotten.get(key));
+    mark.is_some_and(|at| since <= at.instant())
 }
 
 /// When a file or folder was last renamed or changed.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::account::AccountKey;
-use crate::codex::auth::{self, AuthError, AuthFile};
+use crate::codex::auth::{self, AuthError, AuthFile, Problem};
 use crate::codex::home::CodexHome;
 use crate::codex::process::{self, Place};
 use crate::disk::lock::{Lock, LockError, Mode};
@@ -162,7 +162,15 @@ impl Scratch {
         CodexHome::at(self.folder.join("codex-home"))
     }
 
-    /// The login that Codex wrote, if it wrote one that is an account's.
+    /// Whether Codex, or something that it started, still has something open here: it may outlive
+    /// us, and then writes its login in its own time.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        let place = Place::new(&self.home(), None, std::process::id());
+        !process::holders(&place).found.is_empty()
+    }
+
+    /// The login that Codex wrote, if it wrote one.
     ///
     /// # Errors
     ///
@@ -258,14 +266,11 @@ fn finish_one(folder: PathBuf, store: &Store, lock: &Lock) -> Result<Vec<String>
     let slip = read::bounded(&folder.join(SLIP), MAX_SLIP)?;
     let slip: Option<Slip> = serde_json::from_slice(&slip).ok();
     let scratch = Scratch { folder, in_use };
-    let home = scratch.home();
-    // Codex outlives us if only we were killed, and then writes its login in its own time.
-    let place = Place::new(&home, None, std::process::id());
-    if !process::holders(&place).found.is_empty() {
+    if scratch.is_at_work() {
         return Ok(Vec::new());
     }
     let login = match scratch.login() {
-        Ok(login) => login.filter(|file| file.key.is_some()),
+        Ok(login) => login.filter(is_worth_keeping),
         // Half a login is none.
         Err(AuthError::NotALogin { .. }) => None,
         Err(error) => return Err(error.into()),
@@ -287,9 +292,22 @@ fn finish_one(folder: PathBuf, store: &Store, lock: &Lock) -> Result<Vec<String>
     Ok(told.chain(left).collect())
 }
 
+/// Whether a file that Codex wrote is a login: an account's, or one of a kind that is not
+/// understood yet.
+#[must_use]
+pub fn is_worth_keeping(file: &AuthFile) -> bool {
+    match (&file.mode, file.problem) {
+        (_, None) | (auth::Mode::Other(_), _) => true,
+        (_, Some(problem)) => !matches!(problem, Problem::NoTokens | Problem::NoApiKey),
+    }
+}
+
 /// What the log says of it.
 #[must_use]
 pub fn done(file: &AuthFile) -> String {
+    if file.key.is_none() {
+        return "kept a login that names no account".to_owned();
+    }
     let short_id = || file.key.as_ref().map(AccountKey::short_id).unwrap_or_default();
     let who = file.email.as_ref().map_or_else(short_id, ToString::to_string);
     format!("signed {who} in for later use")

@@ -126,9 +126,7 @@ impl SwitchError {
             Self::LoginElsewhere { .. } => {
                 "set cli_auth_credentials_store = \"file\" in Codex's config.toml and sign in again"
             }
-            Self::NotStored { .. } => {
-                "sign in with `codex login`, then store it with `codex-manager backup --auth-only`"
-            }
+            Self::NotStored { .. } => "`codex-manager login` signs in and stores the login",
             Self::Hold(error) => return error.hint(),
             Self::Operation(error) => return error.hint(),
             Self::Running { found } => {

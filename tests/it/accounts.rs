@@ -49,7 +49,8 @@ fn every_account_is_told_with_its_freshest_login() {
 
     let home = home.later("+20d");
     assert_eq!(home.json("accounts")["data"]["accounts"][0]["login"]["expired"], true);
-    assert!(home.run("accounts").contains("stored, 21d 1h old, expired"));
+    // The access token has ended, as it does every few days: Codex renews it.
+    assert!(home.run("accounts").contains("stored, 21d 1h old  1"));
 
     // A copy that is newer than the live one is the freshest wherever it is.
     let (user, workspace) = ids("bob@example.com");
@@ -76,11 +77,117 @@ fn a_narrow_terminal_drops_what_matters_less() {
     let home = home.columns(30);
     assert_snapshot!(home.run("accounts"), @"
     $ codex-manager accounts
-       ACCOUNT           STATE
-       ada@example.com   ready
-    *  bob@example.com   ready
-       cleo@example.com  until Fri 27 Nov 10:00
+       ACCOUNT   STATE
+       ada@exa…  ready
+    *  bob@exa…  ready
+       cleo@ex…  until Fri 27 Nov 10:00
     ");
+}
+
+#[test]
+fn a_long_note_takes_no_other_column_away() {
+    let home = three_accounts().columns(110);
+    home.run("accounts note ada 'a remark that goes on and on and says very little until it ends at last'");
+    assert_snapshot!(home.run("accounts"), @"
+    $ codex-manager accounts
+       ACCOUNT           PLAN  ID        STATE                   LOGIN              SNAPSHOTS  NOTE
+       ada@example.com   plus  c05f64f3  ready                   stored, 1d 1h old  1          a remark that goes…
+    *  bob@example.com   plus  216f6212  ready                   live, 1h old       1
+       cleo@example.com  –     0b0d8548  until Fri 27 Nov 10:00  none               0
+    ");
+    assert_snapshot!(home.run("log -n 1"), @"
+    $ codex-manager log -n 1
+    OPERATION                        WHAT                                                                     UNDO
+    2026-11-22-120000-accounts-note  noted of ada@example.com: a remark that goes on and on and says very l…  yes
+    ");
+    let home = home.columns(60);
+    assert_snapshot!(home.run("log -n 1"), @"
+    $ codex-manager log -n 1
+    OPERATION                        WHAT                   UNDO
+    2026-11-22-120000-accounts-note  noted of ada@example…  yes
+    ");
+    // Nothing wraps where a name can be cut.
+    let home = home.columns(40);
+    assert_snapshot!(home.run("accounts"), @"
+    $ codex-manager accounts
+       ACCOUNT        STATE
+       ada@example.…  ready
+    *  bob@example.…  ready
+       cleo@example…  until Fri 27 Nov 10:00
+    ");
+    home.run("accounts disable ada");
+    assert_snapshot!(home.run("cooldown"), @"
+    $ codex-manager cooldown
+       ACCOUNT   STATE            AVAILABLE
+       ada@exa…  ready, disabled  now
+    *  bob@exa…  ready            now
+       cleo@ex…  cooldown         Fri 27 Nov 10:00
+    ");
+    assert_eq!(home.json("cooldown")["data"]["accounts"][0]["state"], "ready");
+}
+
+#[test]
+fn a_login_that_codex_does_not_use_signs_nobody_in() {
+    let home =
+        three_accounts().file(".codex/config.toml", "cli_auth_credentials_store = \"keyring\"\n");
+    assert_snapshot!(home.run("accounts"), @"
+    $ codex-manager accounts
+    warning: who is signed in is not known: Codex keeps its login in the keyring and does not use the one of bob@example.com in auth.json
+       ACCOUNT           PLAN  ID        STATE                   LOGIN              SNAPSHOTS  NEWEST
+       ada@example.com   plus  c05f64f3  ready                   stored, 1d 1h old  1          1d 1h
+       bob@example.com   plus  216f6212  ready                   stored, 1h old     1          1h
+       cleo@example.com  –     0b0d8548  until Fri 27 Nov 10:00  none               0          –
+    ");
+    assert_snapshot!(home.run("status --offline"), @"
+    $ codex-manager status --offline
+    warning: who is signed in is not known: Codex keeps its login in the keyring and does not use the one of bob@example.com in auth.json
+    account  ada@example.com
+    5 h      88% left, reset Sat 21 Nov 13:00
+    week     60% left, resets Thu 26 Nov 10:02 (in 3d 22h)
+    plan     plus
+    source   rollout, 1d 1h old
+    ");
+    assert!(!home.run("recommend --why").contains("active now"));
+    assert_snapshot!(home.run("adopt"), @r#"
+    $ codex-manager adopt
+    error: Codex keeps this login in the keyring, not in auth.json
+    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again
+    (exit 4)
+    "#);
+    let active = |home: &TestHome| {
+        let told = home.json("accounts");
+        let rows = told["data"]["accounts"].as_array().unwrap().clone();
+        rows.iter().filter(|row| row["active"] == true).count()
+    };
+    assert_eq!(active(&home), 0);
+    let home = home.file(".codex/config.toml", "cli_auth_credentials_store = \"ephemeral\"\n");
+    assert_eq!(active(&home), 0);
+    // The file is where it looks when the keyring has none.
+    let home = home.file(".codex/config.toml", "cli_auth_credentials_store = \"auto\"\n");
+    assert_eq!(active(&home), 1);
+}
+
+#[test]
+fn an_api_key_is_called_one() {
+    let home = three_accounts()
+        .file(".codex/auth.json", "{\"auth_mode\":\"apikey\",\"OPENAI_API_KEY\":\"sk-made-up\"}");
+    home.run("adopt");
+    assert_snapshot!(home.run("accounts"), @"
+    $ codex-manager accounts
+       ACCOUNT           PLAN  ID        STATE                   LOGIN              SNAPSHOTS  NEWEST
+       ada@example.com   plus  c05f64f3  ready                   stored, 1d 1h old  1          1d 1h
+       bob@example.com   plus  216f6212  ready                   stored, 1h old     1          1h
+       cleo@example.com  –     0b0d8548  until Fri 27 Nov 10:00  none               0          –
+    *  API key ef726ad4  –     ef726ad4  ready                   live               1          0s
+    ");
+    assert!(home.tree(".codex-manager/backups").keys().any(|name| name.contains("apikey")));
+    let home = TestHome::at("2026-11-21T10:00:00Z")
+        .file(".codex/auth.json", "{\"auth_mode\":\"apikey\",\"OPENAI_API_KEY\":\"sk-made-up\"}");
+    assert!(home.run("status --offline").contains("account  API key ef726ad4"));
+    // So is nobody, where Codex keeps the login elsewhere.
+    let home = home.file(".codex/config.toml", "cli_auth_credentials_store = \"keyring\"\n");
+    let told = home.run("status --offline");
+    assert!(told.contains("account  not known: Codex keeps its login in the keyring"), "{told}");
 }
 
 #[test]
@@ -136,6 +243,75 @@ fn an_account_gets_a_name_in_one_command_and_is_used_by_it() {
     the other way  codex-manager undo 2026-11-22-120000-undo
     ");
     assert_eq!(home.play("use office --dry-run").exit, 0);
+}
+
+#[test]
+fn a_name_of_somebody_unknown_is_nobodys_part() {
+    let home = TestHome::of_ada();
+    home.run("backup");
+    let home = home.signed_in("bob@example.com");
+    home.run("backup --auth-only");
+    home.run("config set aliases.x dora@example.com");
+    let before = home.tree(".codex");
+    assert_snapshot!(home.run("use x"), @r#"
+    $ codex-manager use x
+    error: x is set to "dora@example.com", and no account that is known is that one
+    hint: `codex-manager accounts alias ACCOUNT x` gives that name to one that is known, `codex-manager config unset aliases.x` takes it away
+    (exit 4)
+    "#);
+    assert_eq!(home.json("use X")["error"]["code"], 4);
+    for line in [
+        "accounts disable x",
+        "accounts forget x --yes",
+        "cooldown set x --until +1d",
+        "drill --account x",
+        "history x",
+        "list --account x",
+        "prune --account x",
+        "ready x",
+        "restore --account x --yes",
+        "show --account x",
+        "status --offline x",
+        "use x --full --yes",
+        "verify --account x",
+    ] {
+        let told = home.run(line);
+        assert!(told.contains("error: x is set to \"dora@example.com\""), "{told}");
+        assert!(told.contains("(exit 4)"), "{told}");
+    }
+    home.assert_same(".codex", &before);
+    // The second of two names is one too, whatever it is a part of.
+    home.run("config set aliases.bob ada@example.com");
+    home.run("config set aliases.zed ada@example.com");
+    assert!(home.run("use bob --dry-run").contains("would sign in zed"));
+    assert_snapshot!(home.run("accounts alias bob@example.com Bob"), @"
+    $ codex-manager accounts alias bob@example.com Bob
+    error: Bob already means ada@example.com
+    hint: take another name, or give that account another one first
+    (exit 2)
+    ");
+    assert_snapshot!(home.run("accounts alias ada@example.com x"), @"
+    $ codex-manager accounts alias ada@example.com x
+    ada@example.com is called x now
+    ");
+    assert!(home.run("use x --dry-run").contains("would sign in x"));
+}
+
+#[test]
+fn a_name_that_meant_somebody_else_is_told() {
+    let home = three_accounts();
+    assert_snapshot!(home.run("accounts alias ada@example.com bob"), @"
+    $ codex-manager accounts alias ada@example.com bob
+    warning: bob meant bob@example.com until now
+    ada@example.com is called bob now
+    ");
+    assert!(home.run("use bob --dry-run").contains("would sign in bob, with"));
+    assert_snapshot!(home.run("config set accounts.bob.priority 1"), @r#"
+    $ codex-manager config set accounts.bob.priority 1
+    error: there is no setting "accounts.bob.priority"
+    hint: `accounts.NAME.FIELD` has an e-mail, a key or a short id as its NAME; `codex-manager accounts` shows them
+    (exit 4)
+    "#);
 }
 
 #[test]
@@ -281,10 +457,13 @@ fn a_note_and_a_switch_stand_beside_what_a_person_wrote() {
     assert_snapshot!(home.run("accounts note bob \"two\nlines\""), @r#"
     $ codex-manager accounts note bob "two
     lines"
-    error: the value given does not fit `accounts.Bob@Example.com.note`: one line of at most 500 bytes is expected
-    hint: `codex-manager config list` shows every setting and what it is for
+    error: a note is one line of 1 to 500 bytes
+    hint: `codex-manager accounts note ACCOUNT --remove` takes the note away
     (exit 4)
     "#);
+    assert_eq!(home.play("accounts note bob ''").exit, 4);
+    assert_eq!(home.play(&format!("accounts note bob {}", "n".repeat(501))).exit, 4);
+    assert_eq!(home.play(&format!("accounts note bob {} --dry-run", "n".repeat(500))).exit, 0);
     assert_snapshot!(home.run("log"), @"
     $ codex-manager log
     OPERATION                           WHAT                                                     UNDO
@@ -315,7 +494,7 @@ fn an_account_is_forgotten_with_all_that_is_kept_of_it_and_comes_back() {
     ");
     assert_snapshot!(home.run("accounts forget ada --dry-run"), @"
     $ codex-manager accounts forget ada --dry-run
-    would: forgot work: 1 snapshot, 2 settings and what was read of its quota
+    would forget work: 1 snapshot, 2 settings and what was read of its quota
     the snapshots, with the login in them, stay in the trash for 30 days; `codex-manager undo` brings all of it back
     ");
     home.assert_same("", &untouched);

@@ -175,7 +175,7 @@ fn what_is_said_of_an_account_is_a_setting_too() {
     assert_snapshot!(home.run("config set accounts.work.note x --quiet"), @r#"
     $ codex-manager config set accounts.work.note x --quiet
     error: there is no setting "accounts.work.note"
-    hint: see `codex-manager config list`
+    hint: `accounts.NAME.FIELD` has an e-mail, a key or a short id as its NAME; `codex-manager accounts` shows them
     (exit 4)
     "#);
     assert_snapshot!(home.run("config set accounts.ada@example.com.nots x --quiet"), @r#"

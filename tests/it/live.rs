@@ -435,6 +435,7 @@ fn a_login_that_nobody_can_ask_with_is_said() {
     let keyring = home_of("0.169.0/ok")
         .file(".codex/config.toml", "cli_auth_credentials_store = \"keyring\"\n");
     assert_snapshot!(refusal(&keyring), @"
+    warning: who is signed in is not known: Codex keeps its login in the keyring and does not use the one of user@example.com in auth.json
     Codex keeps its login in the keyring, where it cannot be copied from
     hint: `codex-manager status --status-file FILE` reads what /status shows
     ");
@@ -562,6 +563,23 @@ fn a_login_that_codex_refreshed_is_stored() {
     assert_eq!((&data["refreshed"], &data["banked"]), (&false.into(), &Value::Null));
     assert_eq!(home.play("status --refresh").exit, 1);
     assert_eq!(home.json("list")["data"]["snapshots"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn figures_are_not_those_of_an_account_that_was_put_in_place_meanwhile() {
+    // Versions before 0.169.0 name no workspace, and both have the same address.
+    let home = home_of("0.118.0/force-refresh").tokens_in("fresh");
+    let script = refreshing(&home, "0.118.0/force-refresh");
+    let at = "2026-11-21T10:00:00Z";
+    let team = login("user@example.com", "user-aaaa", "acct-of-the-team", "rt_team", at);
+    fs::write(home.path("fresh"), team).unwrap();
+    let home = home.codex_program(&script);
+    assert_snapshot!(home.run("status --refresh"), @"
+    $ codex-manager status --refresh
+    error: no live figures: another account was signed in while Codex was asked; the answer was not used
+    (exit 1)
+    ");
+    assert!(!home.manager("ledger.jsonl").exists());
 }
 
 #[test]

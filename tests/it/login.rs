@@ -91,7 +91,10 @@ fn a_further_account_signs_in_beside_the_one_that_is_live() {
     signed bob@example.com in, and stored the login as NAME
     ada@example.com is still signed in: `codex-manager use work` switches to it
     ");
-    assert_snapshot!(err, @"Open https://example.com/device and type ABCD");
+    assert_snapshot!(err, @"
+    Codex signs a further account in; who is signed in stays so. Where it says `codex login`, type `codex-manager login`.
+    Open https://example.com/device and type ABCD
+    ");
     home.assert_same(".codex", &live);
     is_clean(&home);
     assert_eq!(accounts(&home), both());
@@ -160,6 +163,7 @@ fn a_sign_in_that_comes_to_nothing_leaves_nothing() {
     let (exit, out, err) = heard(&home, &["login"]);
     assert_eq!((exit, out.as_str()), (Some(1), ""));
     assert_snapshot!(err, @"
+    Codex signs a further account in; who is signed in stays so. Where it says `codex login`, type `codex-manager login`.
     Open https://example.com/device and type ABCD
     error: `codex login` failed (exit status: 3)
     hint: nothing was stored, and who is signed in stays so; without a terminal, --device-auth and --with-api-key work
@@ -284,6 +288,56 @@ fn a_codex_that_outlives_us_is_waited_for() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_a_script_started_may_outlive_both_and_its_login_is_kept() {
+    // As the script of npm, if whoever ends us does not reach what it started.
+    let home = home_of(&format!(
+        "(trap '' TERM; exec 3> \"$CODEX_HOME/login.log\"; touch \"$HOME/waits\"\n\
+         until [ -e \"$HOME/go\" ]; do sleep 0.01; done\n{SIGNS_IN}touch \"$HOME/gone\") > /dev/null 2>&1 &\nwait\n"
+    ));
+    let child =
+        program(&home, &["login"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(|| home.path("waits").exists());
+    let manager = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(manager, rustix::process::Signal::TERM).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("still at work there"), "{said}");
+    fs::write(home.path("go"), "").unwrap();
+    wait_until(|| home.path("gone").exists());
+    wait_until(|| {
+        assert_eq!(home.play("adopt").exit, 0);
+        accounts(&home)[1..] == both()[1..]
+    });
+    is_clean(&home);
+}
+
+#[test]
+fn a_login_that_names_no_account_is_kept_byte_for_byte() {
+    let unknown = r#"{"auth_mode":"of-tomorrow","tomorrow":{"secret":"made-up"}}"#;
+    let writes = "cp \"$HOME/tomorrow.json\" \"$CODEX_HOME/auth.json\"\n";
+    for script in [writes.to_owned(), format!("{writes}kill -9 $PPID\n")] {
+        let home = home_of(&script).file("tomorrow.json", unknown);
+        let (exit, _, err) = heard(&home, &["login"]);
+        if exit == Some(1) {
+            assert!(err.contains("left no login of an account"), "{err}");
+            assert!(err.contains("is kept byte for byte, as "), "{err}");
+        } else {
+            let (_, _, err) = heard(&home, &["config", "set", "lean", "true"]);
+            assert!(err.contains("kept a login that names no account"), "{err}");
+        }
+        is_clean(&home);
+        let stored = home.json("list")["data"]["snapshots"][0].clone();
+        let note = "an orphan, signed in with `codex-manager login`: it holds no tokens";
+        assert_eq!(stored["note"], note);
+        let name = stored["name"].as_str().unwrap();
+        assert_eq!(home.play(&format!("restore {name} --to ~/out")).exit, 0);
+        assert_eq!(home.read("out/auth.json"), unknown.as_bytes());
+    }
+}
+
+#[test]
 fn ctrl_c_ends_both_and_leaves_nothing() {
     let home = home_of("touch \"$HOME/waits\"\nsleep 60\n");
     let child = program(&home, &["login"])
@@ -383,28 +437,28 @@ fn a_login_that_cannot_be_stored_is_explained() {
     assert_snapshot!(home.run("adopt"), @"
     $ codex-manager adopt
     error: ~/.codex/auth.json does not exist: nobody is signed in
-    hint: sign in with `codex login`, or store the rest with `codex-manager backup --no-login`
+    hint: sign in with `codex login`
     (exit 4)
     ");
     let home = home.file(".codex/config.toml", "cli_auth_credentials_store = \"keyring\"\n");
     assert_snapshot!(home.run("adopt"), @r#"
     $ codex-manager adopt
     error: Codex keeps this login in the keyring, not in auth.json
-    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again, or store the rest with --no-login
+    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again
     (exit 4)
     "#);
     let home = home.file(".codex/config.toml", "cli_auth_credentials_store = \"ephemeral\"\n");
     assert_snapshot!(home.run("adopt"), @r#"
     $ codex-manager adopt
     error: Codex keeps this login in memory, not in auth.json
-    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again, or store the rest with --no-login
+    hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again
     (exit 4)
     "#);
     let home = home.file(".codex/config.toml", "").file(".codex/auth.json", "{\"tokens\": 7}");
     assert_snapshot!(home.run("adopt"), @"
     $ codex-manager adopt
     error: auth.json names no account: it holds no tokens
-    hint: sign in with `codex login`, or store the rest with `codex-manager backup --no-login`
+    hint: sign in with `codex login`
     (exit 4)
     ");
     let (user, _) = ids("ada@example.com");
@@ -417,7 +471,7 @@ fn a_login_that_cannot_be_stored_is_explained() {
     assert_snapshot!(home.run("adopt"), @"
     $ codex-manager adopt
     error: auth.json mixes two accounts: its workspace is acct-bob, its tokens belong to acct-ada
-    hint: sign in anew with `codex login`; --no-login stores everything else meanwhile
+    hint: sign in with `codex login`
     (exit 5)
     ");
     assert_eq!(home.files(), "", "nothing was made");

@@ -123,6 +123,33 @@ fn a_login_that_is_nowhere_else_never_expires() {
 }
 
 #[test]
+fn who_was_forgotten_and_signed_in_again_loses_no_login_to_that() {
+    let home = TestHome::of_ada();
+    home.run("backup --auth-only");
+    let home = home.signed_in("bob@example.com").later("+1h");
+    assert_eq!(home.play("accounts forget ada --yes").exit, 0);
+    let home = home.later("+1h").signed_in("ada@example.com");
+    assert_eq!(home.play("backup --auth-only --offline").exit, 0);
+    let home = home.later("+1h");
+    assert_eq!(home.play("undo").exit, 0);
+    let home = home.signed_in("bob@example.com").later("+99d");
+    let seen = home.play("prune --yes");
+    let says = |what: &str| seen.screen.contains(what);
+    assert!(says("stays") && says("holds the newest login of ada@example.com"), "{}", seen.screen);
+    assert!(
+        says("deleted 1 expired item"),
+        "what she wanted to be forgotten goes: {}",
+        seen.screen
+    );
+    let left = home.files();
+    assert_eq!(
+        left.lines().filter(|name| name.starts_with("trash/") && name.ends_with(".gz")).count(),
+        1,
+        "{left}"
+    );
+}
+
+#[test]
 fn an_age_is_a_number_and_a_unit() {
     let home = TestHome::of_ada();
     for (age, exit) in [

@@ -141,7 +141,7 @@ fn what_a_person_says_of_an_account_outweighs_the_order() {
     assert_snapshot!(home.run("recommend --why"), @"
     $ codex-manager recommend --why
     bob@example.com
-    bob@example.com is the only one that is ready
+    bob@example.com is the only one that is ready, with no more than its reserve of 60% left
 
     the others:
       ada@example.com: week used up until 2026-11-24 10:02 (in 2d 20h)

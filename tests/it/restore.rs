@@ -413,7 +413,7 @@ fn an_auth_snapshot_is_no_home() {
     ");
     assert_snapshot!(home.run("restore --yes"), @"
     $ codex-manager restore --yes
-    error: there is no such snapshot
+    error: no full snapshot of ada@example.com is stored
     hint: `codex-manager list` shows what there is
     (exit 4)
     ");
@@ -652,6 +652,7 @@ fn a_login_that_codex_would_not_look_at_is_not_restored() {
     let before = home.tree(".codex");
     assert_snapshot!(home.run("restore good --yes"), @r#"
     $ codex-manager restore good --yes
+    warning: who is signed in is not known: Codex keeps its login in the keyring and does not use the one of bob@example.com in auth.json
     error: Codex keeps its logins in the keyring: the restored auth.json would do nothing
     hint: `--login keep` restores everything else; cli_auth_credentials_store = "file" in config.toml brings the login back into auth.json
     (exit 5)

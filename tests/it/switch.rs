@@ -165,6 +165,74 @@ fn a_link_stays_a_link_and_its_target_is_replaced() {
     assert!(text.contains("acct-ada-example-com"));
 }
 
+/// Ada came from here into another home, where Codex refreshed her login since.
+fn ada_moved_on(from_here: &str) -> TestHome {
+    let home = two_accounts().tokens_in("two/auth.json");
+    std::fs::create_dir(home.path("two")).unwrap();
+    for words in ["backup --offline", "use ada", "backup --offline", from_here] {
+        assert_eq!(home.play(words).exit, 0, "{words}");
+    }
+    assert_eq!(home.play("use ada --codex-home ~/two").exit, 0);
+    let home = home.later("+1h");
+    let (user, workspace) = ids("ada@example.com");
+    let at = "2026-11-21T15:00:00Z";
+    std::fs::write(
+        home.path("two/auth.json"),
+        login("ada@example.com", &user, &workspace, "rt_ada_refreshed", at),
+    )
+    .unwrap();
+    home
+}
+
+#[test]
+fn no_way_back_brings_a_login_that_is_used_up_in_another_home() {
+    let home = ada_moved_on("use bob");
+    let operations = home.json("log")["data"]["operations"].as_array().unwrap().clone();
+    let switch = operations.iter().find(|it| it["what"] == "signed in bob@example.com").unwrap();
+    let undo = format!("undo {}", switch["id"].as_str().unwrap());
+    let before = home.tree(".codex");
+    for (words, exit) in [
+        (undo.as_str(), 5),
+        ("restore --account ada --yes", 5),
+        ("restore --account ada --login snapshot --yes", 5),
+        ("restore --account ada --to ~/three", 0), // replaces nothing
+        ("restore --account ada --login keep --dry-run", 0),
+        ("restore --account ada --login snapshot --accept-stale-login --dry-run", 0),
+    ] {
+        let seen = home.play(words);
+        assert_eq!(seen.exit, exit, "{}", seen.screen);
+        let concerns = !words.contains("keep") && !words.contains("--to");
+        assert_eq!(seen.screen.contains("is live in ~/two"), concerns, "{}", seen.screen);
+        home.assert_same(".codex", &before);
+    }
+    assert_eq!(home.play("backup --auth-only --offline --codex-home ~/two").exit, 0);
+    assert_eq!(home.play(&undo).exit, 0, "the one that works came along");
+    assert_eq!(home.read(".codex/auth.json"), home.read("two/auth.json"));
+}
+
+#[test]
+fn a_home_that_was_replaced_does_not_bring_a_login_back_that_is_used_up_elsewhere() {
+    let home = ada_moved_on("restore --account bob --yes");
+    let before = home.tree(".codex");
+    let operations = home.json("log")["data"]["operations"].as_array().unwrap().clone();
+    let restore = operations.iter().find(|it| it["command"] == "restore").unwrap();
+    let seen = home.play(&format!("undo {} --yes", restore["id"].as_str().unwrap()));
+    assert_eq!(seen.exit, 5, "{}", seen.screen);
+    home.assert_same(".codex", &before);
+}
+
+#[test]
+fn of_two_accounts_whose_keys_begin_alike_the_right_one_is_named() {
+    let at = "2026-11-21T10:00:00Z";
+    let home = TestHome::at(at).signed_in_as("ada@example.com", "user-ada", "acct-1", "rt_1", at);
+    let ada = home.read(".codex/auth.json");
+    let home = home.tokens_in("two").file("two/auth.json", ada);
+    assert_eq!(home.play("adopt --codex-home ~/two").exit, 0);
+    let home = home.signed_in_as("bob@example.com", "user-ada", "acct-12", "rt_12", at);
+    let seen = home.play("use -");
+    assert!(seen.screen.contains("before bob@example.com\n"), "{}", seen.screen);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_hard_linked_login_gets_a_file_of_its_own() {
@@ -183,6 +251,7 @@ fn where_codex_keeps_logins_in_the_keyring_swapping_the_file_is_refused() {
     let before = home.tree(".codex");
     assert_snapshot!(home.run("use ada"), @r#"
     $ codex-manager use ada
+    warning: who is signed in is not known: Codex keeps its login in the keyring and does not use the one of bob@example.com in auth.json
     error: Codex keeps its logins in the keyring: exchanging auth.json would do nothing
     hint: set cli_auth_credentials_store = "file" in Codex's config.toml and sign in again
     (exit 5)
@@ -216,7 +285,7 @@ fn an_account_that_nobody_knows_or_two_share_is_refused() {
     assert_snapshot!(home.run("use carol"), @"
     $ codex-manager use carol
     error: no login of carol@example.com is stored
-    hint: sign in with `codex login`, then store it with `codex-manager backup --auth-only`
+    hint: `codex-manager login` signs in and stores the login
     (exit 4)
     ");
     home.assert_same(".codex", &before);

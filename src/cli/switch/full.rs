@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use super::{Args, activation, sign_in, tell_of_neighbours, which};
+use super::{Args, Coming, activation, sign_in, tell_of_neighbours, which};
 use crate::account::AccountKey;
 use crate::cli::accounts::snapshot;
 use crate::cli::cooldown::look;
@@ -193,7 +193,9 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }
-    tell_of_neighbours(&chosen, plan.login(), false, places, session)?;
+    let (key, label) = (&chosen.key, &chosen.label);
+    let coming = plan.login().map(|login| Coming { key, label, login });
+    tell_of_neighbours(coming, None, places, session)?;
     let log = operations::log::read(&places.store)?;
     let left = logins::left_alone(places.home.root(), &chosen.key, &log);
     if let Some(left) = left.filter(|left| theirs.metadata.created_at < Some(*left)) {
@@ -229,7 +231,8 @@ fn state_of(
     if !known.snapshots.iter().any(fits) && known.odd.is_empty() {
         let label = &chosen.label;
         return Err(Failure::usage(format!("no full snapshot of {label} is stored")).hint(format!(
-            "`codex-manager use {label}` signs in alone; `codex-manager backup` then stores a full one"
+            "`codex-manager use {}` signs in alone; `codex-manager backup` then stores a full one",
+            crate::cli::accounts::typed(label, &chosen.key)
         )));
     }
     snapshot(None, fits, known, &places.zone, &session.world)

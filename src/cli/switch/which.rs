@@ -91,7 +91,11 @@ pub(super) fn choose(
             let key = previous(live, known, places, session)?;
             match known.accounts.iter().find(|account| account.account.key == key) {
                 Some(account) => simply(account),
-                None => Err(switch::SwitchError::NotStored { account: key.to_string() }.into()),
+                None => {
+                    let email = known.ledger.email(&key).map(|email| email.to_string());
+                    let account = email.unwrap_or_else(|| key.title());
+                    Err(switch::SwitchError::NotStored { account }.into())
+                }
             }
         }
         Some(asked) => simply(named(asked, known)?),

@@ -24,6 +24,12 @@ const BRIEF_SINCE: (u64, u64, u64) = (0, 169, 0);
 const INVALID_PARAMS: i64 = -32602;
 const INVALID_REQUEST: &str = "Invalid request";
 
+/// How many questions of Codex are answered at all, and how long the id of one may be, in bytes.
+/// Whoever asks may not be listening: what we say has to fit into a pipe that nobody reads, or we
+/// would wait for ever.
+const DECLINED: usize = 16;
+const LONGEST_ID: usize = 64;
+
 /// One conversation.
 #[derive(Debug)]
 pub struct Dialogue {
@@ -35,6 +41,8 @@ pub struct Dialogue {
     limits: Option<Value>,
     /// Whether the question for the limits has its parameter.
     is_brief: bool,
+    /// How many questions of Codex were answered.
+    declined: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,6 +69,7 @@ impl Dialogue {
             account: None,
             limits: None,
             is_brief: false,
+            declined: 0,
         }
     }
 
@@ -77,9 +86,10 @@ impl Dialogue {
     #[must_use]
     pub fn hear(&mut self, line: &[u8]) -> Vec<String> {
         let Ok(message) = serde_json::from_slice::<Value>(line) else { return Vec::new() };
-        if let Some(method) = message.get("method") {
-            let id = message.get("id").filter(|id| !id.is_null());
-            return id.map(|id| decline(id, method)).into_iter().collect();
+        if message.get("method").is_some() {
+            let reply = message.get("id").and_then(decline).filter(|_| self.declined < DECLINED);
+            self.declined += usize::from(reply.is_some());
+            return reply.into_iter().collect();
         }
         match (self.phase, message.get("id").and_then(Value::as_u64)) {
             (Phase::Opening, Some(INITIALIZE)) => self.greeted(&message),
@@ -165,10 +175,14 @@ fn request(id: u64, method: &str, params: Option<Value>) -> String {
     message.to_string()
 }
 
-/// The answer to a question that we cannot answer.
-fn decline(id: &Value, method: &Value) -> String {
-    let message = format!("{} is not offered here", method.as_str().unwrap_or("this"));
-    json!({ "id": id, "error": { "code": -32601, "message": message } }).to_string()
+/// The answer to a question that we cannot answer; none if its id is no id.
+fn decline(id: &Value) -> Option<String> {
+    let is_short = |id: &str| id.len() <= LONGEST_ID;
+    if !id.is_number() && !id.as_str().is_some_and(is_short) {
+        return None;
+    }
+    let error = json!({ "code": -32601, "message": "that is not offered here" });
+    Some(json!({ "id": id, "error": error }).to_string())
 }
 
 fn is_refused(message: &Value) -> bool {

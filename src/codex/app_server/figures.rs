@@ -43,6 +43,8 @@ pub struct Who {
     pub user_id: Option<String>,
     /// The workspace; said since 0.169.0.
     pub account_id: Option<String>,
+    /// The workspace that the figures are of; said since 0.169.0.
+    pub counted_id: Option<String>,
 }
 
 impl Who {
@@ -54,11 +56,13 @@ impl Who {
             AccountKey::ChatGpt { user_id, account_id } => (Some(user_id), Some(account_id)),
             AccountKey::ApiKey(_) | AccountKey::Email(_) => (None, None),
         };
+        let names_workspace = self.account_id.is_some() || self.counted_id.is_some();
         let pairs = [
             same(self.user_id.as_ref(), user_id),
             same(self.account_id.as_ref(), account_id),
+            same(self.counted_id.as_ref(), account_id),
             // The address of an account may have been changed since it signed in.
-            same(self.email.as_ref(), email).filter(|_| self.account_id.is_none()),
+            same(self.email.as_ref(), email).filter(|_| !names_workspace),
         ];
         pairs.into_iter().flatten().reduce(|all, one| all && one)
     }
@@ -158,6 +162,7 @@ pub(super) fn account(message: &Value) -> Account {
         email,
         user_id: text(result, "userId"),
         account_id: text(routing, "chatgptAccountId"),
+        counted_id: None,
     };
     Account::ChatGpt { who, plan: plan(account) }
 }
@@ -175,7 +180,7 @@ pub(super) fn answer(
     };
     match limits.get("result") {
         Some(result) => {
-            who.account_id = who.account_id.or_else(|| text(result, "accountId"));
+            who.counted_id = text(result, "accountId");
             let told = figures(result, now);
             let figures = Figures { plan: told.plan.clone().or(plan), ..told };
             Answer { who, figures: Ok(figures) }

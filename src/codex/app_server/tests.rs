@@ -58,8 +58,11 @@ fn dialogue(refresh: Refresh) -> Dialogue {
 /// An answer in one line: whom it is about, then what is left or why nobody knows.
 fn told(answer: &Answer) -> String {
     let who = &answer.who;
-    let parts =
-        [who.email.as_ref().map(ToString::to_string), who.user_id.clone(), who.account_id.clone()];
+    let parts = [
+        who.email.as_ref().map(ToString::to_string),
+        who.user_id.clone(),
+        who.account_id.clone().or(who.counted_id.clone()),
+    ];
     let who = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
     let figures = match &answer.figures {
         Err(trouble) => return format!("{who}: {trouble}"),
@@ -362,7 +365,9 @@ fn an_answer_is_an_accounts_if_nothing_in_it_says_otherwise() {
         email: email.map(|email| email.parse().unwrap()),
         user_id: user.map(str::to_owned),
         account_id: account.map(str::to_owned),
+        counted_id: None,
     };
+    let counted = |account: &str, who: Who| Who { counted_id: Some(account.to_owned()), ..who };
     for (who, expected) in [
         (who(Some("user-ada"), Some("acct-1"), Some("ada@example.com")), Some(true)),
         (who(Some("user-ada"), Some("acct-1"), Some("new@example.com")), Some(true)), // the address is a label
@@ -372,8 +377,33 @@ fn an_answer_is_an_accounts_if_nothing_in_it_says_otherwise() {
         (who(Some("user-ada"), Some("acct-2"), Some("ada@example.com")), Some(false)),
         (who(None,             None,           Some("bob@example.com")), Some(false)),
         (who(None,             None,           None),                    None),
+        (counted("acct-1", who(Some("user-ada"), Some("acct-1"), None)), Some(true)),
+        (counted("acct-2", who(Some("user-ada"), Some("acct-1"), None)), Some(false)), // figures of another workspace
+        (counted("acct-1", who(None, None, Some("new@example.com"))),    Some(true)),
+        (counted("acct-2", who(None, None, Some("ada@example.com"))),    Some(false)),
     ] {
         assert_eq!(who.is(&ada, email.as_ref()), expected, "{who:?}");
     }
     assert_eq!(who(None, None, Some("ada@example.com")).is(&ada, None), None);
+}
+
+#[test]
+fn whatever_codex_asks_our_answers_fit_into_a_pipe_that_nobody_reads() {
+    let mut dialogue = dialogue(Refresh::Never);
+    let mut said = 0;
+    for number in 0..1_000 {
+        for id in
+            [json!(number), json!("x".repeat(64)), json!("x".repeat(65)), json!({}), json!(null)]
+        {
+            let line = json!({ "id": id, "method": "m".repeat(1_000) }).to_string();
+            let replies = dialogue.hear(line.as_bytes());
+            said += replies.iter().map(|reply| reply.len() + 1).sum::<usize>();
+            // The first of them are answered.
+            assert_eq!(
+                replies.len(),
+                usize::from(number < 8 && (id.is_number() || id == "x".repeat(64)))
+            );
+        }
+    }
+    assert!(said < 4_096, "{said}");
 }

@@ -3,6 +3,9 @@
 use std::io;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
 
+#[cfg(unix)]
+use rustix::process::{Pid, Signal};
+
 /// A program that was started. It does not outlive this value.
 #[derive(Debug)]
 pub(super) struct Child {
@@ -42,6 +45,17 @@ impl Child {
         Ok(status)
     }
 
+    /// Asks it to end, which a script may pass on to what it started.
+    pub(super) fn ask_to_end(&mut self) {
+        #[cfg(unix)]
+        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw)
+            && !self.has_ended
+        {
+            // Until it is waited for, its number is nobody else's.
+            let _gone = rustix::process::kill_process(pid, Signal::TERM);
+        }
+    }
+
     /// Ends it with what it started, unless it has ended by itself.
     pub(super) fn end(&mut self) {
         if self.has_ended {
@@ -63,9 +77,9 @@ impl Drop for Child {
 
 #[cfg(unix)]
 fn kill_group(leader: u32) -> bool {
-    let group = i32::try_from(leader).ok().and_then(rustix::process::Pid::from_raw);
+    let group = i32::try_from(leader).ok().and_then(Pid::from_raw);
     let kill = rustix::process::kill_process_group;
-    group.is_some_and(|group| kill(group, rustix::process::Signal::KILL).is_ok())
+    group.is_some_and(|group| kill(group, Signal::KILL).is_ok())
 }
 
 #[cfg(not(unix))]

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::account::{AccountKey, Email, Order, Secret};
+use crate::account::{AccountKey, Email, Login, Order, Secret};
 use crate::codex::auth::{self, AuthFile};
 use crate::codex::home::CodexHome;
 use crate::codex::process::{self, Holder};
@@ -41,6 +41,8 @@ pub struct HomePlan {
     live: Option<Secret>,
     /// Who is signed in afterwards.
     pub account: Option<(AccountKey, Option<Email>)>,
+    /// That one's login then, as far as it may be told.
+    pub signs_in: Option<Login>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -218,6 +220,7 @@ pub(crate) fn plan(
         outgoing: None,
         live: live.bytes().cloned(),
         account: None,
+        signs_in: None,
         warnings: Vec::new(),
     };
     if let Some(kept) = &change.kept {
@@ -252,6 +255,7 @@ impl HomePlan {
             best = live.clone();
         }
         self.account = Some((key, best.email.clone()));
+        self.signs_in = Some(best.login.clone());
         if best.bytes == file.bytes {
             return Ok(());
         }
