@@ -301,7 +301,11 @@ fn a_codex_that_does_not_answer_is_not_waited_for() {
             "it does not know the word",
             "echo 'error: unrecognized subcommand' >&2; exit 2".to_owned(),
         ),
-        ("it talks nonsense", "yes '{\"id\":0,\"result\"' | head -c 20000000".to_owned()),
+        // Few long lines, so that the cap is met long before the time is up.
+        (
+            "it talks nonsense",
+            "yes \"{\\\"id\\\":0,$(printf %065000d 0)\" | head -c 20000000".to_owned(),
+        ),
         ("one line never ends", "head -c 20000000 /dev/zero".to_owned()),
         (
             "it ends in the middle",
