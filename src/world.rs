@@ -48,7 +48,7 @@ pub struct World {
     pub terminals: Terminals,
     /// Columns of the terminal that results go to.
     pub width: Option<usize>,
-    /// Set when the user pressed Ctrl-C; long steps look at it and leave nothing behind.
+    /// Set when the user pressed Ctrl-C or closed the terminal; long steps look at it and leave nothing behind.
     pub interrupted: Arc<AtomicBool>,
     /// What waits; see [`World::wait_until`].
     pub clock: Clock,
@@ -73,15 +73,7 @@ impl World {
     /// When the current folder is gone or Ctrl-C cannot be watched.
     pub fn real() -> io::Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // The second one does not wait for the step to look.
-            signal_hook::flag::register_conditional_shutdown(
-                signal,
-                130,
-                Arc::clone(&interrupted),
-            )?;
-            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-        }
+        watch_signals(&interrupted)?;
         let wanted = Arc::clone(&interrupted);
         Ok(Self {
             now: Utc::now(),
@@ -98,8 +90,7 @@ impl World {
                 out: io::stdout().is_terminal(),
                 err: io::stderr().is_terminal(),
             },
-            width: terminal_size::terminal_size_of(io::stdout())
-                .map(|(width, _)| usize::from(width.0)),
+            width: extent().map(|(columns, _)| columns),
             interrupted,
             clock: Box::new(move |until, news| wait(until, news, &wanted)),
         })
@@ -111,6 +102,14 @@ impl World {
     pub fn wait_until(&mut self, until: DateTime<Utc>, news: &dyn Fn() -> bool) -> bool {
         self.now = (self.clock)(until, news).max(self.now);
         !self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Looks anew how large the terminal is that results go to: [`World::width`] is as it is now,
+    /// and the answer is its lines, if it tells.
+    pub fn measure(&mut self) -> Option<usize> {
+        let (columns, lines) = extent()?;
+        self.width = Some(columns);
+        Some(lines)
     }
 
     /// Where a program writes that a person sits at: beside our results, not among them.
@@ -139,6 +138,12 @@ impl World {
     }
 }
 
+/// Columns and lines of the terminal behind standard output, if it is one.
+fn extent() -> Option<(usize, usize)> {
+    let (width, height) = terminal_size::terminal_size_of(io::stdout())?;
+    Some((usize::from(width.0), usize::from(height.0)))
+}
+
 /// A clock that moves only while somebody waits, and then at once: for tests and the demo.
 #[must_use]
 pub fn patient_clock() -> Clock {
@@ -156,6 +161,45 @@ fn wait(until: DateTime<Utc>, news: &dyn Fn() -> bool, interrupted: &AtomicBool)
     Utc::now()
 }
 
+/// Has the signals that ask us to end set the flag instead.
+fn watch_signals(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
+    use signal_hook::{consts, flag};
+    let mut impatient = vec![consts::SIGINT, consts::SIGTERM];
+    #[cfg(unix)]
+    if !is_ignored(consts::SIGQUIT) {
+        impatient.push(consts::SIGQUIT);
+    }
+    for signal in impatient {
+        // The second one does not wait for the step to look.
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(interrupted))?;
+        flag::register(signal, Arc::clone(interrupted))?;
+    }
+    // A terminal that goes sends two: the system does, and so does the shell. Neither is impatient.
+    #[cfg(unix)]
+    if !is_ignored(consts::SIGHUP) {
+        flag::register(consts::SIGHUP, Arc::clone(interrupted))?;
+    }
+    Ok(())
+}
+
+/// Whether whoever started us had a signal ignored, as `nohup` does; then it stays so.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    std::fs::read_to_string("/proc/self/status").ok().map_or_else(
+        // Nobody tells here, but `nohup` leaves neither of the two at a terminal.
+        || !io::stdout().is_terminal() && !io::stderr().is_terminal(),
+        |status| is_in_mask(&status, signal),
+    )
+}
+
+/// Whether a signal is among the ignored ones of what Linux says of a process.
+#[cfg(unix)]
+fn is_in_mask(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).unwrap_or(0) & 1 == 1)
+}
+
 #[cfg(unix)]
 fn host() -> Option<String> {
     rustix::system::uname()
@@ -169,4 +213,21 @@ fn host() -> Option<String> {
 #[cfg(not(unix))]
 fn host() -> Option<String> {
     std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn the_signals_that_are_ignored_are_bits_counted_from_one() {
+        let among = |mask: &str, signal| is_in_mask(&format!("Name:\tx\n{mask}\nSigCgt:\tff\n"), signal);
+        assert!(among("SigIgn:\t0000000000000001", 1));
+        assert!(!among("SigIgn:\t0000000000000001", 3));
+        assert!(among("SigIgn:\t0000000000001004", 3));
+        assert!(!among("SigIgn:\t0000000000001004", 1));
+        assert!(!among("SigIgn:\tno mask", 1));
+        assert!(!among("SigBlk:\t00000000000000ff", 1));
+    }
 }

@@ -108,6 +108,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     // It may have been Codex, which refreshes the login whenever it is old: only now is it read.
     let login = backup::login(&places.home, request.kind)?;
     let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
+    let reading = reading.map(|reading| reading.in_zone(&places.zone));
     // A login alone is stored without reading gigabytes of sessions.
     let sessions = if request.kind == Kind::Auth { None } else { read_sessions(&places, session)? };
     let circumstances = Circumstances {

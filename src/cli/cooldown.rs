@@ -136,8 +136,15 @@ fn watch(places: &Places, session: &mut Session) -> Result<Report, Failure> {
     }
     let in_place = session.world.terminals.out;
     let mut shown = None;
+    let mut size = (None, None);
     loop {
         let now = session.world.now;
+        let lines = if in_place { session.world.measure() } else { None };
+        if size != (session.world.width, lines) {
+            // A terminal that was resized has broken the lines of the last one.
+            size = (session.world.width, lines);
+            shown = None;
+        }
         let rows = rows(places, now, session)?;
         let text = draw(&rows, now, &places.zone, session);
         let told = match in_place {
@@ -149,7 +156,7 @@ fn watch(places: &Places, session: &mut Session) -> Result<Report, Failure> {
         };
         if shown.as_ref() != Some(&told) {
             let text = session.dressed(&text);
-            let text = if in_place { repaint(&text, shown.is_none()) } else { text };
+            let text = if in_place { repaint(&text, lines, shown.is_none()) } else { text };
             let out = &mut session.world.out;
             let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
             match written {
@@ -165,19 +172,33 @@ fn watch(places: &Places, session: &mut Session) -> Result<Report, Failure> {
             }
         }
         if !session.world.wait_until(now + PACE, &|| false) {
+            if in_place {
+                // Behind the `^C` that the terminal shows; one that has gone needs none.
+                drop(session.world.out.write_all(b"\n"));
+            }
             return Ok(Report::new(&(), "").exit(Exit::Interrupted));
         }
     }
 }
 
-/// The text in place of what the terminal shows: from its top, without flicker.
-fn repaint(text: &str, first: bool) -> String {
+/// The text in place of what the terminal shows: from its top, without flicker. Of a text that is
+/// too long for its lines what fits is shown, for a terminal that scrolls is not painted over, and
+/// no line runs on into the next.
+fn repaint(text: &str, height: Option<usize>, first: bool) -> String {
     let mut painted = String::from(if first { "\u{1b}[2J\u{1b}[H" } else { "\u{1b}[H" });
-    for line in text.lines() {
+    painted.push_str("\u{1b}[?7l");
+    let all = text.lines().count();
+    // The last line of the terminal is where the cursor stays.
+    let room = height.map_or(all, |height| height.saturating_sub(1));
+    let told = if room < all { room.saturating_sub(1) } else { all };
+    for line in text.lines().take(told) {
         painted.push_str(line);
         painted.push_str("\u{1b}[K\n");
     }
-    painted.push_str("\u{1b}[J");
+    if told < all && 0 < room {
+        painted.push_str(&format!("… {} more\u{1b}[K\n", all - told));
+    }
+    painted.push_str("\u{1b}[J\u{1b}[?7h");
     painted
 }
 
@@ -353,7 +374,26 @@ mod tests {
 
     #[test]
     fn a_table_is_painted_over_the_one_before_and_leaves_nothing_of_it() {
-        assert_eq!(repaint("a\nb\n", true), "\u{1b}[2J\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
-        assert_eq!(repaint("a\n", false), "\u{1b}[Ha\u{1b}[K\n\u{1b}[J");
+        let painted =
+            |text: &str, height, first| repaint(text, height, first).replace('\u{1b}', "^");
+        assert_eq!(painted("a\nb\n", None, true), "^[2J^[H^[?7la^[K\nb^[K\n^[J^[?7h");
+        assert_eq!(painted("a\n", None, false), "^[H^[?7la^[K\n^[J^[?7h");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_table_that_is_higher_than_the_terminal_does_not_scroll_it() {
+        let lines = |height| {
+            let painted = repaint("a\nb\nc\nd\n", Some(height), false).replace("\u{1b}[K", "");
+            let painted = painted.strip_prefix("\u{1b}[H\u{1b}[?7l").unwrap().to_owned();
+            painted.strip_suffix("\u{1b}[J\u{1b}[?7h").unwrap().replace('\n', "/")
+        };
+        assert_eq!(lines(6), "a/b/c/d/");
+        assert_eq!(lines(5), "a/b/c/d/");
+        assert_eq!(lines(4), "a/b/… 2 more/");
+        assert_eq!(lines(3), "a/… 3 more/");
+        assert_eq!(lines(2), "… 4 more/");
+        assert_eq!(lines(1), "");
+        assert_eq!(lines(0), "");
     }
 }

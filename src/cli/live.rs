@@ -238,7 +238,7 @@ fn judge(
             let kind = match error {
                 AskError::Run(RunError::Slow(_)) => "too-slow",
                 AskError::OtherHome => "other-home",
-                AskError::Run(_) | AskError::Ended => "no-answer",
+                AskError::Run(_) | AskError::Ended(_) => "no-answer",
             };
             let problem = Problem::new(kind, error.to_string());
             return Ok(Err(Problem { hint: error.hint(), ..problem }));

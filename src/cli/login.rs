@@ -2,6 +2,7 @@
 //!
 //! A person sits at `codex login` in a scratch home; no lock of the store is held meanwhile.
 
+use std::io::Write as _;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
@@ -67,6 +68,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         Scratch::make(&places.store, live, at, &places.zone)?
     };
     let home = scratch.home();
+    introduce(session);
     let mut words = vec!["-c", "cli_auth_credentials_store=\"file\"", "login"];
     words.extend(args.device_auth.then_some("--device-auth"));
     words.extend(args.with_api_key.then_some("--with-api-key"));
@@ -138,6 +140,20 @@ fn nothing_came(
         )),
         _ => failure.hint(untouched),
     }
+}
+
+/// Codex speaks of its own command, which would sign the live home over.
+fn introduce(session: &mut Session) {
+    if session.global.quiet || session.global.json {
+        return;
+    }
+    let told = writeln!(
+        session.world.err,
+        "Codex signs a further account in; who is signed in stays so. Where it says `codex login`, \
+         type `codex-manager login`."
+    );
+    // Who cannot be told signs in all the same.
+    drop(told);
 }
 
 /// What becomes of a scratch in which no account's login is. What may be a login all the same, or

@@ -254,7 +254,7 @@ impl Session {
     ) -> Result<Record, Failure> {
         let now = self.world.now;
         let wall = zone.wall(now).format("%Y-%m-%d-%H%M%S");
-        let wanted = format!("{wall}-{}", command.replace(' ', "-"));
+        let wanted = format!("{wall}-{}", command.replace("--", "").replace(' ', "-"));
         let id = operations::log::read(store)?.free_id(&wanted, &store.undo());
         Ok(Record::new(id, zone.stamp(now), command, what))
     }

@@ -39,8 +39,14 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Status {
     account: Option<AccountKey>,
+    /// What to call it in front of a person.
+    #[serde(skip)]
+    label: Option<String>,
     email: Option<Email>,
     source: Option<Source>,
+    /// Whether nothing told it now, but earlier.
+    #[serde(skip)]
+    is_remembered: bool,
     observed_at: Option<Stamp>,
     windows: Vec<Window>,
     session_start_at: Option<Stamp>,
@@ -64,12 +70,10 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let now = session.world.now;
     let mut known =
         overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
+    // What cannot be read is an error here, and then no warning.
+    let live = std::mem::replace(&mut known.live, Ok(Live::Absent))?;
     for warning in &known.warnings {
         session.warn(warning.clone());
-    }
-    let live = std::mem::replace(&mut known.live, Ok(Live::Absent))?;
-    if let Live::Orphan { why, .. } = &live {
-        session.warn(format!("{} tells no account: {why}", session.show(&places.home.auth())));
     }
     if !args.sources.is_text() && !places.home.root().is_dir() {
         let path = places.home.root().to_owned();
@@ -90,7 +94,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         save(reading, &known, &places, session)?;
     }
     let exit = if told.refreshed == Some(false) { Exit::Failed } else { Exit::Done };
-    let status = describe(told, &places.zone, &live);
+    let status = describe(told, &places.zone, &live, &known);
     let text = draw(&status, known.elsewhere, session, &places);
     Ok(Report::new(&status, text).exit(exit))
 }
@@ -127,6 +131,27 @@ impl Told {
             banked: None,
         }
     }
+
+    /// With what was measured last of its account, where nothing tells it now.
+    fn recalled(self, known: &Overview) -> Self {
+        let account =
+            known.accounts.iter().find(|it| Some(&it.account.key) == self.account.as_ref());
+        let measured = account.into_iter().flat_map(|account| &account.readings);
+        let reading = measured
+            .filter(|reading| reading.source.measures())
+            .max_by_key(|reading| (reading.observed_at, std::cmp::Reverse(reading.source.rank())));
+        Self {
+            source: reading.map(|reading| reading.source),
+            reading: reading.cloned(),
+            is_new: false,
+            ..self
+        }
+    }
+
+    /// What is gone by where that is an earlier reading.
+    fn instead(&self) -> Option<&'static str> {
+        (!self.is_new && self.reading.is_some()).then_some("these were read before")
+    }
 }
 
 /// The account that is signed in, or the one that a text names.
@@ -139,10 +164,11 @@ fn of_live(
 ) -> Result<Told, Failure> {
     let wish = args.sources.wish(&places.settings);
     let found = args.sources.read(wish, session, places, known, live)?;
-    if let Some(problem) = found.problem.as_ref().filter(|problem| problem.is_news()) {
-        session.warn(problem.told(found.instead()));
-    }
     let told = Told::new(found.evidence.as_ref(), live, known);
+    let told = if found.evidence.is_none() { told.recalled(known) } else { told };
+    if let Some(problem) = found.problem.as_ref().filter(|problem| problem.is_news()) {
+        session.warn(problem.told(told.instead().unwrap_or(found.instead())));
+    }
     Ok(Told { problem: found.problem, ..told })
 }
 
@@ -215,22 +241,11 @@ fn of_other(
         Some(Err(problem)) if wish == Wish::Insist => return Err(problem.into_failure()),
         asked => asked.and_then(Result::err),
     };
-    let measured = account.readings.iter().filter(|reading| reading.source.measures());
-    let reading = measured
-        .max_by_key(|reading| (reading.observed_at, std::cmp::Reverse(reading.source.rank())));
+    let told = told.recalled(known);
     if let Some(problem) = problem.as_ref().filter(|problem| problem.is_news()) {
-        session.warn(problem.told(match reading {
-            Some(_) => "these were read before",
-            None => "nothing else tells them",
-        }));
+        session.warn(problem.told(told.instead().unwrap_or("nothing else tells them")));
     }
-    Ok(Told {
-        source: reading.map(|reading| reading.source),
-        reading: reading.cloned(),
-        is_new: false,
-        problem,
-        ..told
-    })
+    Ok(Told { problem, ..told })
 }
 
 /// Asks Codex with the freshest stored login of an account.
@@ -274,7 +289,7 @@ fn save(
     session: &mut Session,
 ) -> Result<(), Failure> {
     let at = places.zone.stamp(session.world.now);
-    let mut entries = known.learned(reading, at);
+    let mut entries = known.learned(reading.map(|reading| reading.in_zone(&places.zone)), at);
     if entries.is_empty() {
         return Ok(());
     }
@@ -321,18 +336,14 @@ fn owner(
     }
 }
 
-fn describe(told: Told, zone: &Zone, live: &Live) -> Status {
+fn describe(told: Told, zone: &Zone, live: &Live, known: &Overview) -> Status {
+    let label = label(&told, known);
+    let is_remembered = told.instead().is_some();
     let Told { account, email, source, reading, problem, refreshed, banked, .. } = told;
+    let reading = reading.map(|reading| reading.in_zone(zone));
     let reading = reading.as_ref();
-    let local = |windows: &[Window]| -> Vec<Window> {
-        windows.iter().map(|window| window.in_zone(zone)).collect()
-    };
-    let windows = reading.map_or_else(Vec::new, |reading| local(&reading.windows));
-    let limits = reading.map_or_else(Vec::new, |reading| {
-        let limit =
-            |limit: &OtherLimit| OtherLimit { windows: local(&limit.windows), ..limit.clone() };
-        reading.limits.iter().map(limit).collect()
-    });
+    let windows = reading.map_or_else(Vec::new, |reading| reading.windows.clone());
+    let limits = reading.map_or_else(Vec::new, |reading| reading.limits.clone());
     let start = reading.and_then(Reading::session_start_at).map(|at| at.in_zone(zone));
     let is_live = matches!(live, Live::Login(file) if file.key == account);
     let who = match (&email, live) {
@@ -344,7 +355,7 @@ fn describe(told: Told, zone: &Zone, live: &Live) -> Status {
         start.zip(who).map(|(start, who)| SnapshotName::new(zone.wall(start.instant()), who));
     Status {
         source: reading.map(|reading| reading.source).or(source),
-        observed_at: reading.map(|reading| reading.observed_at.in_zone(zone)),
+        observed_at: reading.map(|reading| reading.observed_at),
         next_available_at: weekly(&windows).and_then(|window| window.resets_at),
         left_percent: windows.iter().filter_map(Window::left_percent).reduce(f64::min),
         limit_reached: reading.and_then(|reading| reading.limit_reached),
@@ -361,27 +372,41 @@ fn describe(told: Told, zone: &Zone, live: &Live) -> Status {
         refreshed,
         banked,
         account,
+        label,
         email,
+        is_remembered,
         windows,
+    }
+}
+
+/// The address; with what tells them apart where several accounts have it, and for an account
+/// without one its title.
+fn label(told: &Told, known: &Overview) -> Option<String> {
+    let has_it = |it: &&KnownAccount| it.account.email == told.email;
+    let is_shared = 1 < known.accounts.iter().filter(has_it).count();
+    let account = known.accounts.iter().find(|it| Some(&it.account.key) == told.account.as_ref());
+    match (&told.email, account) {
+        (Some(_), Some(account)) if is_shared => Some(account.label.clone()),
+        (Some(email), _) => Some(email.to_string()),
+        (None, _) => told.account.as_ref().map(AccountKey::title),
     }
 }
 
 fn draw(status: &Status, elsewhere: Option<&str>, session: &Session, places: &Places) -> String {
     let now = session.world.now;
     let mut facts = Facts::new();
-    let who = status.email.as_ref().map(ToString::to_string);
-    let who = who.or_else(|| status.account.as_ref().map(AccountKey::title));
     let unknown = || match elsewhere {
         Some(place) => format!("not known: Codex keeps its login in {place}"),
         None => "not known".to_owned(),
     };
-    facts.add("account", who.unwrap_or_else(unknown));
+    facts.add("account", status.label.clone().unwrap_or_else(unknown));
     let (Some(source), Some(observed)) = (status.source, status.observed_at) else {
         facts.add(
             "quota",
-            match status.source {
-                Some(source) => format!("unknown: {source} tells no limits"),
-                None => "unknown: no session and no text tells it".to_owned(),
+            match (status.source, &status.account) {
+                (_, Some(AccountKey::ApiKey(_))) => "none: an API key has no windows".to_owned(),
+                (Some(source), _) => format!("unknown: {source} tells no limits"),
+                (None, _) => "unknown: no session and no text tells it".to_owned(),
             },
         );
         return facts.to_string();
@@ -434,6 +459,7 @@ fn draw(status: &Status, elsewhere: Option<&str>, session: &Session, places: &Pl
         facts.add("login", format!("refreshed{}", stored.unwrap_or_default()));
     }
     facts.add("plan", picture::plain(&or_dash(status.plan.as_deref())));
-    facts.add("source", format!("{source}, {} old", span(now - observed.instant())));
+    let before = if status.is_remembered { ", read before" } else { "" };
+    facts.add("source", format!("{source}, {} old{before}", span(now - observed.instant())));
     facts.to_string()
 }

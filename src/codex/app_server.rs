@@ -13,6 +13,7 @@ mod quiet;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -65,8 +66,8 @@ pub enum AskError {
     #[error("`codex app-server` {0}")]
     Run(#[from] RunError),
     /// It ended first.
-    #[error("`codex app-server` ended without an answer")]
-    Ended,
+    #[error("`codex app-server` ended without an answer{}", how(.0))]
+    Ended(Option<ExitStatus>),
     /// It is at work somewhere else, so whatever it says is about something else.
     #[error("`codex app-server` works in another home than it was told")]
     OtherHome,
@@ -83,9 +84,10 @@ impl AskError {
                     .to_owned(),
             ),
             Self::Run(_) => Some("run `codex --version` to see whether it works".to_owned()),
-            Self::Ended => {
-                Some("`codex --version` tells how old it is; 0.118.0 can do it".to_owned())
-            }
+            Self::Ended(_) => Some(
+                "Codex 0.118.0 or newer can do it; `codex --version` tells which this is"
+                    .to_owned(),
+            ),
             Self::OtherHome => Some(
                 "name the program itself and not a script that sets CODEX_HOME: \
                  `codex-manager config set codex_program PATH`"
@@ -93,6 +95,11 @@ impl AskError {
             ),
         }
     }
+}
+
+/// How it ended, behind the words that say that it did.
+fn how(status: &Option<ExitStatus>) -> String {
+    status.map_or_else(String::new, |status| format!(" ({status})"))
 }
 
 /// Asks it.
@@ -107,9 +114,12 @@ pub fn ask(question: &Question<'_>) -> Result<Answer, AskError> {
     // It goes by itself when its input ends, and has its home in order then.
     let is_hurried = matches!(heard, Err(AskError::Run(_))) && !dialogue.is_refreshing();
     let farewell = if is_hurried { Duration::ZERO } else { FAREWELL };
-    talk.finish(Instant::now() + farewell);
-    heard?;
-    dialogue.answer().ok_or(AskError::Ended)
+    let status = talk.finish(Instant::now() + farewell);
+    match heard {
+        Err(AskError::Ended(_)) => Err(AskError::Ended(status)),
+        Err(error) => Err(error),
+        Ok(()) => dialogue.answer().ok_or(AskError::Ended(status)),
+    }
 }
 
 fn task(question: &Question<'_>) -> Task {
@@ -149,7 +159,7 @@ fn listen(
                     talk.say(&reply);
                 }
             }
-            Heard::End => return Err(AskError::Ended),
+            Heard::End => return Err(AskError::Ended(None)),
         }
         if dialogue.is_elsewhere() {
             return Err(AskError::OtherHome);

@@ -102,10 +102,17 @@ fn modes(facts: &Facts<'_>) -> Vec<Finding> {
             found(Level::Error, format!("cannot look into {shown}: {why}"))
         })
         .collect();
+    // What an interrupted run left is told of by itself, and goes as a whole.
+    let left = mend::leftovers(facts.store);
+    let is_below = |path: &Path| {
+        let whole = root.join(path);
+        left.iter().any(|left| whole.starts_with(left) && whole != *left)
+    };
     let wide: Vec<String> = walk
         .nodes
         .iter()
         .filter(|node| matches!(node.kind, Kind::Dir | Kind::File) && is_wide(node.mode))
+        .filter(|node| !is_below(&node.path))
         .map(|node| format!("{} ({:04o})", (facts.show)(&node.path), node.mode))
         .collect();
     if !wide.is_empty() {

@@ -208,7 +208,10 @@ fn what_others_may_read_is_counted_and_the_first_are_named() {
     let lab = Lab::new()
         .file("manager/config.toml", "").file("manager/ledger.jsonl", "")
         .file("manager/backups/a", "").file("manager/tmp/b", "")
-        .file("manager/undo/1/codex/notes", ""); // as Codex made it
+        .file("manager/undo/1/codex/notes", "") // as Codex made it
+        .file("manager/tmp/.codex-manager-0123456789abcdef.staging/home/id", "");
+    // Of what was left only the whole is told.
+    lab.mode("manager/tmp/.codex-manager-0123456789abcdef.staging/home/id", 0o644);
     for (path, mode) in [("codex", 0o755), ("codex/auth.json", 0o644), ("manager", 0o750)] {
         lab.mode(path, mode);
     }
@@ -220,6 +223,7 @@ fn what_others_may_read_is_counted_and_the_first_are_named() {
         "warning: ~/codex/auth.json is open to others (mode 0644) [codex-manager doctor --fix]",
         "warning: ~/manager is open to others (mode 0750) [codex-manager doctor --fix]",
         "warning: open to others: backups/a (0640), config.toml (0640), ledger.jsonl (0640) and 1 more [codex-manager doctor --fix]",
+        "note: left by an interrupted run, or in use: tmp/.codex-manager-0123456789abcdef.staging [the next command that changes something tidies up, or: codex-manager doctor --fix]",
     ]);
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Basis, Confidence};
 use crate::account::{AccountKey, Email};
-use crate::time::Stamp;
+use crate::time::{Stamp, Zone};
 use crate::window::{Credits, OtherLimit, WEEK, Window, weekly};
 
 /// Length of the weekly window in minutes.
@@ -92,6 +92,22 @@ impl Reading {
             plan: None,
             validation: None,
             known_start: None,
+        }
+    }
+
+    /// The same reading with its times written in `zone`.
+    #[must_use]
+    pub fn in_zone(self, zone: &Zone) -> Self {
+        let local = |windows: Vec<Window>| -> Vec<Window> {
+            windows.into_iter().map(|window| window.in_zone(zone)).collect()
+        };
+        let limit = |limit: OtherLimit| OtherLimit { windows: local(limit.windows), ..limit };
+        Self {
+            observed_at: self.observed_at.in_zone(zone),
+            windows: local(self.windows),
+            limits: self.limits.into_iter().map(limit).collect(),
+            known_start: self.known_start.map(|at| at.in_zone(zone)),
+            ..self
         }
     }
 

@@ -149,9 +149,11 @@ impl UndoError {
                  and trash.keep_days say"
                     .to_owned(),
             ),
-            Self::Needed { .. } => {
-                Some("store that login anew with `codex-manager backup`, then try again".to_owned())
-            }
+            Self::Needed { .. } => Some(
+                "store that login once more with `codex-manager adopt`, if it is the live one; `codex-manager \
+                 accounts forget ACCOUNT` puts all of an account away, its login too"
+                    .to_owned(),
+            ),
             Self::Switch(error) => error.hint(),
             Self::Home(error) => error.hint(),
             Self::Disk(error) => error.hint(),

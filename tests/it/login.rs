@@ -91,7 +91,10 @@ fn a_further_account_signs_in_beside_the_one_that_is_live() {
     signed bob@example.com in, and stored the login as NAME
     ada@example.com is still signed in: `codex-manager use work` switches to it
     ");
-    assert_snapshot!(err, @"Open https://example.com/device and type ABCD");
+    assert_snapshot!(err, @"
+    Codex signs a further account in; who is signed in stays so. Where it says `codex login`, type `codex-manager login`.
+    Open https://example.com/device and type ABCD
+    ");
     home.assert_same(".codex", &live);
     is_clean(&home);
     assert_eq!(accounts(&home), both());
@@ -160,6 +163,7 @@ fn a_sign_in_that_comes_to_nothing_leaves_nothing() {
     let (exit, out, err) = heard(&home, &["login"]);
     assert_eq!((exit, out.as_str()), (Some(1), ""));
     assert_snapshot!(err, @"
+    Codex signs a further account in; who is signed in stays so. Where it says `codex login`, type `codex-manager login`.
     Open https://example.com/device and type ABCD
     error: `codex login` failed (exit status: 3)
     hint: nothing was stored, and who is signed in stays so; without a terminal, --device-auth and --with-api-key work

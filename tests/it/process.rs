@@ -221,6 +221,56 @@ fn who_waits_or_watches_is_told_what_and_can_stop() {
     }
 }
 
+#[test]
+fn a_terminal_that_goes_away_leaves_neither_a_login_nor_a_child_behind() {
+    use rustix::process::{Pid, Signal};
+    let home = TestHome::of_ada()
+        .codex_program(
+            "echo $$ > \"$HOME/child.new\"; mv \"$HOME/child.new\" \"$HOME/child\"; sleep 90\n",
+        )
+        .config("status.timeout_seconds", "90");
+    let user = home.manager("").parent().unwrap().display().to_string();
+    let home = home.config("codex_program", &format!("{user}/bin/codex"));
+    let began = Instant::now();
+    let asking = |before: &str| {
+        let (program, words) = (home.program(&["status"]), ["status"]);
+        let mut command = std::process::Command::new("sh");
+        let shell = format!("{before} exec \"$0\" \"$@\"");
+        command.current_dir(&user).args(["-c", &shell]).arg(program.get_program()).args(words);
+        command.env_clear().envs(program.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let manager = command.spawn().unwrap();
+        let named = home.manager("../child");
+        while !named.exists() {
+            assert!(began.elapsed() < PATIENCE, "Codex was not asked");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let child = std::fs::read_to_string(&named).unwrap().trim().parse().unwrap();
+        std::fs::remove_file(&named).unwrap();
+        assert_ne!(entries(&home.manager("tmp")), 0, "it has a private home");
+        (manager, Pid::from_raw(child).unwrap())
+    };
+    let send = |manager: &Child, signal| {
+        rustix::process::kill_process(Pid::from_child(manager), signal).unwrap();
+    };
+    // The system and the shell both tell of it, one right after the other.
+    for signals in [&[Signal::HUP, Signal::HUP][..], &[Signal::QUIT]] {
+        let (mut manager, child) = asking("");
+        signals.iter().for_each(|signal| send(&manager, *signal));
+        assert_eq!(ended(&mut manager), 130, "{signals:?}");
+        assert_eq!(entries(&home.manager("tmp")), 0, "{signals:?}: {}", home.files());
+        assert!(rustix::process::test_kill_process(child).is_err(), "{signals:?}: it lives on");
+    }
+    // Only Linux says what is ignored.
+    if cfg!(target_os = "linux") {
+        let (mut manager, child) = asking("trap '' HUP;");
+        send(&manager, Signal::HUP);
+        // It would have ended by the time at which Codex has ended and was waited for.
+        rustix::process::kill_process_group(child, Signal::KILL).unwrap();
+        assert_eq!(ended(&mut manager), 0, "`nohup` holds");
+    }
+}
+
 /// How many things lie in a folder; none if it does not exist.
 fn entries(folder: &Path) -> usize {
     std::fs::read_dir(folder).map_or(0, Iterator::count)

@@ -151,5 +151,14 @@ fn without_a_home_there_is_no_status_and_a_broken_login_is_told() {
     assert!(seen.screen.contains("there is no Codex home at ~/.codex"), "{}", seen.screen);
     let home = home.file(".codex/auth.json", "{");
     let seen = home.play("status");
-    assert!(seen.screen.contains("~/.codex/auth.json tells no account"), "{}", seen.screen);
+    assert_eq!(seen.screen.matches("warning").count(), 1, "{}", seen.screen);
+    assert!(seen.screen.contains("auth.json names no account"), "{}", seen.screen);
+    std::fs::remove_file(home.codex("auth.json")).unwrap();
+    let home = home.file(".codex/auth.json/x", "");
+    assert_snapshot!(home.run("status"), @"
+    $ codex-manager status
+    error: ~/.codex/auth.json is not a regular file
+    hint: move it aside and sign in again with `codex login`
+    (exit 4)
+    ");
 }

@@ -225,7 +225,9 @@ fn a_home_that_was_replaced_does_not_bring_a_login_back_that_is_used_up_elsewher
 fn of_two_accounts_whose_keys_begin_alike_the_right_one_is_named() {
     let at = "2026-11-21T10:00:00Z";
     let home = TestHome::at(at).signed_in_as("ada@example.com", "user-ada", "acct-1", "rt_1", at);
-    home.run("adopt");
+    let ada = home.read(".codex/auth.json");
+    let home = home.tokens_in("two").file("two/auth.json", ada);
+    assert_eq!(home.play("adopt --codex-home ~/two").exit, 0);
     let home = home.signed_in_as("bob@example.com", "user-ada", "acct-12", "rt_12", at);
     let seen = home.play("use -");
     assert!(seen.screen.contains("before bob@example.com\n"), "{}", seen.screen);

@@ -328,7 +328,7 @@ fn the_only_copy_of_a_login_is_not_undone() {
     assert_snapshot!(home.run("undo"), @"
     $ codex-manager undo
     error: 2026-11-21-110000-backup cannot be taken back: 2026-11-19-100200-ada@example.com-codex holds the newest login of ada@example.com
-    hint: store that login anew with `codex-manager backup`, then try again
+    hint: store that login once more with `codex-manager adopt`, if it is the live one; `codex-manager accounts forget ACCOUNT` puts all of an account away, its login too
     (exit 5)
     ");
     assert!(held(&home) == before);

@@ -202,6 +202,10 @@ impl<'a> Look<'a> {
         }
         evidence.sort_unstable();
         let parent = stat.as_ref().map(|stat| stat.parent);
+        // What we start has our own files open until it has become another program.
+        if role == Role::Other && parent == Some(self.place.own) {
+            return None;
+        }
         let program = match role {
             Role::Other => words.first().and_then(|word| leaf(Path::new(word))),
             Role::AppServer => parent.and_then(starter),
@@ -417,6 +421,22 @@ mod tests {
         assert_eq!(seen(&place(&root, None)), []);
         assert_eq!(seen(&place(&root, Some(&databases))).len(), 1);
         drop(file);
+    }
+
+    #[test]
+    fn what_we_started_ourselves_and_is_no_codex_does_not_stand_in_the_way() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().canonicalize().unwrap();
+        let file = fs::File::create(root.join("held")).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").stdout(file).spawn().unwrap();
+        let found = |own| {
+            let place = Place { own, ..place(&root, None) };
+            holders(&place).found.iter().any(|holder| holder.pid == child.id())
+        };
+        assert!(found(std::os::unix::process::parent_id()));
+        assert!(!found(std::process::id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What does a program say, line by line, while it runs?
 
 use std::io::{self, BufRead, BufReader, Read, Write as _};
-use std::process::ChildStdin;
+use std::process::{ChildStdin, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
@@ -86,17 +86,19 @@ impl Conversation {
     }
 
     /// Closes its input, which asks it to end, and waits until it has or `until` comes; then it is
-    /// ended.
-    pub fn finish(mut self, until: Instant) {
+    /// ended. How it ended, if that was by itself.
+    pub fn finish(mut self, until: Instant) -> Option<ExitStatus> {
         self.input = None;
         while Instant::now() < until {
             // What is still said was not asked for; it must not keep the program from ending.
             while self.lines.try_recv().is_ok() {}
             match self.child.look() {
                 Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-                Ok(Some(_)) | Err(_) => break,
+                Ok(Some(status)) => return Some(status),
+                Err(_) => break,
             }
         }
+        None
     }
 }
 
