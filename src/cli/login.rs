@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         Ok(Some(file)) if file.key.is_some() => file,
         written => {
             let problem = written.as_ref().ok().and_then(|file| file.as_ref()?.problem);
-            let failure = nothing_came(ended, problem, session);
+            let failure = nothing_came(args, ended, problem, session);
             return Err(settled(scratch, written, failure, session));
         }
     };
@@ -115,6 +115,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 
 /// Why there is no login now.
 fn nothing_came(
+    args: &Args,
     ended: Result<std::process::ExitStatus, RunError>,
     problem: Option<auth::Problem>,
     session: &Session,
@@ -131,7 +132,9 @@ fn nothing_came(
             Failure::new(Exit::Failed, format!("`codex login` left no login of an account{why}"))
         }
     };
-    match session.world.terminals.input {
+    // Who tried one of the two has to know no more of them.
+    let is_alone = session.world.terminals.input || args.device_auth || args.with_api_key;
+    match is_alone {
         false if failure.exit == Exit::Failed => failure.hint(format!(
             "{untouched}; without a terminal, --device-auth and --with-api-key work"
         )),

@@ -168,6 +168,8 @@ fn a_sign_in_that_comes_to_nothing_leaves_nothing() {
     error: `codex login` failed (exit status: 3)
     hint: nothing was stored, and who is signed in stays so; without a terminal, --device-auth and --with-api-key work
     ");
+    let (_, _, err) = heard(&home, &["login", "--device-auth"]);
+    assert!(err.ends_with("hint: nothing was stored, and who is signed in stays so\n"), "{err}");
     is_clean(&home);
     for (script, said) in [
         ("exit 0\n", "`codex login` left no login of an account"),
