@@ -298,6 +298,19 @@ fn a_name_of_somebody_unknown_is_nobodys_part() {
 }
 
 #[test]
+fn the_account_before_that_was_forgotten_is_named_as_people_do() {
+    let home = three_accounts();
+    assert_eq!(home.play("use ada").exit, 0);
+    assert_eq!(home.play("accounts forget bob --yes").exit, 0);
+    assert_snapshot!(home.run("use -"), @"
+    $ codex-manager use -
+    error: no login of bob@example.com is stored
+    hint: `codex-manager login` signs in and stores the login
+    (exit 4)
+    ");
+}
+
+#[test]
 fn a_name_that_meant_somebody_else_is_told() {
     let home = three_accounts();
     assert_snapshot!(home.run("accounts alias ada@example.com bob"), @"
