@@ -1,5 +1,6 @@
 //! Which account, which snapshot does a person mean, and how is one shown?
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use crate::cli::exit::Failure;
 use crate::disk::archive::{Archive, ArchiveError, Limits};
 use crate::disk::read;
 use crate::overview::{KnownAccount, Overview};
-use crate::quota::{Availability, Source, State, Validation, WindowNow};
+use crate::quota::{Availability, Entry, Source, State, Validation, WindowNow};
 use crate::snapshot::name::ARCHIVE;
 use crate::snapshot::store::{self, OddKind, Stored};
 use crate::time::{Stamp, Zone};
@@ -249,13 +250,17 @@ pub(crate) fn label(key: &AccountKey, known: &Overview) -> String {
 
 /// A sentence for people: accounts by what they are called, where that is one account's alone.
 pub(crate) fn labelled(text: &str, known: &Overview) -> String {
-    let is_unique =
-        |label: &str| known.accounts.iter().filter(|other| other.label == label).count() == 1;
-    let named = known.accounts.iter().filter(|account| is_unique(&account.label));
-    let mut named: Vec<&KnownAccount> = named.collect();
+    let listed = known.accounts.iter().map(|it| (it.account.key.to_string(), it.label.clone()));
+    let mut names: BTreeMap<String, String> = listed.collect();
+    // Who was forgotten has no other name left than the one of back then.
+    for entry in known.ledger.activations() {
+        if let Entry::Activation { account, email: Some(email), .. } = entry {
+            names.entry(account.to_string()).or_insert_with(|| email.to_string());
+        }
+    }
+    let is_unique = |label: &str| names.values().filter(|other| *other == label).count() == 1;
+    let mut named: Vec<_> = names.iter().filter(|(_, label)| is_unique(label)).collect();
     // One key may be how another one begins.
-    named.sort_by_key(|account| std::cmp::Reverse(account.account.key.to_string().len()));
-    named.into_iter().fold(text.to_owned(), |text, account| {
-        text.replace(&account.account.key.to_string(), &account.label)
-    })
+    named.sort_by_key(|(key, _)| std::cmp::Reverse(key.len()));
+    named.into_iter().fold(text.to_owned(), |text, (key, label)| text.replace(key, label))
 }

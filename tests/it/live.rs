@@ -713,7 +713,7 @@ fn an_api_key_has_no_windows_and_its_status_says_so() {
         .file(".codex/auth.json", r#"{"auth_mode":"apikey","OPENAI_API_KEY":"sk-made-up"}"#);
     assert_snapshot!(home.run("status"), @"
     $ codex-manager status
-    account  ef726ad4
+    account  API key ef726ad4
     quota    none: an API key has no windows
     ");
 }

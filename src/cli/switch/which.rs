@@ -10,7 +10,7 @@ use crate::cli::session::{Places, Session};
 use crate::cli::switch::Args;
 use crate::cli::{Exit, accounts};
 use crate::overview::{KnownAccount, Overview};
-use crate::quota::{Candidate, Entry, recommend};
+use crate::quota::{Candidate, recommend};
 use crate::snapshot::logins::{self, Live};
 use crate::snapshot::{operations, switch};
 
@@ -92,15 +92,11 @@ pub(super) fn choose(
             match known.accounts.iter().find(|account| account.account.key == key) {
                 Some(account) => simply(account),
                 None => {
-                    // Who was forgotten has no other name left than the one of back then.
-                    let email = known.ledger.activations().filter_map(|entry| match entry {
-                        Entry::Activation { account, email, .. } if *account == key => {
-                            email.as_ref().map(ToString::to_string)
-                        }
-                        _ => None,
-                    });
-                    let email = email.last();
-                    let account = email.unwrap_or_else(|| key.title());
+                    let whole = key.to_string();
+                    let account = match accounts::labelled(&whole, known) {
+                        unknown if unknown == whole => key.title(),
+                        label => label,
+                    };
                     Err(switch::SwitchError::NotStored { account }.into())
                 }
             }

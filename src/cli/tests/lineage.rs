@@ -8,9 +8,9 @@
 //!   and any other one is somewhere a command can bring it back from (`trash/`, `undo/`), unless
 //!   it was `prune` that deleted it for good;
 //! - a command puts no login in place but the newest of its account that it could know, and that is
-//!   the newest of what is stored and of what is live in the very home it works on (for `use`: in
-//!   any home in which a command put a login before); it may be older only where
-//!   `--accept-stale-login` was said;
+//!   the newest of what is stored and of what is live in the very home it works on (for `use`,
+//!   `restore` and `undo`: in any home in which a command put a login before); it may be older only
+//!   where `--accept-stale-login` was said;
 //! - `use X` that says that it worked has signed X in; a command changes no other home;
 //! - every `auth.json`, live or archived, is one that was issued (or written by the test as one that
 //!   nobody understands), byte for byte, and a sidecar names the account whose login is behind it.
@@ -426,7 +426,7 @@ impl<'a> Scene<'a> {
             let Token { person, successor, .. } = self.issuer.tokens[is];
             let mut known = before.stored.clone();
             known.extend(was);
-            if line.starts_with("use ") {
+            if ["use ", "restore ", "undo "].iter().any(|looks| line.starts_with(looks)) {
                 let others = before.live.iter().zip(self.changed).filter(|(_, changed)| *changed);
                 known.extend(others.filter_map(|(live, _)| *live));
             }

@@ -203,7 +203,7 @@ impl<'a> Look<'a> {
         evidence.sort_unstable();
         let parent = stat.as_ref().map(|stat| stat.parent);
         // What we start has our own files open until it has become another program.
-        if role == Role::Other && parent == Some(self.place.own) {
+        if parent == Some(self.place.own) && is_one_program(pid, self.place.own) {
             return None;
         }
         let program = match role {
@@ -327,6 +327,13 @@ fn booted() -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds.trim().parse().ok()?, 0)
 }
 
+/// Whether two processes run one program.
+fn is_one_program(one: u32, other: u32) -> bool {
+    let program = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let found = program(one);
+    found.is_some() && found == program(other)
+}
+
 /// The name of the program that started another one, past a script that only did so.
 fn starter(parent: u32) -> Option<String> {
     let mut pid = parent;
@@ -424,19 +431,44 @@ mod tests {
     }
 
     #[test]
-    fn what_we_started_ourselves_and_is_no_codex_does_not_stand_in_the_way() {
+    fn what_we_start_does_not_stand_in_the_way_before_it_is_another_program() {
+        use std::io::Write as _;
+        const CHILD: &str = "CODEX_MANAGER_TEST_CHILD";
+        let name = "codex::process::proc::tests::\
+                    what_we_start_does_not_stand_in_the_way_before_it_is_another_program";
+        if std::env::var_os(CHILD).is_some() {
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+            return;
+        }
         let home = tempfile::tempdir().unwrap();
         let root = home.path().canonicalize().unwrap();
-        let file = fs::File::create(root.join("held")).unwrap();
-        let mut child = std::process::Command::new("sleep").arg("60").stdout(file).spawn().unwrap();
-        let found = |own| {
-            let place = Place { own, ..place(&root, None) };
-            holders(&place).found.iter().any(|holder| holder.pid == child.id())
+        let held = |program: &Path| {
+            let file = fs::File::create(root.join("held")).unwrap();
+            let mut command = std::process::Command::new(program);
+            command.stdin(std::process::Stdio::piped()).stdout(file).env(CHILD, "1");
+            command
         };
-        assert!(found(std::os::unix::process::parent_id()));
-        assert!(!found(std::process::id()));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let found = |pid, own| {
+            let place = Place { own, ..place(&root, None) };
+            holders(&place).found.iter().any(|holder| holder.pid == pid)
+        };
+        let own = std::process::id();
+        // A copy of ourselves is what there is between the two steps of a start.
+        let mut copy = held(&std::env::current_exe().unwrap());
+        let mut copy = copy.args(["--exact", name]).spawn().unwrap();
+        assert!(!found(copy.id(), own));
+        assert!(found(copy.id(), own + 1));
+        drop(copy.stdin.take());
+        copy.wait().unwrap();
+        let mut other = held(Path::new("cat")).spawn().unwrap();
+        other.stdin.as_mut().unwrap().write_all(b"here\n").unwrap();
+        // What it writes it writes as another program.
+        while fs::metadata(root.join("held")).unwrap().len() == 0 {
+            std::thread::yield_now();
+        }
+        assert!(found(other.id(), own));
+        drop(other.stdin.take());
+        other.wait().unwrap();
     }
 
     #[test]
