@@ -164,12 +164,11 @@ fn wait(until: DateTime<Utc>, news: &dyn Fn() -> bool, interrupted: &AtomicBool)
 /// Has the signals that ask us to end set the flag instead.
 fn watch_signals(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
     use signal_hook::{consts, flag};
-    let mut impatient = vec![consts::SIGINT, consts::SIGTERM];
     #[cfg(unix)]
-    if !is_ignored(consts::SIGQUIT) {
-        impatient.push(consts::SIGQUIT);
-    }
-    for signal in impatient {
+    let quit = (!is_ignored(consts::SIGQUIT)).then_some(consts::SIGQUIT);
+    #[cfg(not(unix))]
+    let quit = None;
+    for signal in [consts::SIGINT, consts::SIGTERM].into_iter().chain(quit) {
         // The second one does not wait for the step to look.
         flag::register_conditional_shutdown(signal, 130, Arc::clone(interrupted))?;
         flag::register(signal, Arc::clone(interrupted))?;
