@@ -437,7 +437,7 @@ mod tests {
         let name = "codex::process::proc::tests::\
                     what_we_start_does_not_stand_in_the_way_before_it_is_another_program";
         if std::env::var_os(CHILD).is_some() {
-            std::io::stdin().read_line(&mut String::new()).unwrap();
+            io::stdin().read_line(&mut String::new()).unwrap();
             return;
         }
         let home = tempfile::tempdir().unwrap();
