@@ -3,7 +3,7 @@
 //! `codex app-server` is asked over its standard streams, one JSON object a line, as an editor
 //! does it: who is signed in, and what is left. Which account may be asked, and what the answer is
 //! worth, is decided above; here a child is started and ended, and what it says is taken apart
-//! ([`Dialogue`], which is pure). It works in a home of its own ([`quiet`]) in which it can
+//! ([`Dialogue`], which is pure). It works in a home of its own (`quiet`) in which it can
 //! refresh nothing, or, if that is what is wanted, in the live one.
 
 mod dialogue;

@@ -3,7 +3,7 @@
 //! In a [`Scratch`], a Codex home of its own in `tmp/` of the manager home. `codex login` in the
 //! home of somebody else would end that one's login; here there is none. What Codex wrote there is
 //! stored as an `auth` snapshot. If nobody comes to that, because the run was killed, the next
-//! command that takes the lock does it ([`finish_interrupted`]): a login that was just issued is
+//! command that takes the lock does it (`finish_interrupted`): a login that was just issued is
 //! neither lost nor left lying about.
 
 use std::path::{Path, PathBuf};
