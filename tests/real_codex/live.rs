@@ -58,9 +58,12 @@ fn told(lab: &Lab, args: &[&str]) -> Value {
 
 #[track_caller]
 fn trouble(lab: &Lab, seconds: u32) -> Value {
-    let ended = lab.manager_with_codex(seconds, &["status"]);
-    let status = data(&ended);
-    assert_eq!(status["source"], Value::Null, "{status}");
+    let ledger = || fs::read(lab.place("manager").join("ledger.jsonl")).unwrap();
+    let before = ledger();
+    let status = data(&lab.manager_with_codex(seconds, &["status"]));
+    // What was read before is told again, and not taken for something new.
+    assert_eq!(status["source"], "app-server", "{status}");
+    assert!(ledger() == before, "{status}");
     status["problem"]["kind"].clone()
 }
 
