@@ -66,6 +66,8 @@ pub struct Written {
     pub files: u64,
     /// Bytes of their content.
     pub content_bytes: u64,
+    /// Where all content of the first entry lies, if that is a file of one chunk.
+    pub first: Option<Chunk>,
 }
 
 #[derive(Clone, Copy)]
@@ -227,7 +229,11 @@ impl<W: Write> Writer<W> {
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;
         let (bytes, files, content_bytes) = (self.offset, self.files, self.content_bytes);
-        Ok((self.out, Written { toc_digest, bytes, files, content_bytes }))
+        let first = match self.toc.chunks.first().map(Vec::as_slice) {
+            Some([only]) => Some(only.clone()),
+            _ => None,
+        };
+        Ok((self.out, Written { toc_digest, bytes, files, content_bytes, first }))
     }
 
     fn toc_entry(&self, json: &[u8]) -> Result<Vec<u8>, ArchiveError> {
