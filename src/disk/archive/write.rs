@@ -68,6 +68,8 @@ pub struct Written {
     pub files: u64,
     /// Bytes of their content.
     pub content_bytes: u64,
+    /// Where all content of the first entry lies, if that is a file of one chunk.
+    pub first: Option<Chunk>,
     /// Bytes of members that were copied from other archives.
     pub reused_bytes: u64,
     /// Bytes of members that were made from content.
@@ -239,11 +241,16 @@ impl<W: Write> Writer<W> {
         self.put(member.filled())?;
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;
+        let first = match self.toc.chunks.first().map(Vec::as_slice) {
+            Some([only]) => Some(only.clone()),
+            _ => None,
+        };
         let written = Written {
             toc_digest,
             bytes: self.offset,
             files: self.files,
             content_bytes: self.content_bytes,
+            first,
             reused_bytes: self.reused_bytes,
             compressed_bytes: self.compressed_bytes,
         };
