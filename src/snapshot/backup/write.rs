@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::gather::Gathered;
 use super::place::Placing;
 use super::source::{IN_MEMORY, Source, Watched};
-use super::{BackupError, Content, Item, LEVEL, Listed, Made, OURS, Plan, describe, length, place};
+use super::{BackupError, Content, Item, Listed, Made, OURS, Plan, describe, length, place};
 use crate::account::Secret;
 use crate::codex::auth;
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits, Writer, Written};
+use crate::disk::archive::{self, Archive, ArchiveError, EntryName, Limits, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::lock::Lock;
 use crate::disk::replace::{self, NewFile, Overwrite};
-use crate::disk::{DiskError, tree};
+use crate::disk::{DiskError, Jobs, tree};
 use crate::quota::Entry;
 use crate::snapshot::metadata::{ArchiveFacts, LoginMember, MEMBER, Metadata};
 use crate::snapshot::operations::{Change, Record, Step, Transaction};
@@ -101,6 +101,8 @@ fn build(
         warnings: plan.warnings,
         advance,
         stop,
+        level: plan.level,
+        jobs: plan.jobs,
     };
     if let Some(path) = &login {
         refresh_login(path, &mut items, &mut metadata)?;
@@ -131,7 +133,7 @@ fn build(
         toc_digest: written.toc_digest,
         files: written.files,
         content_bytes: written.content_bytes,
-        compressor: None,
+        compressor: Some(archive::compressor(plan.level)),
         login: written.first.as_ref().filter(|_| has_login_first).map(LoginMember::of),
     });
     let Build { skipped: late, warnings, .. } = build;
@@ -228,6 +230,8 @@ struct Build<'a> {
     warnings: Vec<String>,
     advance: &'a mut dyn FnMut(u64),
     stop: &'a AtomicBool,
+    level: u32,
+    jobs: Jobs,
 }
 
 /// What stands in the way of an archive that was begun.
@@ -347,9 +351,10 @@ impl Build<'_> {
         metadata: &Metadata,
         store: &Store,
     ) -> Result<Pass, BackupError> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let file = NewFile::create_in(&store.backups())?;
-        let mut writer = Writer::new(io::BufWriter::with_capacity(1 << 20, file), LEVEL, workers);
+        // Batches of members go straight to the file; what is small shares a call.
+        let out = io::BufWriter::with_capacity(64 << 10, file);
+        let mut writer = Writer::new(out, self.level, self.jobs.count());
         let mut vanished = Vec::new();
         let mut ours = Some(own_items(metadata)?);
         for (number, item) in items.iter().enumerate() {
