@@ -43,7 +43,7 @@ pub struct Writer<W: Write> {
 
 /// Whether an archive needs this name for its table of contents.
 pub(crate) fn is_reserved(name: &EntryName) -> bool {
-    name.folded() == TOC_NAME
+    name.folds_to(TOC_NAME)
 }
 
 /// What was stored of one file.
@@ -143,7 +143,7 @@ impl<W: Write> Writer<W> {
         }
         self.announce(name, Node::File { size }, mode, modified)?;
         self.torn = true;
-        let entry = self.toc.entries.len().saturating_sub(1);
+        let entry = self.toc.entries().len().saturating_sub(1);
         if size > 0 {
             self.flush_frame()?;
         }
@@ -189,7 +189,7 @@ impl<W: Write> Writer<W> {
         let size = chunks.iter().map(|chunk| chunk.size).sum();
         self.announce(name, Node::File { size }, mode, modified)?;
         self.torn = true;
-        let entry = self.toc.entries.len().saturating_sub(1);
+        let entry = self.toc.entries().len().saturating_sub(1);
         if size > 0 {
             self.flush_frame()?;
         }
@@ -253,8 +253,7 @@ impl<W: Write> Writer<W> {
         let (mode, modified) = (mode & 0o777, clamp_time(modified));
         let entry = Entry { name: name.clone(), node, mode, modified };
         self.frame.extend(header(&entry));
-        self.toc.entries.push(entry);
-        self.toc.chunks.push(Vec::new());
+        self.toc.push_entry(entry);
         Ok(())
     }
 
@@ -314,16 +313,15 @@ impl<W: Write> Writer<W> {
         let packed = packing.wait().map_err(ArchiveError::writing)?;
         let offset = self.offset;
         self.put(&packed.member)?;
-        if let Kind::Chunk { entry, size } = kind
-            && let Some(chunks) = self.toc.chunks.get_mut(entry)
-        {
-            chunks.push(Chunk {
+        if let Kind::Chunk { entry, size } = kind {
+            let chunk = Chunk {
                 offset,
                 member_size: as_u64(packed.member.len()),
                 member_digest: packed.member_digest,
                 size,
                 digest: packed.digest,
-            });
+            };
+            self.toc.push_chunk(entry, chunk);
         }
         Ok(true)
     }
