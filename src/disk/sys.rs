@@ -63,17 +63,6 @@ pub(crate) enum Call {
     Database,
 }
 
-/// What tells one file from another, and one state of it from the next.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Facts {
-    pub(super) device: u64,
-    pub(super) inode: u64,
-    pub(super) size: u64,
-    /// Whole seconds and nanoseconds since 1970.
-    pub(super) modified: (i64, i64),
-    pub(super) changed: (i64, i64),
-}
-
 /// An open file that is written to.
 pub(super) struct Output<'a>(pub(super) &'a File);
 

@@ -104,20 +104,6 @@ impl Seekable {
         self.toc.entries()
     }
 
-    /// The compressed member of a file's chunk, checked against its digest.
-    pub(super) fn member(&self, name: &EntryName, number: usize) -> Result<Vec<u8>, ArchiveError> {
-        let index = self.index(name);
-        let chunk = index.and_then(|index| self.toc.chunks_of(index).get(number));
-        match index.zip(chunk) {
-            Some((index, chunk)) => {
-                let mut window = Window::default();
-                let last = chunk.offset.saturating_add(chunk.member_size);
-                Ok(self.packed(&mut window, (index, number, chunk), last)?.to_vec())
-            }
-            None => Err(ArchiveError::NotAFile { name: name.clone() }),
-        }
-    }
-
     /// Which entry the file of this name is.
     pub(super) fn index(&self, name: &EntryName) -> Option<usize> {
         let entries = self.entries();
