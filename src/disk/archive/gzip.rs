@@ -245,6 +245,7 @@ impl Inflater {
 /// # Errors
 ///
 /// What does not fit.
+#[cfg(test)]
 pub(super) fn open_frame(member: &[u8], cap: u64) -> Result<Vec<u8>, &'static str> {
     Inflater::new().frame(member, cap).map(<[u8]>::to_vec)
 }
@@ -254,6 +255,7 @@ pub(super) fn open_frame(member: &[u8], cap: u64) -> Result<Vec<u8>, &'static st
 /// # Errors
 ///
 /// What does not fit.
+#[cfg(test)]
 pub(super) fn open_chunk(member: &[u8], size: u64) -> Result<Vec<u8>, &'static str> {
     Inflater::new().chunk(member, size).map(<[u8]>::to_vec)
 }

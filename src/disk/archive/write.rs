@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::crew::{Batch, Crew, Fault, Piece};
+use super::crew::{Batch, Crew, Fault, Made, Piece};
 use super::entry::{clamp_time, is_target};
 use super::gzip::{Deflater, footer};
 use super::known::{Again, Known, Library, fill};
@@ -45,7 +45,7 @@ pub struct Writer<W: Write> {
 
 /// Whether an archive needs this name for its table of contents.
 pub(crate) fn is_reserved(name: &EntryName) -> bool {
-    name.folded() == TOC_NAME
+    name.folds_to(TOC_NAME)
 }
 
 /// What was stored of one file.
@@ -241,8 +241,8 @@ impl<W: Write> Writer<W> {
         self.put(member.filled())?;
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;
-        let first = match self.toc.chunks.first().map(Vec::as_slice) {
-            Some([only]) => Some(only.clone()),
+        let first = match self.toc.chunks_of(0) {
+            [only] => Some(only.clone()),
             _ => None,
         };
         let written = Written {
@@ -280,8 +280,7 @@ impl<W: Write> Writer<W> {
         let (mode, modified) = (mode & 0o777, clamp_time(modified));
         let entry = Entry { name: name.clone(), node, mode, modified };
         self.frame.extend(header(&entry));
-        self.toc.entries.push(entry);
-        self.toc.chunks.push(Vec::new());
+        self.toc.push_entry(entry);
         Ok(())
     }
 
@@ -298,7 +297,7 @@ impl<W: Write> Writer<W> {
         if size > 0 {
             self.flush_frame()?;
         }
-        Ok(self.toc.entries.len().saturating_sub(1))
+        Ok(self.toc.entries().len().saturating_sub(1))
     }
 
     fn end_file(&mut self, size: u64) {
@@ -353,16 +352,10 @@ impl<W: Write> Writer<W> {
         self.put(batch.members.filled())?;
         for (piece, made) in batch.pieces.iter().zip(&batch.made) {
             let member_size = made.member_size;
-            if let Piece::Chunk { entry, .. } | Piece::Known { entry, .. } = piece
-                && let Some(chunks) = self.toc.chunks.get_mut(*entry)
-            {
-                chunks.push(Chunk {
-                    offset,
-                    member_size,
-                    member_digest: made.member_digest,
-                    size: made.size,
-                    digest: made.digest,
-                });
+            if let Piece::Chunk { entry, .. } | Piece::Known { entry, .. } = piece {
+                let Made { size, member_digest, digest, .. } = *made;
+                let chunk = Chunk { offset, member_size, member_digest, size, digest };
+                self.toc.push_chunk(*entry, chunk);
                 let count =
                     if made.copied { &mut self.reused_bytes } else { &mut self.compressed_bytes };
                 *count += member_size;
@@ -376,7 +369,7 @@ impl<W: Write> Writer<W> {
     /// The error that a fault is, with the name of its file; nothing more can follow.
     fn told(&mut self, fault: Fault) -> ArchiveError {
         self.torn = true;
-        let named = |entry: usize| self.toc.entries.get(entry);
+        let named = |entry: usize| self.toc.entries().get(entry);
         let lost = || ArchiveError::writing(io::Error::other("an entry without a name"));
         match fault {
             Fault::Io(error) => ArchiveError::writing(error),
