@@ -253,6 +253,7 @@ fn outgoing(
     let kind = if login.is_some() { Kind::Full } else { Kind::State };
     let request = Request {
         kind,
+        level: backup::LEVEL,
         lean: places.settings.lean,
         exclude: places.settings.exclude.clone(),
         skip_unreadable: false,

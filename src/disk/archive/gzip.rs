@@ -11,6 +11,13 @@ use memchr::memmem;
 
 use super::buffer::Buffer;
 
+/// What makes the members of a level: the same content, made by the same, gives the same bytes.
+///
+/// A name, its version, a slash and the level. Whatever changes the bytes has to change the name.
+pub(crate) fn compressor(level: u32) -> String {
+    format!("libdeflate-1.26/{level}")
+}
+
 /// Header of a chunk member: deflate, no flags, no time, unknown system.
 const CHUNK_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// Start of a frame: the same with an extra field of 12 bytes, subfield `CM` of 8.
@@ -244,6 +251,15 @@ mod tests {
         let mut member = Buffer::default();
         Deflater::new(level).frame(content, &mut member).unwrap();
         member.filled().to_vec()
+    }
+
+    #[test]
+    fn the_compressor_is_called_by_its_version() {
+        let lock = include_str!("../../../Cargo.lock");
+        let package = lock.split("\n\n").find(|it| it.contains("name = \"libdeflate-sys\""));
+        let version = package.unwrap().split("version = \"").nth(1).unwrap();
+        let version: Vec<&str> = version.split(['.', '"']).take(2).collect();
+        assert_eq!(compressor(6), format!("libdeflate-{}/6", version.join(".")));
     }
 
     #[test]

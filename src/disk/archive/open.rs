@@ -121,6 +121,24 @@ impl Archive {
         }
     }
 
+    /// Which of [`Archive::entries`] the file of this name is; none in a plain archive, or if there
+    /// is no such file.
+    pub fn position(&self, name: &EntryName) -> Option<usize> {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.index(name),
+            Inner::Plain(_) => None,
+        }
+    }
+
+    /// The open file, for members to be copied from it whatever has its name by then; none of a plain
+    /// archive, or if the system has no descriptor to spare.
+    pub fn file(&self) -> Option<File> {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.file().try_clone().ok(),
+            Inner::Plain(_) => None,
+        }
+    }
+
     /// The verified content of one file; none if there is no entry of that name.
     ///
     /// A seekable archive is touched only where the file lies; a plain one is read to its end.

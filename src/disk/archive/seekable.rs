@@ -114,8 +114,12 @@ impl Seekable {
         self.toc.chunks.get(index).map(Vec::as_slice)
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Which entry the file of this name is.
-    fn index(&self, name: &EntryName) -> Option<usize> {
+    pub(super) fn index(&self, name: &EntryName) -> Option<usize> {
         let index = *self.by_name.get(name)?;
         let is_file = |entry: &Entry| matches!(entry.node, Node::File { .. });
         self.toc.entries.get(index).is_some_and(is_file).then_some(index)
