@@ -509,7 +509,7 @@ fn content_of_another_size_spoils_the_archive() {
 #[test]
 fn a_file_that_no_tar_header_can_size_is_refused_before_it_is_read() {
     let mut writer = Writer::new(Vec::new(), 6, 1);
-    let error = writer.file(&name("a"), 0o600, TIME, 64 << 30, &mut std::io::empty()).unwrap_err();
+    let error = writer.file(&name("a"), 0o600, TIME, 64 << 30, &mut io::empty()).unwrap_err();
     assert!(matches!(error, ArchiveError::TooLarge { .. }));
 }
 
