@@ -27,6 +27,7 @@ use glob::Pattern;
 use crate::account::{Order, Secret};
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{Class, CodexHome, Surroundings};
+use crate::disk::Jobs;
 use crate::disk::archive::{self, EntryName};
 use crate::disk::space;
 use crate::quota::Reading;
@@ -47,8 +48,8 @@ pub(crate) use login::config_text;
 pub use login::login;
 pub use write::{Prepared, apply, prepare};
 
-/// Deflate level of archives (SPEC, "Archive").
-pub const LEVEL: u32 = 6;
+/// Deflate level of an archive that nobody chose a level for (SPEC, "Archive").
+pub const LEVEL: u32 = 1;
 
 /// Folder inside an archive that is ours; one of that name in a home is not archived.
 pub const OURS: &str = ".codex-manager";
@@ -65,8 +66,6 @@ pub struct Request {
     pub lean: bool,
     /// Further paths to leave out, relative to the home.
     pub exclude: Vec<Pattern>,
-    /// Deflate level of the archive.
-    pub level: u32,
     /// Store what can be read instead of stopping at what cannot.
     pub skip_unreadable: bool,
     /// Store a database that SQLite calls damaged as the bytes it is.
@@ -77,6 +76,10 @@ pub struct Request {
     pub label: Option<String>,
     /// A remark about it.
     pub note: Option<String>,
+    /// How hard it is compressed, 1 to 12.
+    pub level: u32,
+    /// How many threads do that.
+    pub jobs: Jobs,
 }
 
 /// The circumstances of a backup that are not in the home.
@@ -131,6 +134,7 @@ pub struct Plan {
     level: u32,
     skip_unreadable: bool,
     force_damaged: bool,
+    jobs: Jobs,
 }
 
 /// Paths, folders with `/` at the end, each with what is to be said about it.
@@ -282,6 +286,7 @@ pub fn plan(
         level: request.level,
         skip_unreadable: request.skip_unreadable,
         force_damaged: request.force_damaged,
+        jobs: request.jobs,
     };
     let needed = room_needed(&plan);
     let free = space::available(nearest_folder(store.root()))?;
@@ -323,6 +328,7 @@ pub fn plan_login(
         level: LEVEL,
         skip_unreadable: false,
         force_damaged: false,
+        jobs: Jobs::ONE,
     }
 }
 

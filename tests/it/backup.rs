@@ -809,3 +809,57 @@ fn a_folder_is_left_out_however_its_pattern_is_written() {
     assert_eq!(refused.exit, 4, "{}", refused.screen);
     assert!(refused.screen.contains("--no-login"), "{}", refused.screen);
 }
+
+/// A home whose content is worth several threads: a log of some MiB, and many small files.
+fn of_some_size() -> TestHome {
+    let log: String = (0..60_000_u32)
+        .map(|n| {
+            format!(
+                "{{\"session_id\":\"{:08x}\",\"text\":\"word {n}\"}}\n",
+                n.wrapping_mul(0x9e37_79b9)
+            )
+        })
+        .collect();
+    let home = TestHome::of_ada().file(".codex/history.jsonl", log);
+    (0..300).fold(home, |home, n| {
+        home.file(&format!(".codex/prompts/{n}.md"), format!("Prompt number {n}.\n"))
+    })
+}
+
+fn archive_of(home: &TestHome) -> Vec<u8> {
+    home.read(".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz")
+}
+
+#[test]
+fn the_archive_is_the_same_on_any_number_of_threads() {
+    let archive = |words: &str| {
+        let home = of_some_size();
+        assert_eq!(home.play(words).exit, 0, "{words}");
+        archive_of(&home)
+    };
+    let alone = archive("backup --jobs 1");
+    for jobs in [2, 7] {
+        assert!(archive(&format!("backup --jobs {jobs}")) == alone, "{jobs}");
+    }
+    let home = of_some_size();
+    assert_snapshot!(home.run("backup --jobs 1025"), @"");
+}
+
+#[test]
+fn a_level_is_a_flag_or_a_setting_and_stands_in_the_sidecar() {
+    let made = |home: &TestHome, words: &str| {
+        let data = home.json(words)["data"].clone();
+        let archive = &data["metadata"]["archive"];
+        (archive["compressor"].as_str().unwrap().to_owned(), archive["bytes"].as_u64().unwrap())
+    };
+    let home = of_some_size().config("compression_level", "6");
+    let (compressor, usual) = made(&home, "backup --level 1 --label usual");
+    assert_eq!(compressor, "libdeflate-1.26/1");
+    let (compressor, small) = made(&home, "backup");
+    assert_eq!(compressor, "libdeflate-1.26/6");
+    let (compressor, smallest) = made(&home, "backup --level 12");
+    assert_eq!(compressor, "libdeflate-1.26/12");
+    assert!(smallest < small && small < usual, "{smallest} {small} {usual}");
+    assert_eq!(home.play("verify --all").exit, 0);
+    assert_snapshot!(home.run("backup --level 13"), @"");
+}

@@ -16,6 +16,7 @@ use crate::cli::picture::{Facts, plain};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report, prompt, restore as command};
+use crate::disk::Jobs;
 use crate::overview::Overview;
 use crate::quota::{Reading, Source};
 use crate::snapshot::backup::{self, Circumstances, Request};
@@ -253,7 +254,6 @@ fn outgoing(
     let kind = if login.is_some() { Kind::Full } else { Kind::State };
     let request = Request {
         kind,
-        level: backup::LEVEL,
         lean: places.settings.lean,
         exclude: places.settings.exclude.clone(),
         skip_unreadable: false,
@@ -261,6 +261,8 @@ fn outgoing(
         replace: false,
         label: None,
         note: Some(format!("stored before the state of {} took its place", chosen.label)),
+        level: places.settings.compression_level,
+        jobs: Jobs::of(places.settings.jobs),
     };
     let circumstances = Circumstances {
         now: session.world.now,

@@ -20,6 +20,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod toc;
+mod unpack;
+mod work;
 mod write;
 
 pub(crate) use entry::is_target;

@@ -21,7 +21,7 @@ use crate::codex::home::CodexHome;
 use crate::disk::archive::{Again, ArchiveError, EntryName, Known, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::replace::{NewFile, Overwrite};
-use crate::disk::{DiskError, read};
+use crate::disk::{DiskError, Jobs, read};
 use crate::snapshot::metadata::Metadata;
 use crate::snapshot::store::Store;
 
@@ -37,6 +37,7 @@ pub(super) struct Build<'a> {
     pub(super) force_damaged: bool,
     /// Deflate level.
     pub(super) level: u32,
+    pub(super) jobs: Jobs,
     /// The home and what was wanted of it.
     pub(super) source: Option<(PathBuf, Request)>,
     /// What is known of its files from the snapshot before.
@@ -242,10 +243,10 @@ impl Build<'_> {
         metadata: &Metadata,
         store: &Store,
     ) -> Result<Pass, BackupError> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let file = NewFile::create_in(&store.backups())?;
-        let file = io::BufWriter::with_capacity(1 << 20, file);
-        let mut writer = Writer::new(file, self.level, workers);
+        // Batches of members go straight to the file; what is small shares a call.
+        let file = io::BufWriter::with_capacity(64 << 10, file);
+        let mut writer = Writer::new(file, self.level, self.jobs.count());
         if let Some(shelves) = &self.shelves {
             writer = writer.with_library(Arc::<Shelves>::clone(shelves));
         }

@@ -50,7 +50,6 @@ impl Bench {
     fn plan(&self, kind: Kind, skip_unreadable: bool) -> Plan {
         let request = Request {
             kind,
-            level: LEVEL,
             lean: false,
             exclude: Vec::new(),
             skip_unreadable,
@@ -58,6 +57,8 @@ impl Bench {
             replace: false,
             label: None,
             note: None,
+            level: LEVEL,
+            jobs: Jobs::default(),
         };
         let circumstances = Circumstances {
             now: self.now,

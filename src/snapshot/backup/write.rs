@@ -16,7 +16,7 @@ use crate::codex::home::CodexHome;
 use crate::disk::archive::{self, Archive, ArchiveError, EntryName, Limits, Written};
 use crate::disk::lock::Lock;
 use crate::disk::replace;
-use crate::disk::tree;
+use crate::disk::{Jobs, tree};
 use crate::quota::Entry;
 use crate::snapshot::metadata::{ArchiveFacts, LoginMember, MEMBER, Metadata};
 use crate::snapshot::operations::{Change, Record, Step, Transaction};
@@ -114,6 +114,7 @@ fn build(
         warnings: plan.warnings,
         advance,
         stop,
+        jobs: plan.jobs,
     };
     if let Some(path) = &login {
         refresh_login(path, &mut items, &mut metadata)?;
@@ -121,7 +122,7 @@ fn build(
     build.settle(&mut items, &mut metadata)?;
     let whole = build.archive(&mut items, &mut metadata, store)?;
     let Whole { file, written, vanished, mut known } = whole;
-    check(file.path(), &written, stop)?;
+    check(file.path(), &written, plan.jobs, stop)?;
     build.stopped()?;
     let has_login_first = items.first().is_some_and(|item| item.name.as_str() == CodexHome::AUTH);
     if login.is_some_and(|path| !is_still(&path, &items)) {
@@ -215,11 +216,13 @@ pub(super) fn own_items(metadata: &Metadata) -> Result<Vec<Item>, BackupError> {
     ])
 }
 
-/// Reads a finished archive as any later run would, before it may have a name.
-fn check(path: &Path, written: &Written, stop: &AtomicBool) -> Result<(), BackupError> {
-    let archive = Archive::open(path, &Limits::default())?;
+/// Reads a finished archive as any later run would, before it may have a name: the table of contents,
+/// every tar header, and every member. What a member holds was compared where it was made, so
+/// that it is enough that its bytes are the ones that were made.
+fn check(path: &Path, written: &Written, jobs: Jobs, stop: &AtomicBool) -> Result<(), BackupError> {
+    let archive = Archive::open(path, &Limits::default())?.with_jobs(jobs.count());
     let agrees = archive.toc_digest() == Some(written.toc_digest.as_str());
-    let mut problems = archive.verify(&mut |_| {}, stop)?;
+    let mut problems = archive.verify_members(&mut |_| {}, stop)?;
     match (agrees, problems.pop()) {
         (true, None) => Ok(()),
         (_, problem) => {
