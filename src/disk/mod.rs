@@ -8,6 +8,7 @@ pub mod archive;
 pub mod database;
 pub mod error;
 pub mod facts;
+pub mod jobs;
 pub mod json;
 pub mod lock;
 pub mod read;
@@ -20,5 +21,6 @@ pub mod tree;
 
 pub use error::{DiskError, Result};
 pub use facts::Facts;
+pub use jobs::Jobs;
 #[cfg(test)]
 pub(crate) use sys::{Call, faults};

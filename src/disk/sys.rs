@@ -21,7 +21,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-
 pub(super) use imp::{
     available, explain_open, facts, is_alive, is_unsupported, kind_of, lock_is_unsupported,
     mount_begins, record_lock_shared, sync_is_unsupported,
@@ -201,6 +200,16 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
         Err(error) if sync_is_unsupported(&error) => Ok(()),
         other => other,
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) use beneath::sync_file_system;
+
+/// Brings all that was written to the file system of an open folder onto the disk, where that is one
+/// call.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn sync_file_system(_dir: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 pub(super) fn create_dir(path: &Path) -> io::Result<()> {

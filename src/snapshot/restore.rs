@@ -560,6 +560,7 @@ fn build(
             here.and_then(|path| std::fs::read_link(path).ok())
                 .is_some_and(|found| found.as_os_str() == target)
         },
+        like: live_root,
         progress: advance,
         stop,
     };

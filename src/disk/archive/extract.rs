@@ -1,6 +1,5 @@
 //! Where does each entry of an archive go, and what was left out?
 
-use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +13,9 @@ pub struct Extraction<'a> {
     pub place: &'a mut dyn FnMut(&Entry) -> Option<EntryName>,
     /// Whether a link that does not surely stay inside is made all the same; gets the entry and its target.
     pub keep_link: &'a mut dyn FnMut(&Entry, &str) -> bool,
+    /// A folder that may have the same content under the same names, while others use it: what turns
+    /// out to be what is needed comes from there.
+    pub like: Option<&'a Path>,
     /// Gets the bytes of content as they are unpacked.
     pub progress: &'a mut dyn FnMut(u64),
     /// Set from elsewhere to stop soon.
@@ -34,8 +36,8 @@ pub struct Extracted {
 /// Everything that will be made, decided before the first byte is written.
 #[derive(Default)]
 pub(super) struct Plan {
-    /// For each entry of the archive, where a file goes.
-    pub(super) files: Vec<Option<EntryName>>,
+    /// For each entry of the archive, where it goes.
+    places: Vec<Option<EntryName>>,
     dirs: Vec<(EntryName, i64)>,
     links: Vec<(EntryName, String, i64)>,
     pub(super) extracted: Extracted,
@@ -49,39 +51,47 @@ impl Plan {
     /// Those of [`NameSet::insert`] if two entries would meet.
     pub(super) fn new(entries: &[Entry], how: &mut Extraction<'_>) -> Result<Self, ArchiveError> {
         let mut plan = Self::default();
-        let mut names = NameSet::default();
+        plan.places.reserve_exact(entries.len());
         for entry in entries {
             let placed = (how.place)(entry);
-            if let Some(name) = &placed {
-                names.insert(name, entry.is_dir())?;
-            }
-            let file = match (&entry.node, placed) {
-                (Node::File { size }, Some(name)) => {
+            match (&entry.node, &placed) {
+                (Node::File { size }, Some(_)) => {
                     plan.extracted.files += 1;
                     plan.extracted.bytes += size;
-                    Some(name)
                 }
-                (Node::Dir, Some(name)) => {
-                    plan.dirs.push((name, entry.modified));
-                    None
-                }
+                (Node::Dir, Some(name)) => plan.dirs.push((name.clone(), entry.modified)),
                 (Node::Symlink { target }, Some(name)) => {
-                    if stays_inside(&name, target) || (how.keep_link)(entry, target) {
-                        plan.links.push((name, target.clone(), entry.modified));
+                    if stays_inside(name, target) || (how.keep_link)(entry, target) {
+                        plan.links.push((name.clone(), target.clone(), entry.modified));
                     } else {
                         let reason = "it points outside".to_owned();
                         plan.extracted.left_out.push((entry.name.clone(), reason));
                     }
-                    None
                 }
-                (_, None) => None,
-            };
-            plan.files.push(file);
+                (_, None) => {}
+            }
+            plan.places.push(placed);
+        }
+        // Names that stay what they are do not meet: the archive was read.
+        let placed = || entries.iter().zip(&plan.places);
+        if placed().any(|(entry, place)| place.as_ref().is_some_and(|name| *name != entry.name)) {
+            let mut names = NameSet::default();
+            for (entry, place) in placed() {
+                if let Some(name) = place {
+                    names.insert(name, entry.is_dir())?;
+                }
+            }
         }
         Ok(plan)
     }
 
-    /// Makes the directories, links and times that frame the files, and brings all of it onto the disk.
+    /// Where the file with this index goes; none for what is no file, or was not asked for.
+    pub(super) fn file(&self, entries: &[Entry], index: usize) -> Option<&EntryName> {
+        let is_file = matches!(entries.get(index)?.node, Node::File { .. });
+        self.places.get(index)?.as_ref().filter(|_| is_file)
+    }
+
+    /// Makes the directories, links and times that frame the files.
     pub(super) fn complete(mut self, into: &Path) -> Result<Extracted, ArchiveError> {
         let mut destination = open(into)?;
         for (name, _) in &self.dirs {
@@ -102,26 +112,7 @@ impl Plan {
         for (name, modified) in &self.dirs {
             destination.date_dir(name, *modified).map_err(|source| writing(name, source))?;
         }
-        destination
-            .sync(&self.every_dir())
-            .map_err(|source| ArchiveError::Destination { name: String::new(), source })?;
         Ok(self.extracted)
-    }
-
-    /// Every directory there is, also those that only follow from a file's name; deepest first.
-    fn every_dir(&self) -> Vec<EntryName> {
-        let mut known = HashSet::new();
-        let dirs = self.dirs.iter().map(|(name, _)| Some(name.clone()));
-        let links = self.links.iter().map(|(name, _, _)| name.parent());
-        let files = self.files.iter().flatten().map(EntryName::parent);
-        for nearest in dirs.chain(links).chain(files) {
-            // Who knows a directory knows those above it.
-            let above = std::iter::successors(nearest, EntryName::parent);
-            let _ = above.take_while(|dir| known.insert(dir.clone())).count();
-        }
-        let mut dirs: Vec<EntryName> = known.into_iter().collect();
-        dirs.sort_by(|a, b| b.depth().cmp(&a.depth()).then_with(|| a.cmp(b)));
-        dirs
     }
 }
 

@@ -4,6 +4,7 @@
 //! leave its root, cannot break a terminal and means the same on every file system. [`NameSet`] holds
 //! names against each other: two that only look different are one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -90,7 +91,12 @@ impl EntryName {
     /// What the name is compared by: NFKC, full case folding and no invisible characters, as the most
     /// forgiving file system would.
     pub fn folded(&self) -> String {
-        fold(&self.0)
+        fold(&self.0).into_owned()
+    }
+
+    /// Whether it is the same name as some text that folds to itself.
+    pub(super) fn folds_to(&self, text: &str) -> bool {
+        if self.0.is_ascii() { self.0.eq_ignore_ascii_case(text) } else { self.folded() == text }
     }
 }
 
@@ -147,6 +153,8 @@ pub struct NameSet {
     limit: usize,
     /// Bytes of names and targets so far.
     text: usize,
+    /// Whether the last name's folders are all known.
+    is_passed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +178,8 @@ impl Default for NameSet {
     /// A set for as many names as there may be.
     fn default() -> Self {
         let keys = [RandomState::new(), RandomState::new()];
-        Self { known: HashMap::new(), names: Vec::new(), keys, limit: usize::MAX, text: 0 }
+        let (known, names) = (HashMap::new(), Vec::new());
+        Self { known, names, keys, limit: usize::MAX, text: 0, is_passed: false }
     }
 }
 
@@ -190,15 +199,22 @@ impl NameSet {
     pub fn insert(&mut self, name: &EntryName, is_dir: bool) -> Result<(), ArchiveError> {
         self.count(name.as_str())?;
         let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        let folder = name.0.rsplit_once('/').map(|(folder, _)| folder);
+        let before = self.names.last().and_then(|name| name.0.rsplit_once('/'));
+        // Who comes from the same folder as the one before has passed all above it.
+        let is_known = self.is_passed && before.map(|(folder, _)| folder) == folder;
+        self.is_passed = false;
         self.names.push(name.clone());
-        let folded = name.folded();
-        for ((end, _), (spelled_end, _)) in folded.match_indices('/').zip(name.0.match_indices('/'))
+        let folded = fold(&name.0);
+        let above = if is_known { "" } else { &*folded };
+        for ((end, _), (spelled_end, _)) in above.match_indices('/').zip(name.0.match_indices('/'))
         {
             let (key, spelled) = (folded.get(..end), name.0.get(..spelled_end));
             if let (Some(key), Some(spelled)) = (key, spelled) {
                 self.pass_through(key, spelled, number, name)?;
             }
         }
+        self.is_passed = true;
         let what = if is_dir { What::Dir } else { What::Leaf };
         let key = self.key(&folded);
         match self.known.get(&key).copied() {
@@ -305,7 +321,8 @@ fn objection(text: &str) -> Option<&'static str> {
     if text.contains('\\') {
         return Some("it has a backslash");
     }
-    if text.contains(is_deceptive) {
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_plain && text.contains(is_deceptive) {
         return Some("it has a control or text-direction character");
     }
     let mut bytes = text.bytes();
@@ -330,14 +347,15 @@ fn is_passed_over(c: char) -> bool {
     matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{206A}'..='\u{206F}' | '\u{FEFF}')
 }
 
-fn fold(text: &str) -> String {
+fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
-        return text.to_ascii_lowercase();
+        let is_folded = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        return if is_folded { text.into() } else { text.to_ascii_lowercase().into() };
     }
     // Upper before lower makes one of letters that have several lower forms (ß and ss, σ and ς).
     let seen = text.chars().filter(|c| !is_passed_over(*c));
     let upper: String = seen.nfkc().flat_map(char::to_uppercase).collect();
-    upper.chars().flat_map(char::to_lowercase).nfkc().collect()
+    upper.chars().flat_map(char::to_lowercase).nfkc().collect::<String>().into()
 }
 
 #[cfg(test)]

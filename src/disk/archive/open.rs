@@ -71,6 +71,16 @@ impl Archive {
         Ok(Self { inner, bytes })
     }
 
+    /// Lets `jobs` threads check and unpack, at most; without, as many as there are processors. What
+    /// comes out does not depend on it.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: usize) -> Self {
+        if let Inner::Seekable(archive) = &mut self.inner {
+            archive.jobs = jobs;
+        }
+        self
+    }
+
     /// How it is laid out.
     pub fn layout(&self) -> Layout {
         match self.inner {
@@ -115,9 +125,22 @@ impl Archive {
 
     /// The chunks of a file; none in a plain archive, or if there is no such file. An empty file has none.
     pub fn chunks(&self, name: &EntryName) -> Option<&[Chunk]> {
+        self.position(name).map(|index| self.chunks_at(index))
+    }
+
+    /// The place in [`Archive::entries`] of the file of this name; none in a plain archive.
+    pub fn position(&self, name: &EntryName) -> Option<usize> {
         match &self.inner {
-            Inner::Seekable(archive) => archive.chunks(name),
+            Inner::Seekable(archive) => archive.index(name),
             Inner::Plain(_) => None,
+        }
+    }
+
+    /// The chunks of the entry in this place of [`Archive::entries`]; none in a plain archive.
+    pub fn chunks_at(&self, index: usize) -> &[Chunk] {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.toc.chunks_of(index),
+            Inner::Plain(_) => &[],
         }
     }
 
@@ -166,10 +189,28 @@ impl Archive {
         }
     }
 
+    /// Checks every byte as [`Archive::verify`] does, but takes the members of chunks as they are: that
+    /// they are what was written, and not whether that is what their digests say. For who has just
+    /// written them and looked into each.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Archive::verify`].
+    pub fn verify_members(
+        &self,
+        progress: &mut dyn FnMut(u64),
+        stop: &AtomicBool,
+    ) -> Result<Vec<Problem>, ArchiveError> {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.verify_members(progress, stop),
+            Inner::Plain(archive) => archive.verify(progress, stop),
+        }
+    }
+
     /// Unpacks into `into`, an existing empty directory that nobody else uses.
     ///
     /// Files are 0600, or 0700 if their owner may execute them, directories 0700. When it returns, every
-    /// byte was verified and everything is on the disk.
+    /// byte that was written was verified; bringing them onto the disk is the caller's part.
     ///
     /// # Errors
     ///

@@ -119,6 +119,7 @@ impl Plain {
             copies: contents.copies(),
             destination: extract::open(into)?,
             current: Vec::new(),
+            written: 0,
             progress: how.progress,
             stop: how.stop,
         };
@@ -370,6 +371,8 @@ struct Unpacking<'a> {
     destination: super::target::Destination,
     /// The files that get the content of the entry at hand.
     current: Vec<(super::target::NewFile, &'a EntryName, i64)>,
+    /// How much of it they have.
+    written: u64,
     progress: &'a mut dyn FnMut(u64),
     stop: &'a AtomicBool,
 }
@@ -384,9 +387,10 @@ impl Visitor for Unpacking<'_> {
         if origin != index {
             return Ok(()); // It was written together with its content.
         }
+        self.written = 0;
         let copies = self.copies.get(&index).map_or(&[][..], Vec::as_slice);
         for index in std::iter::once(&index).chain(copies) {
-            let name = self.plan.files.get(*index).and_then(Option::as_ref);
+            let name = self.plan.file(entries, *index);
             if let (Some(name), Some(entry)) = (name, entries.get(*index)) {
                 let file = self.destination.file(name, is_executable(entry));
                 let file = file.map_err(|source| extract::writing(name, source))?;
@@ -399,15 +403,16 @@ impl Visitor for Unpacking<'_> {
     fn content(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         go_on(self.stop)?;
         for (file, name, _) in &mut self.current {
-            file.write(bytes).map_err(|source| extract::writing(name, source))?;
+            file.write(bytes, self.written).map_err(|source| extract::writing(name, source))?;
             (self.progress)(as_u64(bytes.len()));
         }
+        self.written += as_u64(bytes.len());
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), ArchiveError> {
         self.current.drain(..).try_for_each(|(file, name, modified)| {
-            file.finish(modified).map_err(|source| extract::writing(name, source))
+            file.finish(self.written, modified).map_err(|source| extract::writing(name, source))
         })
     }
 }

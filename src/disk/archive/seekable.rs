@@ -4,39 +4,40 @@
 //! headers that the table implies and nothing else. So members tile the file, and any tar sees the
 //! same tree.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::io::Read as _;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
-use super::extract::{self, Plan, go_on, is_executable};
-use super::gzip::{FRAME_PREFIX, frame_bytes, open_chunk, open_frame};
-use super::open::bytes_of;
-use super::tarball::{Headers, Item, padding};
-use super::target::Destination;
-use super::toc::{TOC_NAME, Toc, as_u64, digest_text, sha256};
+use sha2::{Digest, Sha256};
+
+use super::extract::go_on;
+use super::gzip::{FRAME_PREFIX, Inflater, frame_bytes};
+use super::open::{Section, bytes_of};
+use super::tarball::{BLOCK, Headers, Item, padding};
+use super::toc::{Reader, TOC_NAME, Toc, as_u64, digest_text, sha256};
+use super::work::{self, Unit, Window};
 use super::write::FRAME;
-use super::{
-    ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Place, Problem,
-};
-use crate::disk::replace;
-use crate::disk::sys::Errand;
+use super::{ArchiveError, Chunk, Entry, EntryName, Limits, Node, Place, Problem};
 
 /// Most bytes a frame unpacks to: what gathers, and the headers of one more entry.
 const FRAME_CAP: u64 = 2 * (1 << 20);
 const _: () = assert!(FRAME < 2 * (1 << 20) - (64 << 10));
+/// How much of a table of contents is read at once, in bytes.
+const PIECE: usize = 1 << 20;
 
 /// An open seekable archive.
 #[derive(Debug)]
 pub(super) struct Seekable {
-    file: File,
-    toc: Toc,
-    by_name: HashMap<EntryName, usize>,
+    pub(super) file: File,
+    pub(super) toc: Toc,
+    /// The entries in the order of their names, once somebody asks for one.
+    by_name: OnceLock<Vec<u32>>,
     toc_offset: u64,
     toc_digest: String,
     limits: Limits,
+    /// How many threads check and unpack.
+    pub(super) jobs: usize,
 }
 
 /// A stretch of the file between chunks.
@@ -51,6 +52,29 @@ struct Gap {
     count: usize,
 }
 
+/// What a thread uses again from one member to the next.
+pub(super) struct Hands {
+    window: Window,
+    inflater: Inflater,
+    /// What was found damaged.
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Default for Hands {
+    fn default() -> Self {
+        Self { window: Window::default(), inflater: Inflater::new(), problems: Vec::new() }
+    }
+}
+
+/// How closely chunks are looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Depth {
+    /// The members, as they are.
+    Members,
+    /// And what is in them.
+    Content,
+}
+
 impl Seekable {
     /// Reads the table of contents that lies between `toc_offset` and the footer at `footer_at`.
     pub(super) fn open(
@@ -63,42 +87,13 @@ impl Seekable {
             return Err(ArchiveError::corrupt(footer_at, "the footer points behind itself"));
         }
         let packed = footer_at - toc_offset;
-        let too_much = |found| {
-            let what = "bytes of a table of contents";
-            Err(ArchiveError::TooMuch { what, found, limit: limits.toc })
-        };
         if packed > limits.toc {
-            return too_much(packed);
+            let what = "bytes of a table of contents";
+            return Err(ArchiveError::TooMuch { what, found: packed, limit: limits.toc });
         }
-        let member = bytes_of(&file, toc_offset, footer_at).map_err(ArchiveError::reading)?;
-        // A small file must not cost much memory. A table with the digests of files shrinks to a
-        // fifth; one of folders to less, but they fit into the least that is granted.
-        let cap = packed.saturating_mul(8).max(16 << 20).min(limits.toc);
-        let damaged =
-            |what| ArchiveError::corrupt(toc_offset, format!("its table of contents: {what}"));
-        let tail = open_frame(&member, cap).map_err(damaged)?;
-        drop(member);
-
-        let mut headers = Headers::new(tail.as_slice(), limits);
-        let size = match headers.next().map_err(|bad| bad.at(toc_offset))? {
-            Item::Entry(Entry { name, node: Node::File { size }, .. })
-                if name.as_str() == TOC_NAME =>
-            {
-                size
-            }
-            _ => return Err(damaged("it has another name")),
-        };
-        let split =
-            usize::try_from(size).ok().and_then(|size| headers.input.split_at_checked(size));
-        let (json, rest) = split.ok_or_else(|| damaged("it is cut off"))?;
-        if as_u64(rest.len()) != padding(size) + 1024 || rest.iter().any(|byte| *byte != 0) {
-            return Err(damaged("something hides behind it"));
-        }
-        let toc = Toc::parse(json, toc_offset, limits)?;
-        let toc_digest = digest_text(&sha256(json));
-        let names = toc.entries.iter().map(|entry| entry.name.clone());
-        let by_name = names.enumerate().map(|(index, name)| (name, index)).collect();
-        Ok(Self { file, toc, by_name, toc_offset, toc_digest, limits: limits.clone() })
+        let (toc, toc_digest) = read_toc(&file, (toc_offset, footer_at), limits)?;
+        let (by_name, limits, jobs) = (OnceLock::new(), limits.clone(), work::all_jobs());
+        Ok(Self { file, toc, by_name, toc_offset, toc_digest, limits, jobs })
     }
 
     pub(super) fn toc_digest(&self) -> &str {
@@ -106,226 +101,192 @@ impl Seekable {
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
-        &self.toc.entries
-    }
-
-    pub(super) fn chunks(&self, name: &EntryName) -> Option<&[Chunk]> {
-        let index = self.index(name)?;
-        self.toc.chunks.get(index).map(Vec::as_slice)
+        self.toc.entries()
     }
 
     /// Which entry the file of this name is.
-    fn index(&self, name: &EntryName) -> Option<usize> {
-        let index = *self.by_name.get(name)?;
-        let is_file = |entry: &Entry| matches!(entry.node, Node::File { .. });
-        self.toc.entries.get(index).is_some_and(is_file).then_some(index)
+    pub(super) fn index(&self, name: &EntryName) -> Option<usize> {
+        let entries = self.entries();
+        let name_of = |index: &u32| Some(&entries.get(usize::try_from(*index).ok()?)?.name);
+        let sorted = self.by_name.get_or_init(|| {
+            let mut order: Vec<u32> =
+                (0..entries.len()).filter_map(|index| index.try_into().ok()).collect();
+            // They are nearly in order already, which this kind of sorting makes use of.
+            order.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
+            order
+        });
+        let found = sorted.binary_search_by(|index| name_of(index).cmp(&Some(name))).ok()?;
+        let index = usize::try_from(*sorted.get(found)?).ok()?;
+        matches!(entries.get(index)?.node, Node::File { .. }).then_some(index)
     }
 
     /// The content of the file with this index, verified.
     pub(super) fn read(&self, index: usize) -> Result<Vec<u8>, ArchiveError> {
+        let mut hands = Hands::default();
         let mut content = Vec::new();
-        for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
-            content.extend(self.chunk(index, number, chunk)?);
+        let chunks = self.toc.chunks_of(index);
+        let last = chunks.last().map_or(0, end_of);
+        for (number, chunk) in chunks.iter().enumerate() {
+            content.extend_from_slice(self.chunk(&mut hands, (index, number, chunk), last)?);
         }
         Ok(content)
     }
 
+    /// Checks everything.
     pub(super) fn verify(
         &self,
         progress: &mut dyn FnMut(u64),
         stop: &AtomicBool,
     ) -> Result<Vec<Problem>, ArchiveError> {
-        let mut problems = Vec::new();
-        let mut note = |found: Result<(), ArchiveError>| match found {
-            Err(ArchiveError::CorruptFile { problem }) => {
-                problems.push(*problem);
-                Ok(())
-            }
-            other => other,
-        };
-        for gap in self.gaps() {
-            go_on(stop)?;
-            note(self.check_gap(gap))?;
-        }
-        self.on_all_threads(progress, stop, &mut note, |(), index, said| {
-            for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
-                if stop.load(Ordering::Relaxed) {
-                    return;
+        self.look(Depth::Content, progress, stop)
+    }
+
+    /// Checks that every byte is the one that was written, but does not look into the members of
+    /// chunks.
+    pub(super) fn verify_members(
+        &self,
+        progress: &mut dyn FnMut(u64),
+        stop: &AtomicBool,
+    ) -> Result<Vec<Problem>, ArchiveError> {
+        self.look(Depth::Members, progress, stop)
+    }
+
+    fn look(
+        &self,
+        depth: Depth,
+        progress: &mut dyn FnMut(u64),
+        stop: &AtomicBool,
+    ) -> Result<Vec<Problem>, ArchiveError> {
+        let units = work::units(&self.toc, &|_| true);
+        let done = self.on_all_threads(&units, progress, stop, |hands: &mut Hands, unit| {
+            let mut sound = 0;
+            for (index, gap) in self.files(unit) {
+                let checked = gap.map_or(Ok(()), |gap| self.check_gap(hands, gap, unit));
+                hands.note(checked)?;
+                let last = self.last_of(unit);
+                let chunks = self.toc.chunks_of(index).iter().enumerate();
+                let part = chunks.take(unit.chunks.end).skip(unit.chunks.start);
+                for (number, chunk) in part {
+                    go_on(stop)?;
+                    let which = (index, number, chunk);
+                    let checked = match depth {
+                        Depth::Members => {
+                            self.packed(&mut hands.window, which, last).map(|_| chunk.size)
+                        }
+                        Depth::Content => self.chunk(hands, which, last).map(|_| chunk.size),
+                    };
+                    sound += hands.note(checked)?.unwrap_or(0);
                 }
-                let _ = said.send(self.chunk(index, number, chunk).map(|_| chunk.size));
             }
+            Ok(sound)
         })?;
+        let mut end = Hands::default();
+        let checked = self.check_end(&mut end);
+        end.note(checked)?;
+        let found = done.into_iter().chain([end]).flat_map(|hands| hands.problems);
+        let mut problems: Vec<Problem> = found.collect();
         problems.sort_by_key(|problem| problem.offset);
         Ok(problems)
     }
 
-    pub(super) fn extract(
-        &self,
-        into: &Path,
-        how: &mut Extraction<'_>,
-    ) -> Result<Extracted, ArchiveError> {
-        for gap in self.gaps() {
-            go_on(how.stop)?;
-            self.check_gap(gap)?;
-        }
-        let plan = Plan::new(&self.toc.entries, how)?;
-        let failed = AtomicBool::new(false);
-        let stop = how.stop;
-        // The first error counts and ends the others' work.
-        self.on_all_threads(
-            how.progress,
-            stop,
-            &mut |result| result,
-            |destination, index, said| {
-                let Some((entry, name)) =
-                    self.toc.entries.get(index).zip(plan.files.get(index).and_then(Option::as_ref))
-                else {
-                    return;
-                };
-                if failed.load(Ordering::Relaxed) {
-                    return;
-                }
-                let done = opened(destination, into)
-                    .and_then(|opened| self.extract_file(opened, index, entry, name, stop));
-                failed.fetch_or(done.is_err(), Ordering::Relaxed);
-                let _ = said.send(done.map(|()| entry.size()));
-            },
-        )?;
-        plan.complete(into)
+    /// The files with content that a unit begins or goes on with, and the gap before those that it
+    /// begins with.
+    fn files<'a>(&'a self, unit: &'a Unit) -> impl Iterator<Item = (usize, Option<Gap>)> + 'a {
+        let mut head = unit.head;
+        unit.entries.clone().filter_map(move |index| {
+            let first = self.toc.chunks_of(index).first()?;
+            let gap = (unit.chunks.start == 0).then(|| self.gap(head, index + 1, first.offset));
+            head = index + 1;
+            Some((index, gap))
+        })
     }
 
-    /// Unpacks what was asked for and is sound, and answers what is not: of a damaged file nothing
-    /// stays. The frames between the files do not count, for the table of contents tells all
-    /// that is in them.
-    pub(super) fn pick(
-        &self,
-        into: &Path,
-        how: &mut Extraction<'_>,
-    ) -> Result<(Extracted, Vec<Problem>), ArchiveError> {
-        let mut plan = Plan::new(&self.toc.entries, how)?;
-        let mut problems = Vec::new();
-        let mut lost = Extracted::default();
-        let stop = how.stop;
-        let mut judge = |result| match result {
-            Err(ArchiveError::CorruptFile { problem }) => {
-                let index = problem.name.as_ref().and_then(|name| self.index(name));
-                let entry = index.and_then(|index| self.toc.entries.get(index));
-                lost.files += 1;
-                lost.bytes += entry.map_or(0, Entry::size);
-                problems.push(*problem);
-                Ok(())
-            }
-            other => other,
-        };
-        self.on_all_threads(how.progress, stop, &mut judge, |destination, index, said| {
-            let Some((entry, name)) =
-                self.toc.entries.get(index).zip(plan.files.get(index).and_then(Option::as_ref))
-            else {
-                return;
-            };
-            let done = opened(destination, into).and_then(|opened| {
-                let done = self.extract_file(opened, index, entry, name, stop);
-                if let Err(ArchiveError::CorruptFile { .. }) = done {
-                    replace::remove_file(&into.join(name.as_str()))
-                        .map_err(|error| extract::writing(name, error.source))?;
-                }
-                done
-            });
-            let _ = said.send(done.map(|()| entry.size()));
-        })?;
-        plan.extracted.files = plan.extracted.files.saturating_sub(lost.files);
-        plan.extracted.bytes = plan.extracted.bytes.saturating_sub(lost.bytes);
-        problems.sort_by_key(|problem| problem.offset);
-        Ok((plan.complete(into)?, problems))
+    /// What lies before `end` and announces the entries from `first` on; the one before them is the
+    /// last file that has content.
+    fn gap(&self, first: usize, next: usize, end: u64) -> Gap {
+        let before = first.checked_sub(1).and_then(|index| {
+            let last = self.toc.chunks_of(index).last()?;
+            Some((end_of(last), padding(self.entries().get(index)?.size())))
+        });
+        let (start, padding) = before.unwrap_or((0, 0));
+        Gap { start, end, padding, first, count: next - first }
     }
 
-    fn extract_file(
+    /// Checks what follows the last file with content.
+    pub(super) fn check_end(&self, hands: &mut Hands) -> Result<(), ArchiveError> {
+        let entries = self.entries().len();
+        let has_content = |index: &usize| !self.toc.chunks_of(*index).is_empty();
+        let first = (0..entries).rev().find(has_content).map_or(0, |index| index + 1);
+        let gap = self.gap(first, entries, self.toc_offset);
+        self.check_frames(hands, gap, self.toc_offset)
+    }
+
+    /// Checks what lies before the file with this index, if the unit begins it.
+    pub(super) fn check_before(
         &self,
-        destination: &mut Destination,
+        hands: &mut Hands,
         index: usize,
-        entry: &Entry,
-        name: &EntryName,
-        stop: &AtomicBool,
+        head: usize,
+        unit: &Unit,
     ) -> Result<(), ArchiveError> {
-        let writing = |source| extract::writing(name, source);
-        let mut file = destination.file(name, is_executable(entry)).map_err(writing)?;
-        for (number, chunk) in self.toc.chunks.get(index).into_iter().flatten().enumerate() {
-            go_on(stop)?;
-            file.write(&self.chunk(index, number, chunk)?).map_err(writing)?;
+        match self.toc.chunks_of(index).first() {
+            Some(first) if unit.chunks.start == 0 => {
+                let gap = self.gap(head, index + 1, first.offset);
+                self.check_gap(hands, gap, unit)
+            }
+            _ => Ok(()),
         }
-        file.finish(entry.modified).map_err(writing)
     }
 
-    /// Runs `work` once for every entry's index, on as many threads as there are processors, and hears
-    /// in this one what they said: bytes done, or an error for `judge`.
-    /// Each thread keeps something of its own from one index to the next.
-    fn on_all_threads<Own: Default>(
+    /// Where the last member of a unit ends.
+    pub(super) fn last_of(&self, unit: &Unit) -> u64 {
+        let chunks = unit.entries.clone().rev().map(|index| self.toc.chunks_of(index));
+        let last = chunks.map(|chunks| chunks.get(..unit.chunks.end).unwrap_or(chunks).last());
+        last.flatten().next().map_or(0, end_of)
+    }
+
+    /// Does units on as many threads as there should be.
+    pub(super) fn on_all_threads<Own: Default + Send>(
         &self,
+        units: &[Unit],
         progress: &mut dyn FnMut(u64),
         stop: &AtomicBool,
-        judge: &mut dyn FnMut(Result<(), ArchiveError>) -> Result<(), ArchiveError>,
-        work: impl Fn(&mut Own, usize, &Sender<Result<u64, ArchiveError>>) + Sync,
-    ) -> Result<(), ArchiveError> {
-        let count = self.toc.entries.len();
-        let processors = thread::available_parallelism().map_or(1, usize::from).min(8);
-        // A thread costs about as much as some hundred KiB of work.
-        let content = self.toc.entries.iter().map(Entry::size).fold(0, u64::saturating_add);
-        let worth = usize::try_from(content >> 18).unwrap_or(usize::MAX).saturating_add(1);
-        let threads = processors.min(worth).min(count);
-        let next = AtomicUsize::new(0);
-        let take = |said: &Sender<_>| {
-            let mut own = Own::default();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count || stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                work(&mut own, index, said);
-            }
+        act: impl Fn(&mut Own, &Unit) -> Result<u64, ArchiveError> + Sync,
+    ) -> Result<Vec<Own>, ArchiveError> {
+        let jobs = if work::is_worth_threads(self.entries()) { self.jobs } else { 1 };
+        let act = |own: &mut Own, number: usize| match units.get(number) {
+            Some(unit) => act(own, unit),
+            None => Ok(0),
         };
-        let (said, heard) = channel();
-        let errand = Errand::of_this_thread();
-        thread::scope(|scope| {
-            if worth == 1 {
-                // Done here before a thread would have begun; nobody looks at a bar this short.
-                take(&said);
-            } else {
-                for _ in 0..threads {
-                    let (said, errand) = (said.clone(), errand.clone());
-                    let take = &take;
-                    scope.spawn(move || errand.run(|| take(&said)));
-                }
-            }
-            drop(said);
-            let mut result = Ok(());
-            for done in heard {
-                match done {
-                    Ok(bytes) => progress(bytes),
-                    Err(error) if result.is_ok() => result = judge(Err(error)),
-                    Err(_) => {}
-                }
-            }
-            result
-        })?;
-        go_on(stop)
+        work::run(jobs, units.len(), progress, stop, act)
     }
 
-    /// The verified content of one chunk.
-    fn chunk(&self, index: usize, number: usize, chunk: &Chunk) -> Result<Vec<u8>, ArchiveError> {
-        let member = self.packed(index, number, chunk)?;
+    /// The verified content of one chunk; on the way nothing beyond `last` is read.
+    pub(super) fn chunk<'a>(
+        &self,
+        hands: &'a mut Hands,
+        (index, number, chunk): (usize, usize, &Chunk),
+        last: u64,
+    ) -> Result<&'a [u8], ArchiveError> {
+        let member = self.packed(&mut hands.window, (index, number, chunk), last)?;
         let damaged = |what: &str| self.damaged(index, number, chunk, what);
-        let content = open_chunk(&member, chunk.size).map_err(damaged)?;
-        if sha256(&content) != chunk.digest {
+        let content = hands.inflater.chunk(member, chunk.size).map_err(damaged)?;
+        if sha256(content) != chunk.digest {
             return Err(damaged("its content does not match its digest"));
         }
         Ok(content)
     }
 
     /// The verified member of one chunk.
-    fn packed(&self, index: usize, number: usize, chunk: &Chunk) -> Result<Vec<u8>, ArchiveError> {
-        let end = chunk.offset.saturating_add(chunk.member_size);
-        let member = bytes_of(&self.file, chunk.offset, end).map_err(ArchiveError::reading)?;
-        if sha256(&member) != chunk.member_digest {
+    fn packed<'a>(
+        &self,
+        window: &'a mut Window,
+        (index, number, chunk): (usize, usize, &Chunk),
+        last: u64,
+    ) -> Result<&'a [u8], ArchiveError> {
+        let place = (chunk.offset, end_of(chunk));
+        let member = window.bytes(&self.file, place, last).map_err(ArchiveError::reading)?;
+        if sha256(member) != chunk.member_digest {
             let what = "not what was written";
             return Err(self.damaged(index, number, chunk, what));
         }
@@ -333,8 +294,8 @@ impl Seekable {
     }
 
     fn damaged(&self, index: usize, number: usize, chunk: &Chunk, what: &str) -> ArchiveError {
-        let name = self.toc.entries.get(index).map(|entry| entry.name.clone());
-        let chunks = self.toc.chunks.get(index).map(Vec::as_slice).unwrap_or_default();
+        let name = self.entries().get(index).map(|entry| entry.name.clone());
+        let chunks = self.toc.chunks_of(index);
         let before = chunks.iter().take(number).map(|chunk| chunk.size);
         let place = Place {
             number: as_u64(number).saturating_add(1),
@@ -347,27 +308,13 @@ impl Seekable {
         ArchiveError::CorruptFile { problem }
     }
 
-    /// The stretches between chunks, from the first byte to the table of contents.
-    fn gaps(&self) -> Vec<Gap> {
-        let mut gaps = Vec::new();
-        let mut gap = Gap { start: 0, end: 0, padding: 0, first: 0, count: 0 };
-        for (entry, chunks) in self.toc.entries.iter().zip(&self.toc.chunks) {
-            gap.count += 1;
-            if let (Some(head), Some(last)) = (chunks.first(), chunks.last()) {
-                gaps.push(Gap { end: head.offset, ..gap });
-                gap.start = last.offset.saturating_add(last.member_size);
-                gap.padding = padding(entry.size());
-                gap.first += gap.count;
-                gap.count = 0;
-            }
-        }
-        gaps.push(Gap { end: self.toc_offset, ..gap });
-        gaps
+    fn check_gap(&self, hands: &mut Hands, gap: Gap, unit: &Unit) -> Result<(), ArchiveError> {
+        self.check_frames(hands, gap, self.last_of(unit))
     }
 
     /// Whether a gap holds whole frames with the headers of its entries, and nothing else.
-    fn check_gap(&self, gap: Gap) -> Result<(), ArchiveError> {
-        let entries = self.toc.entries.iter().skip(gap.first).take(gap.count);
+    fn check_frames(&self, hands: &mut Hands, gap: Gap, last: u64) -> Result<(), ArchiveError> {
+        let entries = self.entries().iter().skip(gap.first).take(gap.count);
         let mut expected = entries.peekable();
         let mut zeros = gap.padding;
         let mut at = gap.start;
@@ -378,7 +325,7 @@ impl Seekable {
                 let problem = Box::new(Problem { name, chunk: None, offset: at, what });
                 ArchiveError::CorruptFile { problem }
             };
-            let (frame, end) = self.frame(at, gap.end, &damaged)?;
+            let (frame, end) = self.frame(hands, (at, gap.end), last, &damaged)?;
             let (filler, headers) = usize::try_from(zeros)
                 .ok()
                 .and_then(|zeros| frame.split_at_checked(zeros))
@@ -408,25 +355,29 @@ impl Seekable {
     }
 
     /// The content of the frame at `at` and where it ends, which is at `end` or before.
-    fn frame(
+    fn frame<'a>(
         &self,
-        at: u64,
-        end: u64,
+        hands: &'a mut Hands,
+        (at, end): (u64, u64),
+        last: u64,
         damaged: &dyn Fn(&str) -> ArchiveError,
-    ) -> Result<(Vec<u8>, u64), ArchiveError> {
+    ) -> Result<(&'a [u8], u64), ArchiveError> {
         let prefix_end = at.saturating_add(as_u64(FRAME_PREFIX));
         if prefix_end > end {
             return Err(damaged("the gzip member is cut off"));
         }
-        let prefix = bytes_of(&self.file, at, prefix_end).map_err(ArchiveError::reading)?;
+        let Hands { window, inflater, .. } = hands;
+        let prefix =
+            window.bytes(&self.file, (at, prefix_end), last).map_err(ArchiveError::reading)?;
         let prefix = prefix.first_chunk().ok_or_else(|| damaged("the gzip member is cut off"))?;
         let length = frame_bytes(prefix).map_err(damaged)?;
         let frame_end = at.saturating_add(length);
         if frame_end > end || length > FRAME_CAP {
             return Err(damaged("the gzip member is longer than its place"));
         }
-        let member = bytes_of(&self.file, at, frame_end).map_err(ArchiveError::reading)?;
-        let content = open_frame(&member, FRAME_CAP).map_err(damaged)?;
+        let member =
+            window.bytes(&self.file, (at, frame_end), last).map_err(ArchiveError::reading)?;
+        let content = inflater.frame(member, FRAME_CAP).map_err(damaged)?;
         if content.is_empty() {
             return Err(damaged("an empty gzip member"));
         }
@@ -434,13 +385,126 @@ impl Seekable {
     }
 }
 
-/// What a thread unpacks into, opened when it has its first file.
-fn opened<'a>(
-    own: &'a mut Option<Destination>,
-    into: &Path,
-) -> Result<&'a mut Destination, ArchiveError> {
-    match own {
-        Some(destination) => Ok(destination),
-        None => Ok(own.insert(extract::open(into)?)),
+impl Hands {
+    /// Keeps damage of a single place in mind, so that it does not hide that of others.
+    fn note<T>(&mut self, found: Result<T, ArchiveError>) -> Result<Option<T>, ArchiveError> {
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(ArchiveError::CorruptFile { problem }) => {
+                self.problems.push(*problem);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn end_of(chunk: &Chunk) -> u64 {
+    chunk.offset.saturating_add(chunk.member_size)
+}
+
+/// Reads the table of contents, frame by frame, and its digest.
+fn read_toc(
+    file: &File,
+    (toc_offset, footer_at): (u64, u64),
+    limits: &Limits,
+) -> Result<(Toc, String), ArchiveError> {
+    let damaged =
+        |what: &str| ArchiveError::corrupt(toc_offset, format!("its table of contents: {what}"));
+    // A small file must not cost much memory. A table with the digests of files shrinks to a
+    // fifth; one of folders to less, but they fit into the least that is granted.
+    let cap = (footer_at - toc_offset).saturating_mul(8).max(16 << 20).min(limits.toc);
+    let (mut at, mut unpacked) = (toc_offset, 0);
+    let mut inflater = Inflater::new();
+    let mut member = Vec::new();
+    let mut table: Option<Table<'_>> = None;
+    while at < footer_at {
+        member.clear();
+        let prefix_end = at.saturating_add(as_u64(FRAME_PREFIX)).min(footer_at);
+        let prefix = bytes_of(file, at, prefix_end).map_err(ArchiveError::reading)?;
+        let prefix = prefix.first_chunk().ok_or_else(|| damaged("the gzip member is cut off"))?;
+        let length = frame_bytes(prefix).map_err(damaged)?;
+        if length > footer_at - at {
+            return Err(damaged("the gzip member is longer than its place"));
+        }
+        Section::new(file, at, at + length)
+            .read_to_end(&mut member)
+            .map_err(ArchiveError::reading)?;
+        at += length;
+        let content = inflater.frame(&member, cap - unpacked).map_err(damaged)?;
+        if content.is_empty() {
+            return Err(damaged("an empty gzip member"));
+        }
+        unpacked += as_u64(content.len());
+        let mut rest = content;
+        let table = match &mut table {
+            Some(table) => table,
+            None => table.insert(Table::begin(&mut rest, toc_offset, limits)?),
+        };
+        for piece in rest.chunks(PIECE) {
+            table.read(piece)?;
+        }
+    }
+    table.ok_or_else(|| damaged("it is cut off"))?.finish()
+}
+
+/// A table of contents that is being read.
+struct Table<'a> {
+    reader: Reader<'a>,
+    digest: Sha256,
+    /// Bytes of JSON, and of zeros behind them, that have to follow.
+    json: u64,
+    zeros: u64,
+    toc_offset: u64,
+}
+
+impl<'a> Table<'a> {
+    /// Reads its tar header from the first frame.
+    fn begin(
+        content: &mut &[u8],
+        toc_offset: u64,
+        limits: &'a Limits,
+    ) -> Result<Self, ArchiveError> {
+        let mut headers = Headers::new(*content, limits);
+        let damaged = |what| ArchiveError::corrupt(toc_offset, what);
+        let size = match headers.next().map_err(|bad| bad.at(toc_offset))? {
+            Item::Entry(Entry { name, node: Node::File { size }, .. })
+                if name.as_str() == TOC_NAME =>
+            {
+                size
+            }
+            _ => return Err(damaged("its table of contents: it has another name")),
+        };
+        *content = headers.input;
+        let reader = Reader::new(toc_offset, limits);
+        let zeros = padding(size) + 2 * as_u64(BLOCK);
+        Ok(Self { reader, digest: Sha256::new(), json: size, zeros, toc_offset })
+    }
+
+    fn read(&mut self, piece: &[u8]) -> Result<(), ArchiveError> {
+        let length = usize::try_from(self.json).unwrap_or(usize::MAX).min(piece.len());
+        let (json, zeros) = piece.split_at_checked(length).unwrap_or((piece, &[]));
+        self.json -= as_u64(json.len());
+        self.digest.update(json);
+        if !json.is_empty() {
+            self.reader.read(json)?;
+        }
+        let left = self.zeros.checked_sub(as_u64(zeros.len()));
+        match left.filter(|_| zeros.iter().all(|byte| *byte == 0)) {
+            Some(left) => self.zeros = left,
+            None => return Err(self.damaged("something hides behind it")),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(Toc, String), ArchiveError> {
+        if self.json > 0 || self.zeros > 0 {
+            return Err(self.damaged("it is cut off"));
+        }
+        Ok((self.reader.finish()?, digest_text(&self.digest.finalize().into())))
+    }
+
+    fn damaged(&self, what: &str) -> ArchiveError {
+        ArchiveError::corrupt(self.toc_offset, format!("its table of contents: {what}"))
     }
 }

@@ -7,11 +7,12 @@
 use std::io;
 
 use super::EntryName;
+use super::toc::as_u64;
 
 #[cfg(not(unix))]
-pub(super) use paths::{Destination, NewFile};
+pub(super) use paths::{Destination, Likeness, NewFile};
 #[cfg(unix)]
-pub(super) use unix::{Destination, NewFile};
+pub(super) use unix::{Destination, Likeness, NewFile};
 
 /// Whole aligned blocks of this many zero bytes are left as holes.
 const HOLE: usize = 64 << 10;
@@ -30,10 +31,32 @@ pub(super) fn stays_inside(name: &EntryName, target: &str) -> bool {
     up < name.depth() && !parts().skip(up).any(|part| part == "..")
 }
 
-/// The stretches of `bytes` that must be written, as ranges; the rest are whole blocks of zeros.
-fn stretches(bytes: &[u8]) -> Vec<(usize, &[u8])> {
-    let blocks = bytes.chunks(HOLE).enumerate().map(|(index, block)| (index * HOLE, block));
-    blocks.filter(|(_, block)| block.len() < HOLE || block.iter().any(|byte| *byte != 0)).collect()
+/// The next stretch of `bytes` from `at` on that must be written, as a range; what lies between are
+/// whole blocks of zeros.
+fn stretch(bytes: &[u8], at: usize) -> Option<(usize, &[u8])> {
+    let is_hole = |block: &[u8]| block.len() == HOLE && block.iter().all(|byte| *byte == 0);
+    let blocks = bytes.get(at..)?.chunks(HOLE);
+    let start = at + HOLE * blocks.clone().take_while(|block| is_hole(block)).count();
+    let rest = bytes.get(start..).filter(|rest| !rest.is_empty())?;
+    let full = rest.chunks(HOLE).take_while(|block| !is_hole(block)).count();
+    Some((start, rest.get(..HOLE * full).unwrap_or(rest)))
+}
+
+/// Writes what is no hole, by `write`, and answers where that ends.
+fn write_stretches(
+    bytes: &[u8],
+    at: u64,
+    mut write: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<u64> {
+    let mut done = 0;
+    let mut reached = 0;
+    while let Some((start, part)) = stretch(bytes, done) {
+        let place = at.checked_add(as_u64(start)).ok_or_else(|| invalid("too long"))?;
+        write(part, place)?;
+        done = start + part.len();
+        reached = place + as_u64(part.len());
+    }
+    Ok(reached)
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -45,9 +68,10 @@ mod unix {
     use std::fs::File;
     use std::io;
     use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::super::EntryName;
-    use super::{invalid, stretches};
+    use super::write_stretches;
     use crate::disk::sys::{self, beneath};
 
     /// An existing private directory that a tree is unpacked into.
@@ -57,10 +81,11 @@ mod unix {
         way: Vec<(String, File)>,
     }
 
-    /// A file that did not exist before.
+    /// A file that did not exist before. Its content may come from several threads, in any order.
     pub(in super::super) struct NewFile {
         file: File,
-        length: u64,
+        /// Where the last byte ends that was written.
+        reached: AtomicU64,
     }
 
     impl Destination {
@@ -81,7 +106,7 @@ mod unix {
         ) -> io::Result<NewFile> {
             self.walk_to_parent(name)?;
             let file = beneath::create_new(self.here(), name.leaf(), executable)?;
-            Ok(NewFile { file, length: 0 })
+            Ok(NewFile { file, reached: AtomicU64::new(0) })
         }
 
         /// Creates a symbolic link.
@@ -105,21 +130,12 @@ mod unix {
             beneath::date(self.here(), modified)
         }
 
-        /// Brings everything onto the disk. `dirs` are all directories, deepest first.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        pub(in super::super) fn sync(&mut self, _dirs: &[EntryName]) -> io::Result<()> {
-            beneath::sync_file_system(&self.root)?;
-            sys::sync(&self.root)
-        }
-
-        /// Brings everything onto the disk. `dirs` are all directories, deepest first.
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        pub(in super::super) fn sync(&mut self, dirs: &[EntryName]) -> io::Result<()> {
-            for dir in dirs {
-                self.walk(dir.components())?;
-                sys::sync(self.here())?;
+        /// Lets the disk begin with what is there by now, where that is one call.
+        pub(in super::super) fn hurry(&self) -> io::Result<()> {
+            if cfg!(any(target_os = "linux", target_os = "android")) {
+                return sys::sync_file_system(&self.root);
             }
-            sys::sync(&self.root)
+            Ok(())
         }
 
         fn here(&self) -> &File {
@@ -155,25 +171,52 @@ mod unix {
     }
 
     impl NewFile {
-        /// Adds bytes; long stretches of zeros become holes.
-        pub(in super::super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-            for (start, stretch) in stretches(bytes) {
-                let start = u64::try_from(start).map_err(io::Error::other)?;
-                beneath::write_at(&self.file, stretch, self.length + start)?;
-            }
-            let added = u64::try_from(bytes.len()).map_err(io::Error::other)?;
-            self.length = self.length.checked_add(added).ok_or_else(|| invalid("too long"))?;
+        /// Writes bytes at their place; long stretches of zeros become holes.
+        pub(in super::super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+            let write = |part: &[u8], at| beneath::write_at(&self.file, part, at);
+            let reached = write_stretches(bytes, at, write)?;
+            self.reached.fetch_max(reached, Ordering::Relaxed);
             Ok(())
         }
 
-        /// Sets length and time. The bytes are on the disk after [`Destination::sync`].
-        pub(in super::super) fn finish(self, modified: i64) -> io::Result<()> {
-            sys::set_len(&self.file, self.length)?;
-            beneath::date(&self.file, modified)?;
-            if cfg!(any(target_os = "linux", target_os = "android")) {
-                return Ok(());
+        /// Sets length and time. Whether the bytes are on the disk is not known yet.
+        pub(in super::super) fn finish(&self, size: u64, modified: i64) -> io::Result<()> {
+            if self.reached.load(Ordering::Relaxed) != size {
+                sys::set_len(&self.file, size)?;
             }
-            sys::sync(&self.file)
+            beneath::date(&self.file, modified)
+        }
+    }
+
+    /// A folder from which content is taken that may be the one that is needed, while others use it.
+    pub(in super::super) struct Likeness {
+        root: File,
+        /// The folders that lead to the last name asked for, outermost first.
+        way: Vec<(String, File)>,
+    }
+
+    impl Likeness {
+        pub(in super::super) fn open(root: &Path) -> io::Result<Self> {
+            Ok(Self { root: sys::open_dir(root)?, way: Vec::new() })
+        }
+
+        /// The regular file of this name; none if there is none. No link is followed, and nothing
+        /// else is waited for.
+        pub(in super::super) fn file(&mut self, name: &EntryName) -> Option<File> {
+            let above = name.depth().saturating_sub(1);
+            let same = name.components().take(above).zip(&self.way);
+            let kept = same.take_while(|(part, (known, _))| part == known).count();
+            self.way.truncate(kept);
+            for part in name.components().take(above).skip(kept) {
+                let dir = beneath::open_dir(self.here(), part).ok()?;
+                self.way.push((part.to_owned(), dir));
+            }
+            let file = beneath::open_read(self.here(), name.leaf()).ok()?;
+            file.metadata().is_ok_and(|facts| facts.is_file()).then_some(file)
+        }
+
+        fn here(&self) -> &File {
+            self.way.last().map_or(&self.root, |(_, dir)| dir)
         }
     }
 }
@@ -183,10 +226,11 @@ mod paths {
     use std::fs::{self, File};
     use std::io::{self, Seek, SeekFrom, Write};
     use std::path::{Path, PathBuf};
+    use std::sync::{Mutex, PoisonError};
     use std::time::{Duration, SystemTime};
 
     use super::super::EntryName;
-    use super::{invalid, stretches};
+    use super::{invalid, write_stretches};
     use crate::disk::replace;
     use crate::disk::sys::{self, Output};
 
@@ -195,10 +239,10 @@ mod paths {
         root: PathBuf,
     }
 
-    /// A file that did not exist before.
+    /// A file that did not exist before. Its content may come from several threads, in any order.
     pub(in super::super) struct NewFile {
-        file: File,
-        length: u64,
+        /// One at a time, for writing moves the place where it is written.
+        file: Mutex<File>,
     }
 
     impl Destination {
@@ -222,7 +266,7 @@ mod paths {
                 self.dir(&parent)?;
             }
             let file = sys::create_new(&self.path(name)?)?;
-            Ok(NewFile { file, length: 0 })
+            Ok(NewFile { file: Mutex::new(file) })
         }
 
         pub(in super::super) fn symlink(
@@ -242,7 +286,7 @@ mod paths {
             Ok(())
         }
 
-        pub(in super::super) fn sync(&mut self, _dirs: &[EntryName]) -> io::Result<()> {
+        pub(in super::super) fn hurry(&self) -> io::Result<()> {
             Ok(())
         }
 
@@ -256,22 +300,37 @@ mod paths {
     }
 
     impl NewFile {
-        pub(in super::super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-            for (start, stretch) in stretches(bytes) {
-                let start = u64::try_from(start).map_err(io::Error::other)?;
-                self.file.seek(SeekFrom::Start(self.length + start))?;
-                Output(&self.file).write_all(stretch)?;
-            }
-            let added = u64::try_from(bytes.len()).map_err(io::Error::other)?;
-            self.length = self.length.checked_add(added).ok_or_else(|| invalid("too long"))?;
-            Ok(())
+        /// Writes bytes at their place; long stretches of zeros become holes.
+        pub(in super::super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            write_stretches(bytes, at, |part, at| {
+                file.seek(SeekFrom::Start(at))?;
+                Output(&file).write_all(part)
+            })
+            .map(drop)
         }
 
-        pub(in super::super) fn finish(self, modified: i64) -> io::Result<()> {
-            sys::set_len(&self.file, self.length)?;
+        /// Sets length and time, and brings the bytes onto the disk.
+        pub(in super::super) fn finish(&self, size: u64, modified: i64) -> io::Result<()> {
+            let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            sys::set_len(&file, size)?;
             let since = Duration::from_secs(u64::try_from(modified).unwrap_or(0));
-            sys::set_modified(&self.file, SystemTime::UNIX_EPOCH + since)?;
-            sys::sync(&self.file)
+            sys::set_modified(&file, SystemTime::UNIX_EPOCH + since)?;
+            sys::sync(&file)
+        }
+    }
+
+    /// A folder from which content is taken that may be the one that is needed.
+    pub(in super::super) struct Likeness;
+
+    impl Likeness {
+        pub(in super::super) fn open(_root: &Path) -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        /// None: a path could lead through somebody's link here.
+        pub(in super::super) fn file(&mut self, _name: &EntryName) -> Option<File> {
+            None
         }
     }
 }
@@ -308,7 +367,23 @@ mod tests {
     fn only_whole_blocks_of_zeros_are_left_out() {
         let mut bytes = vec![0; 3 * HOLE + 5];
         bytes[HOLE] = 1;
-        let kept: Vec<_> = stretches(&bytes).iter().map(|(at, part)| (*at, part.len())).collect();
-        assert_eq!(kept, [(HOLE, HOLE), (3 * HOLE, 5)]);
+        let mut kept = Vec::new();
+        let write = |part: &[u8], at| {
+            kept.push((at, part.len()));
+            Ok(())
+        };
+        assert_eq!(write_stretches(&bytes, 7, write).unwrap(), as_u64(7 + bytes.len()));
+        let at = |blocks| as_u64(7 + blocks * HOLE);
+        assert_eq!(kept, [(at(1), HOLE), (at(3), 5)]);
+        kept.clear();
+        bytes[2 * HOLE] = 1;
+        bytes.truncate(3 * HOLE);
+        let write = |part: &[u8], at| {
+            kept.push((at, part.len()));
+            Ok(())
+        };
+        write_stretches(&bytes, 7, write).unwrap();
+        assert_eq!(kept, [(at(1), 2 * HOLE)], "one call for what hangs together");
+        assert_eq!(write_stretches(&[0; HOLE], 7, |_, _| Err(invalid("none"))).unwrap(), 0);
     }
 }

@@ -3,11 +3,13 @@
 //! The JSON follows the public eStargz layout, with `memberSize` and `memberDigest` of ours. Reading it
 //! checks that the chunks it names could tile the archive; whether they do is `seekable`'s question.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, Write};
 
-use chrono::{DateTime, SecondsFormat};
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use chrono::{DateTime, NaiveDate, SecondsFormat};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::entry::is_target;
@@ -35,30 +37,35 @@ pub struct Chunk {
 }
 
 /// The table of contents: every entry in the archive's order, and the chunks of each.
+///
+/// A home can have hundreds of thousands of files, so what is kept of each is what is needed of it: the
+/// chunks of all lie in one place.
 #[derive(Debug, Default)]
 pub(super) struct Toc {
-    pub(super) entries: Vec<Entry>,
-    /// As many as there are entries; empty for what has no content.
-    pub(super) chunks: Vec<Vec<Chunk>>,
+    entries: Vec<Entry>,
+    chunks: Vec<Chunk>,
+    /// Where the chunks of each entry end; as far as they are known.
+    ends: Vec<usize>,
 }
 
-#[derive(Serialize)]
-struct Document {
-    version: u32,
-    entries: Vec<Line>,
-}
+/// What opens and closes the JSON around its lines.
+const OPENING: &[u8] = b"{\"version\":1,\"entries\":[";
+const CLOSING: &[u8] = b"]}";
+/// Longer than any line whose name and target can be stored, in bytes.
+const LONGEST_LINE: usize = 64 << 10;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Line {
-    name: String,
+struct Line<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
     r#type: Kind,
     #[serde(default, skip_serializing_if = "is_zero")]
     size: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    modtime: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    link_name: Option<String>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    modtime: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    link_name: Option<Cow<'a, str>>,
     mode: u32,
     uid: u32,
     gid: u32,
@@ -69,13 +76,13 @@ struct Line {
     #[serde(default, skip_serializing_if = "is_zero")]
     chunk_size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    chunk_digest: Option<String>,
+    chunk_digest: Option<Sum>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    digest: Option<String>,
+    digest: Option<Sum>,
     #[serde(default, skip_serializing_if = "is_zero")]
     member_size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    member_digest: Option<String>,
+    member_digest: Option<Sum>,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, Serialize, Deserialize)]
@@ -85,6 +92,34 @@ enum Kind {
     Reg,
     Symlink,
     Chunk,
+}
+
+/// A digest as it stands in a line; none for a text that is no digest.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Sum(Option<[u8; 32]>);
+
+impl Serialize for Sum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&digest_text(&self.0.unwrap_or_default()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Sum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Sum;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a digest")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Sum, E> {
+                Ok(Sum(parse_digest(text)))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
 }
 
 // serde's `skip_serializing_if` hands over a reference.
@@ -117,99 +152,120 @@ pub(crate) fn digest_of(bytes: &[u8]) -> String {
 
 fn parse_digest(text: &str) -> Option<[u8; 32]> {
     let digits = text.strip_prefix("sha256:")?.as_bytes();
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    let bytes: Option<Vec<u8>> =
-        pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect();
-    bytes?.try_into().ok()
+    let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;
+    let mut digest = [0; 32];
+    let mut worst = 0;
+    for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
+        let (high, low) = (nibble(*high), nibble(*low));
+        worst |= high | low;
+        *byte = high << 4 | low & 15;
+    }
+    (worst < 16).then_some(digest)
+}
+
+/// What a lower-case hex digit stands for; more than 15 for anything else.
+fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => 0xff,
+    }
 }
 
 impl Toc {
-    /// The JSON text.
-    ///
-    /// # Errors
-    ///
-    /// [`ArchiveError::Io`] if it cannot be serialised, which it has no reason not to be.
-    pub(super) fn to_json(&self) -> Result<Vec<u8>, ArchiveError> {
-        let lines =
-            self.entries.iter().zip(&self.chunks).flat_map(|(entry, chunks)| lines(entry, chunks));
-        let document = Document { version: 1, entries: lines.collect() };
-        serde_json::to_vec(&document).map_err(|error| ArchiveError::writing(error.into()))
+    /// Every entry.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
-    /// Reads the JSON text of an archive whose table of contents starts at `end`.
+    /// The chunks of the entry with this index; empty for what has no content.
+    pub(super) fn chunks_of(&self, index: usize) -> &[Chunk] {
+        let end = |index: usize| self.ends.get(index).copied().unwrap_or(self.chunks.len());
+        let start = index.checked_sub(1).map_or(0, end);
+        self.chunks.get(start..end(index)).unwrap_or_default()
+    }
+
+    /// Adds an entry, whose chunks may follow later.
+    pub(super) fn push_entry(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// Adds a chunk to the entry with this index: the last that got one, or a later one.
+    pub(super) fn push_chunk(&mut self, entry: usize, chunk: Chunk) {
+        while self.ends.len() <= entry {
+            self.ends.push(self.chunks.len());
+        }
+        self.chunks.push(chunk);
+        if let Some(end) = self.ends.last_mut() {
+            *end += 1;
+        }
+    }
+
+    /// Writes the JSON text, line by line.
     ///
     /// # Errors
     ///
-    /// Whatever does not fit: [`ArchiveError::Corrupt`] at `end` for JSON and places, the error of the
-    /// name or limit for those.
-    pub(super) fn parse(json: &[u8], end: u64, limits: &Limits) -> Result<Self, ArchiveError> {
-        let mut reading = Reading::up_to(limits);
-        let mut reader = serde_json::Deserializer::from_slice(json);
-        let read = Lines { reading: &mut reading, limits }.deserialize(&mut reader);
-        match reading.bad.take() {
-            Some(Bad::Refused(error)) => return Err(error),
-            Some(Bad::Place(what)) => {
-                return Err(ArchiveError::corrupt(end, format!("its table of contents: {what}")));
-            }
-            None => {}
+    /// Those of `out`.
+    pub(super) fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(OPENING)?;
+        let mut text = Vec::new();
+        for (index, entry) in self.entries.iter().enumerate() {
+            text.clear();
+            lines(entry, self.chunks_of(index), &mut |line| {
+                if index > 0 || !text.is_empty() {
+                    text.push(b',');
+                }
+                serde_json::to_writer(&mut text, &line).map_err(io::Error::other)
+            })?;
+            out.write_all(&text)?;
         }
-        let version = read.and_then(|version| reader.end().map(|()| version)).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let what = format!("its table of contents breaks off at {line}:{column}");
-            ArchiveError::corrupt(end, what)
-        })?;
-        if version != 1 {
-            return Err(ArchiveError::hostile("a table of contents of another version than 1"));
-        }
-        reading.whole().map_err(|what| ArchiveError::corrupt(end, what))?;
-        if reading.end > end {
-            return Err(ArchiveError::corrupt(end, "a chunk lies beyond the table of contents"));
-        }
-        Ok(reading.toc)
+        out.write_all(CLOSING)
     }
 }
 
-fn lines(entry: &Entry, chunks: &[Chunk]) -> Vec<Line> {
+/// Hands over the lines of an entry.
+fn lines(
+    entry: &Entry,
+    chunks: &[Chunk],
+    say: &mut dyn FnMut(Line<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let name = entry.name.as_str();
     let (kind, name, link_name) = match &entry.node {
-        Node::Dir => (Kind::Dir, format!("{}/", entry.name), None),
-        Node::File { .. } => (Kind::Reg, entry.name.to_string(), None),
-        Node::Symlink { target } => (Kind::Symlink, entry.name.to_string(), Some(target.clone())),
+        Node::Dir => (Kind::Dir, Cow::Owned(format!("{name}/")), None),
+        Node::File { .. } => (Kind::Reg, Cow::Borrowed(name), None),
+        Node::Symlink { target } => {
+            (Kind::Symlink, Cow::Borrowed(name), Some(Cow::Borrowed(target.as_str())))
+        }
     };
     let modtime = DateTime::from_timestamp(entry.modified, 0)
-        .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        .map(|at| Cow::Owned(at.to_rfc3339_opts(SecondsFormat::Secs, true)));
     let (size, mode) = (entry.size(), entry.mode);
-    let mut lines =
-        vec![Line { name, r#type: kind, size, modtime, link_name, mode, ..Line::bare() }];
+    let mut line = Line { name, r#type: kind, size, modtime, link_name, mode, ..Line::bare() };
     let mut start = 0;
-    for (index, chunk) in chunks.iter().enumerate() {
-        if index > 0 {
-            let name = entry.name.to_string();
-            lines.push(Line { name, ..Line::bare() });
+    for (number, chunk) in chunks.iter().enumerate() {
+        let last = number + 1 == chunks.len();
+        line.offset = Some(chunk.offset);
+        line.chunk_offset = start;
+        line.chunk_size = if last { 0 } else { chunk.size };
+        line.chunk_digest = Some(Sum(Some(chunk.digest)));
+        line.digest = (chunks.len() == 1).then_some(Sum(Some(chunk.digest)));
+        line.member_size = chunk.member_size;
+        line.member_digest = Some(Sum(Some(chunk.member_digest)));
+        say(line)?;
+        if last {
+            return Ok(());
         }
-        let last = index + 1 == chunks.len();
-        if let Some(line) = lines.last_mut() {
-            line.offset = Some(chunk.offset);
-            line.chunk_offset = start;
-            line.chunk_size = if last { 0 } else { chunk.size };
-            line.chunk_digest = Some(digest_text(&chunk.digest));
-            line.digest = (chunks.len() == 1).then(|| digest_text(&chunk.digest));
-            line.member_size = chunk.member_size;
-            line.member_digest = Some(digest_text(&chunk.member_digest));
-        }
+        line = Line { name: Cow::Borrowed(entry.name.as_str()), ..Line::bare() };
         start += chunk.size;
     }
-    lines
+    say(line)
 }
 
-impl Line {
+impl Line<'_> {
     fn bare() -> Self {
         Self {
-            name: String::new(),
+            name: Cow::Borrowed(""),
             r#type: Kind::Chunk,
             size: 0,
             modtime: None,
@@ -239,80 +295,143 @@ impl From<&'static str> for Bad {
     }
 }
 
-/// Reads the document and hands on line by line, so that they are never all there at once. The
-/// answer is its version.
-struct Lines<'a> {
-    reading: &'a mut Reading,
+/// Reads the JSON text of a table of contents piece by piece, so that it is never all there at once.
+///
+/// It has to be as [`Toc::write_json`] lays it out: no blank stands around the lines, and nothing
+/// follows them.
+pub(super) struct Reader<'a> {
+    reading: Reading,
     limits: &'a Limits,
+    /// Where the table of contents starts in the archive.
+    end: u64,
+    /// What begins a line, or the document, and does not end yet.
+    rest: Vec<u8>,
+    /// Bytes of the text before `rest`.
+    passed: usize,
+    next: Next,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Part {
-    Version,
-    Entries,
+/// What has to follow.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Next {
+    Opening,
+    /// A line, or the end if there was none.
+    First,
+    Line,
+    Comma,
+    Nothing,
 }
 
-impl<'de> DeserializeSeed<'de> for Lines<'_> {
-    type Value = u32;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u32, D::Error> {
-        deserializer.deserialize_map(self)
+impl<'a> Reader<'a> {
+    /// A reader of the text of an archive whose table of contents starts at `end`.
+    pub(super) fn new(end: u64, limits: &'a Limits) -> Self {
+        let (rest, next) = (Vec::new(), Next::Opening);
+        Self { reading: Reading::up_to(limits), limits, end, rest, passed: 0, next }
     }
-}
 
-impl<'de> Visitor<'de> for Lines<'_> {
-    type Value = u32;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table of contents")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u32, A::Error> {
-        let (mut version, mut read) = (None, false);
-        while let Some(part) = map.next_key::<Part>()? {
-            match part {
-                Part::Version if version.is_none() => version = Some(map.next_value()?),
-                Part::Entries if !read => {
-                    read = true;
-                    let (reading, limits) = (&mut *self.reading, self.limits);
-                    map.next_value_seed(Entries { reading, limits })?;
-                }
-                _ => return Err(de::Error::custom("a key stands twice")),
-            }
+    /// Reads what follows.
+    ///
+    /// # Errors
+    ///
+    /// Whatever does not fit: [`ArchiveError::Corrupt`] for JSON and places, the error of the name or
+    /// limit for those.
+    pub(super) fn read(&mut self, piece: &[u8]) -> Result<(), ArchiveError> {
+        if self.rest.is_empty() {
+            let taken = self.take(piece)?;
+            self.rest.extend_from_slice(piece.get(taken..).unwrap_or_default());
+            return Ok(());
         }
-        version.filter(|_| read).ok_or_else(|| de::Error::custom("a key is missing"))
-    }
-}
-
-struct Entries<'a> {
-    reading: &'a mut Reading,
-    limits: &'a Limits,
-}
-
-impl<'de> DeserializeSeed<'de> for Entries<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Entries<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the lines of a table of contents")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(line) = seq.next_element::<Line>()? {
-            if let Err(bad) = self.reading.line(&line, self.limits) {
-                self.reading.bad = Some(bad);
-                return Err(de::Error::custom("a line is refused"));
-            }
-        }
+        let mut text = std::mem::take(&mut self.rest);
+        text.extend_from_slice(piece);
+        let taken = self.take(&text)?;
+        text.drain(..taken);
+        self.rest = text;
         Ok(())
+    }
+
+    /// The table, if that was all of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::read`].
+    pub(super) fn finish(self) -> Result<Toc, ArchiveError> {
+        if self.next != Next::Nothing || !self.rest.is_empty() {
+            return Err(self.breaks_off(self.rest.len()));
+        }
+        let Self { reading, end, .. } = self;
+        reading.whole().map_err(|what| ArchiveError::corrupt(end, what))?;
+        if reading.end > end {
+            return Err(ArchiveError::corrupt(end, "a chunk lies beyond the table of contents"));
+        }
+        Ok(reading.toc)
+    }
+
+    /// Reads as far as there are whole lines; answers how far that is.
+    fn take(&mut self, text: &[u8]) -> Result<usize, ArchiveError> {
+        let mut at = 0;
+        loop {
+            let rest = text.get(at..).unwrap_or_default();
+            let Some(first) = rest.first() else { break };
+            let length = match self.next {
+                Next::Opening if rest.starts_with(OPENING) => Some(OPENING.len()),
+                Next::Opening if OPENING.starts_with(rest) => None,
+                Next::Opening => return Err(self.not_opened(rest)),
+                Next::First | Next::Comma if *first == b']' => match rest.get(..CLOSING.len()) {
+                    Some(CLOSING) => Some(CLOSING.len()),
+                    Some(_) => return Err(self.breaks_off(at)),
+                    None => None,
+                },
+                Next::Comma if *first == b',' => Some(1),
+                Next::Comma | Next::Nothing => return Err(self.breaks_off(at)),
+                Next::First | Next::Line => self.line(rest, at)?,
+            };
+            let Some(length) = length else { break };
+            self.next = match self.next {
+                Next::Opening => Next::First,
+                Next::First | Next::Comma if *first == b']' => Next::Nothing,
+                Next::First | Next::Line => Next::Comma,
+                Next::Comma | Next::Nothing => Next::Line,
+            };
+            at += length;
+        }
+        self.passed += at;
+        Ok(at)
+    }
+
+    /// Reads one line and answers how long it is; none if its end is not there yet.
+    fn line(&mut self, rest: &[u8], at: usize) -> Result<Option<usize>, ArchiveError> {
+        let rest = rest.get(..LONGEST_LINE).unwrap_or(rest);
+        let mut lines = serde_json::Deserializer::from_slice(rest).into_iter::<Line<'_>>();
+        match lines.next() {
+            Some(Ok(line)) => match self.reading.line(&line, self.limits) {
+                Ok(()) => Ok(Some(lines.byte_offset())),
+                Err(Bad::Refused(error)) => Err(error),
+                Err(Bad::Place(what)) => {
+                    let what = format!("its table of contents: {what}");
+                    Err(ArchiveError::corrupt(self.end, what))
+                }
+            },
+            Some(Err(error)) if error.is_eof() && rest.len() < LONGEST_LINE => Ok(None),
+            Some(Err(error)) => Err(self.breaks_off(at + error.column())),
+            None => Err(self.breaks_off(at)),
+        }
+    }
+
+    fn not_opened(&self, rest: &[u8]) -> ArchiveError {
+        let version = OPENING.get(..11).unwrap_or_default();
+        let number = rest.strip_prefix(version).and_then(<[u8]>::first);
+        match number {
+            Some(b'0'..=b'9') => {
+                ArchiveError::hostile("a table of contents of another version than 1")
+            }
+            _ => self.breaks_off(0),
+        }
+    }
+
+    fn breaks_off(&self, at: usize) -> ArchiveError {
+        let at = self.passed + at;
+        let what = format!("its table of contents breaks off at byte {at} of its text");
+        ArchiveError::corrupt(self.end, what)
     }
 }
 
@@ -324,17 +443,15 @@ struct Reading {
     end: u64,
     /// Bytes of content so far.
     total: u64,
-    /// What ended the reading.
-    bad: Option<Bad>,
 }
 
 impl Reading {
     fn up_to(limits: &Limits) -> Self {
         let names = NameSet::up_to(limits.entries);
-        Self { toc: Toc::default(), names, end: 0, total: 0, bad: None }
+        Self { toc: Toc::default(), names, end: 0, total: 0 }
     }
 
-    fn line(&mut self, line: &Line, limits: &Limits) -> Result<(), Bad> {
+    fn line(&mut self, line: &Line<'_>, limits: &Limits) -> Result<(), Bad> {
         if line.uid != 0 || line.gid != 0 {
             return Err("an owner".into());
         }
@@ -345,26 +462,26 @@ impl Reading {
         self.entry(line, limits)
     }
 
-    fn entry(&mut self, line: &Line, limits: &Limits) -> Result<(), Bad> {
+    fn entry(&mut self, line: &Line<'_>, limits: &Limits) -> Result<(), Bad> {
         let refused = |error: ArchiveError| Bad::Refused(error);
         if self.toc.entries.len() >= limits.entries {
             let (found, limit) = (as_u64(limits.entries).saturating_add(1), as_u64(limits.entries));
             return Err(refused(ArchiveError::TooMuch { what: "entries", found, limit }));
         }
         let text = if line.r#type == Kind::Dir {
-            line.name.strip_suffix('/').ok_or("a directory's name without a slash")?.to_owned()
+            line.name.strip_suffix('/').ok_or("a directory's name without a slash")?
         } else {
-            line.name.clone()
+            &line.name
         };
-        let name = EntryName::try_from(text).map_err(|error| refused(error.into()))?;
-        if name.folded() == TOC_NAME {
+        let name = text.parse::<EntryName>().map_err(|error| refused(error.into()))?;
+        if name.folds_to(TOC_NAME) {
             return Err(refused(ArchiveError::Reserved { name }));
         }
         self.names.insert(&name, line.r#type == Kind::Dir).map_err(refused)?;
         let node = match (line.r#type, &line.link_name) {
             (Kind::Symlink, Some(target)) if is_target(target) => {
                 self.names.count(target).map_err(refused)?;
-                Node::Symlink { target: target.clone() }
+                Node::Symlink { target: target.clone().into_owned() }
             }
             (Kind::Symlink, _) => return Err(refused(ArchiveError::InvalidTarget { name })),
             (_, Some(_)) => return Err("a target of what is no link".into()),
@@ -376,7 +493,7 @@ impl Reading {
             return Err("a mode beyond permissions".into());
         }
         let entry = Entry { name, node, mode: line.mode, modified };
-        let mut chunks = Vec::new();
+        let mut first = None;
         if entry.size() > 0 {
             self.total = self.total.saturating_add(entry.size());
             if let Some(limit) = limits.total_unpacked.filter(|limit| self.total > *limit) {
@@ -385,20 +502,22 @@ impl Reading {
             }
             let chunk = self.chunk(line, entry.size(), 0)?;
             let single = chunk.size == entry.size();
-            let expected = single.then(|| digest_text(&chunk.digest));
-            if line.digest != expected {
+            if line.digest != single.then_some(Sum(Some(chunk.digest))) {
                 return Err("a file's digest is not its chunk's".into());
             }
-            chunks.push(chunk);
+            first = Some(chunk);
         } else if line.size != 0 || has_chunk(line) {
             return Err("content of what has none".into());
         }
-        self.toc.entries.push(entry);
-        self.toc.chunks.push(chunks);
+        let index = self.toc.entries.len();
+        self.toc.push_entry(entry);
+        if let Some(chunk) = first {
+            self.toc.push_chunk(index, chunk);
+        }
         Ok(())
     }
 
-    fn further_chunk(&mut self, line: &Line) -> Result<(), Bad> {
+    fn further_chunk(&mut self, line: &Line<'_>) -> Result<(), Bad> {
         let plain = line.size == 0 && line.mode == 0 && line.modtime.is_none();
         if !plain || line.link_name.is_some() || line.digest.is_some() {
             return Err("a chunk that claims to be a file".into());
@@ -411,8 +530,8 @@ impl Reading {
         }
         let size = entry.size();
         // All chunks before this one were full, or the file would be whole already.
-        let at =
-            self.toc.chunks.last().map_or(0, |chunks| as_u64(chunks.len()).saturating_mul(CHUNK));
+        let index = self.toc.entries.len() - 1;
+        let at = as_u64(self.toc.chunks_of(index).len()).saturating_mul(CHUNK);
         if at == 0 || at >= size {
             return Err("a chunk too many".into());
         }
@@ -421,22 +540,20 @@ impl Reading {
         if chunk.offset != before {
             return Err("something lies between two chunks of a file".into());
         }
-        if let Some(chunks) = self.toc.chunks.last_mut() {
-            chunks.push(chunk);
-        }
+        self.toc.push_chunk(index, chunk);
         Ok(())
     }
 
     /// The chunk of a line, `at` bytes into a file of `size`.
-    fn chunk(&mut self, line: &Line, size: u64, at: u64) -> Result<Chunk, Bad> {
+    fn chunk(&mut self, line: &Line<'_>, size: u64, at: u64) -> Result<Chunk, Bad> {
         let rest = size - at;
         let (length, stated) = if rest > CHUNK { (CHUNK, CHUNK) } else { (rest, 0) };
         if line.chunk_offset != at || line.chunk_size != stated {
             return Err("a chunk of another size than one MiB".into());
         }
-        let digest = |text: &Option<String>| text.as_deref().and_then(parse_digest);
+        let digest = |sum: Option<Sum>| sum.and_then(|sum| sum.0);
         let (Some(offset), Some(content), Some(member)) =
-            (line.offset, digest(&line.chunk_digest), digest(&line.member_digest))
+            (line.offset, digest(line.chunk_digest), digest(line.member_digest))
         else {
             return Err("a chunk without place or digest".into());
         };
@@ -462,13 +579,14 @@ impl Reading {
 
     /// Whether the last file has all its chunks.
     fn whole(&self) -> Result<(), &'static str> {
+        let last = self.toc.entries.len().saturating_sub(1);
         let size = self.toc.entries.last().map_or(0, Entry::size);
-        let chunks = self.toc.chunks.last().map_or(0, |chunks| chunks.iter().map(|c| c.size).sum());
-        if size == chunks { Ok(()) } else { Err("a file lacks a chunk") }
+        let chunks = as_u64(self.toc.chunks_of(last).len());
+        if size.div_ceil(CHUNK) == chunks { Ok(()) } else { Err("a file lacks a chunk") }
     }
 }
 
-fn has_chunk(line: &Line) -> bool {
+fn has_chunk(line: &Line<'_>) -> bool {
     line.offset.is_some()
         || line.chunk_offset != 0
         || line.chunk_size != 0
@@ -480,10 +598,20 @@ fn has_chunk(line: &Line) -> bool {
 
 /// Seconds of an RFC 3339 instant exactly as [`lines`] writes it, 1970 to 9999.
 fn seconds(text: &str) -> Option<i64> {
-    let at = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
-    let seconds = at.timestamp();
-    let same = at.to_rfc3339_opts(SecondsFormat::Secs, true) == text;
-    (same && super::entry::clamp_time(seconds) == seconds).then_some(seconds)
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to)?;
+        let is_plain = digits.bytes().all(|digit| digit.is_ascii_digit());
+        digits.parse::<u32>().ok().filter(|_| is_plain)
+    };
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')];
+    if text.len() != 20 || marks.iter().any(|(at, mark)| text.as_bytes().get(*at) != Some(mark)) {
+        return None;
+    }
+    let year = number(0, 4)?.try_into().ok()?;
+    let day = NaiveDate::from_ymd_opt(year, number(5, 7)?, number(8, 10)?)?;
+    let at = day.and_hms_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?)?;
+    let seconds = at.and_utc().timestamp();
+    (super::entry::clamp_time(seconds) == seconds).then_some(seconds)
 }
 
 pub(super) fn as_u64(number: usize) -> u64 {

@@ -24,6 +24,12 @@ pub(in crate::disk) fn open_dir(dir: &File, name: impl AsRef<OsStr>) -> io::Resu
     Ok(openat(dir, name.as_ref(), flags, Mode::empty())?.into())
 }
 
+/// Opens what is there for reading, without waiting for a pipe's other end.
+pub(in crate::disk) fn open_read(dir: &File, name: &str) -> io::Result<File> {
+    ask(Call::Open, Path::new(name))?;
+    Ok(openat(dir, name, OFlags::RDONLY | imp::SAFE, Mode::empty())?.into())
+}
+
 /// Makes a folder, 0700.
 pub(in crate::disk) fn create_dir(dir: &File, name: &str) -> io::Result<()> {
     ask(Call::MakeDir, Path::new(name))?;

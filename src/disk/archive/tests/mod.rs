@@ -120,8 +120,13 @@ fn extract_as(
     place: &mut dyn FnMut(&Entry) -> Option<EntryName>,
 ) -> Result<Extracted, ArchiveError> {
     let stop = AtomicBool::new(false);
-    let mut how =
-        Extraction { place, keep_link: &mut |_, _| false, progress: &mut |_| {}, stop: &stop };
+    let mut how = Extraction {
+        place,
+        like: None,
+        keep_link: &mut |_, _| false,
+        progress: &mut |_| {},
+        stop: &stop,
+    };
     archive.extract(into, &mut how)
 }
 
@@ -375,6 +380,7 @@ fn damage_is_named_by_file_and_chunk_and_hides_nothing_else() {
 fn pick(archive: &Archive, into: &Path, names: &[&str]) -> (Extracted, Vec<Problem>) {
     let mut how = Extraction {
         place: &mut |entry| names.contains(&entry.name.as_str()).then(|| entry.name.clone()),
+        like: None,
         keep_link: &mut |_, _| false,
         progress: &mut |_| {},
         stop: &AtomicBool::new(false),
@@ -537,6 +543,7 @@ fn links_that_lead_outside_are_left_out_and_named() {
         let stop = AtomicBool::new(false);
         let mut how = Extraction {
             place: &mut |entry| Some(entry.name.clone()),
+            like: None,
             keep_link: &mut |_, target| target == "/etc/passwd",
             progress: &mut |_| {},
             stop: &stop,
@@ -592,6 +599,7 @@ fn a_caller_can_stop() {
         assert!(matches!(verified, Err(ArchiveError::Interrupted)));
         let mut how = Extraction {
             place: &mut |entry| Some(entry.name.clone()),
+            like: None,
             keep_link: &mut |_, _| false,
             progress: &mut |_| {},
             stop: &stop,

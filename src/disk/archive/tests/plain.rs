@@ -281,6 +281,7 @@ fn a_second_name_is_unpacked_also_where_the_first_is_not_wanted() {
     let archive = desk.open().unwrap();
     let mut how = Extraction {
         place: &mut |entry| (entry.name.as_str() == "auth.json").then(|| entry.name.clone()),
+        like: None,
         keep_link: &mut |_, _| false,
         progress: &mut |_| {},
         stop: &AtomicBool::new(false),
