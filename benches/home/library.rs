@@ -37,7 +37,7 @@ impl Library {
         let mut random = Random::new(seed);
         let files = (0..FILES).map(|number| source(&mut random, number)).collect();
         let prose: Vec<String> = (0..SENTENCES).map(|_| sentence(&mut random)).collect();
-        let logs = (0..RECORDS).map(|_| record(&mut random)).collect();
+        let logs = records(&mut random);
         let mut instructions = String::new();
         for text in prose.iter().cycle().step_by(7) {
             if INSTRUCTIONS < instructions.len() {
@@ -94,24 +94,33 @@ fn line(random: &mut Random, names: &[String]) -> String {
     indent + &text
 }
 
-fn record(random: &mut Random) -> String {
-    let (hour, minute) = (random.below(24), random.below(60));
-    let micros = random.next() % 60_000_000;
-    let (verb, noun, other) = (random.skewed(VERBS), random.skewed(NOUNS), random.one(NOUNS));
-    match random.below(6) {
-        0 => format!("test {noun}::{other}::{verb}s_the_{noun}_of_{other} ... ok"),
-        1 => format!(
-            "2026-11-03T{hour:02}:{minute:02}:{:02}.{:06}Z  INFO {noun}::{other}: {} id={:08x}",
-            micros / 1_000_000,
-            micros % 1_000_000,
-            clause(random),
-            random.next() & 0xffff_ffff
-        ),
-        2 => format!("   Compiling {noun}-{other} v{}.{}.{}", hour % 5, minute, micros % 10),
-        3 => format!("drwxr-xr-x {minute} ada ada {micros:>9} Nov {hour:2} {noun}_{other}"),
-        4 => format!("warning: {} --> src/{noun}/{other}.rs:{}:{hour}", clause(random), minute * 9),
-        _ => format!("{:>7}  {verb} {noun}  {:016x}  {} ms", micros % 9999, random.next(), minute),
+/// Lines that programs print: some of one kind about one thing, then some of another.
+fn records(random: &mut Random) -> Vec<String> {
+    let mut records = Vec::with_capacity(RECORDS);
+    while records.len() < RECORDS {
+        let (kind, said) = (random.below(6), clause(random));
+        let (noun, other) = (random.skewed(NOUNS), random.one(NOUNS));
+        let (hour, mut micros) = (random.below(24), random.next() % 3_000_000_000);
+        for _ in 0..8 + random.below(50) {
+            micros += random.next() % 200_000;
+            let (verb, about) = (random.skewed(VERBS), random.skewed(NOUNS));
+            let number = random.below(900);
+            records.push(match kind {
+                0 => format!("test {noun}::{other}::{verb}s_the_{about}_of_{other} ... ok"),
+                1 => format!(
+                    "2026-10-27T{hour:02}:{:02}:{:02}.{:06}Z  INFO {noun}::{other}: {said} {about}={number}",
+                    micros / 60_000_000,
+                    micros / 1_000_000 % 60,
+                    micros % 1_000_000
+                ),
+                2 => format!("   Compiling {about}-{verb} v0.{}.{}", number / 40, number % 9),
+                3 => format!("-rw-r--r--  1 ada ada {:>8} Oct 27 {hour:02}:{:02} {about}_{verb}.rs", number * 57, number % 60),
+                4 => format!("warning: {said}: `{verb}_{about}` --> src/{noun}/{other}.rs:{number}:{}", number % 30),
+                _ => format!("src/{noun}/{other}.rs:{number}:    let {about} = {verb}_{other}(&{noun})?;"),
+            });
+        }
     }
+    records
 }
 
 fn sentence(random: &mut Random) -> String {

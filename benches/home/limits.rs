@@ -58,7 +58,16 @@ pub(crate) fn measure(lab: &Lab, size: Size, report: &mut Report) -> io::Result<
         packed = deflated(&text, 1)?;
         Ok(())
     })?;
-    rate("deflate, libdeflate level 6, one core", &mut || deflated(&text, 6).map(drop))?;
+    let mut small = Vec::new();
+    rate("deflate, libdeflate level 6, one core", &mut || {
+        small = deflated(&text, 6)?;
+        Ok(())
+    })?;
+    let length = |chunks: &[Vec<u8>]| {
+        float(chunks.iter().map(|chunk| u64::try_from(chunk.len()).unwrap_or(0)).sum())
+    };
+    let (at_1, at_6) = (length(&packed), length(&small));
+    drop(small);
     let inflate = rate("inflate, libdeflate, one core", &mut || {
         let (mut inflater, mut out) = (Decompressor::new(), vec![0; CHUNK]);
         for chunk in &packed {
@@ -91,6 +100,13 @@ pub(crate) fn measure(lab: &Lab, size: Size, report: &mut Report) -> io::Result<
         io::copy(&mut File::open(&path)?, &mut to)?;
         to.sync_all()
     })?;
+
+    report.note(&format!(
+        "sizes: level 1 makes {:.2} : 1, level 6 {:.2} : 1, {:.1}% less",
+        bytes / at_1,
+        bytes / at_6,
+        100.0 * (1.0 - at_6 / at_1)
+    ))?;
 
     report.part("distance from the limits")?;
     let cores = float(u64::try_from(cores).unwrap_or(1));

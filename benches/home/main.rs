@@ -126,7 +126,14 @@ impl Part {
     }
 }
 
-fn main() -> io::Result<ExitCode> {
+fn main() -> ExitCode {
+    started().unwrap_or_else(|error| {
+        let _closed = writeln!(io::stderr(), "error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn started() -> io::Result<ExitCode> {
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == measure::ONE) {
         return measure::one(words);

@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
     /// What only the backend can read, in base64: the part of a session that does not compress.
     fn reasoning(&mut self, room: usize) {
         let id = self.hex(48);
-        let bytes = (400 + self.random.below(2600)).min(room / 4);
+        let bytes = (300 + self.random.below(1400)).min(room / 4);
         self.open("response_item");
         let _ = write!(
             self.text,
@@ -182,7 +182,7 @@ impl<'a> Session<'a> {
         };
         self.source = Some(source);
         let from = self.random.below(source.lines.len());
-        let lines = 20 + self.random.below(180);
+        let lines = 20 + self.random.below(400);
         let command = format!("sed -n '{},{}p' {}", from + 1, from + lines, source.path);
         self.call(&command);
         let id = self.output();
@@ -237,7 +237,7 @@ impl<'a> Session<'a> {
         let id = self.output();
         let end = self.text.len() + room;
         let from = self.random.below(library.logs.len());
-        let lines = 8 + self.random.below(80);
+        let lines = 8 + self.random.below(140);
         for line in library.logs.iter().skip(from).take(lines) {
             self.text.push_str(line);
             self.text.push_str("\\n");
