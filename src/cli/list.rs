@@ -126,8 +126,15 @@ mod tests {
         let digest = format!("sha256:{}", "0".repeat(64));
         let mut metadata = Metadata::empty(Kind::Full);
         let (name, toc_digest) = ("x".to_owned(), digest.clone());
-        metadata.archive =
-            Some(ArchiveFacts { name, bytes: 5, toc_digest, files: 1, content_bytes: 1 });
+        metadata.archive = Some(ArchiveFacts {
+            name,
+            bytes: 5,
+            toc_digest,
+            files: 1,
+            content_bytes: 1,
+            compressor: None,
+            login: None,
+        });
         let stored = Stored {
             title: "ada".to_owned(),
             archive: folder.path().join("none"),

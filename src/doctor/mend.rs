@@ -271,6 +271,8 @@ fn retold(path: &Path, stop: &AtomicBool) -> Result<Metadata, String> {
         toc_digest: digest.to_owned(),
         files: u64::try_from(files).unwrap_or(u64::MAX),
         content_bytes: archive.content_bytes().map_err(words)?,
+        compressor: None,
+        login: store::login_member(&archive),
     };
     Ok(Metadata { archive: Some(facts), ..store::inside(path)? })
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
 use crate::account::{AccountKey, Email, Login};
-use crate::disk::archive::digest_of;
+use crate::disk::archive::{Chunk, digest_of, digest_text};
 use crate::disk::json;
 use crate::time::Stamp;
 use crate::window::Window;
@@ -182,6 +182,35 @@ pub struct ArchiveFacts {
     pub files: u64,
     /// Their total length, uncompressed.
     pub content_bytes: u64,
+    /// What compressed it, such as `libdeflate-1.24/1`: a name, its version, a slash and the level.
+    /// The same content, compressed by the same, gives the same bytes. `None` if nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compressor: Option<String>,
+    /// Where `auth.json` lies, so that it is read without the table of contents. `None` if there
+    /// is none, if it is larger than one chunk, or in what earlier versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginMember>,
+}
+
+/// The gzip member that holds all of `auth.json` and nothing else.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct LoginMember {
+    /// Where it starts in the archive, in bytes.
+    pub offset: u64,
+    /// Its length, in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the content of `auth.json`: `sha256:` and 64 hex digits.
+    #[serde(deserialize_with = "digest")]
+    pub digest: String,
+}
+
+impl LoginMember {
+    /// What a sidecar says of the only chunk of an `auth.json`.
+    #[must_use]
+    pub fn of(chunk: &Chunk) -> Self {
+        let Chunk { offset, member_size, digest, .. } = *chunk;
+        Self { offset, bytes: member_size, digest: digest_text(&digest) }
+    }
 }
 
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -442,6 +471,8 @@ mod tests {
                 toc_digest: digest_of(b"table"),
                 files: 2,
                 content_bytes: 9,
+                compressor: Some("libdeflate-1.24/1".to_owned()),
+                login: Some(LoginMember { offset: 7, bytes: 2, digest: digest_of(b"login") }),
             }),
             label: Some("before the update".to_owned()),
             tags: vec!["work".to_owned()],
@@ -483,6 +514,18 @@ mod tests {
         // Read and written again, it is sound.
         let again = Metadata::parse(rewritten.as_bytes()).unwrap();
         assert_eq!(Metadata::parse(&again.to_bytes()), Ok(again));
+    }
+
+    #[test]
+    fn an_archive_of_which_less_is_known_is_told_of_with_less() {
+        let mut known = sidecar();
+        let text = text_of(&known);
+        assert!(text.contains("\"compressor\": \"libdeflate-1.24/1\",\n    \"login\": {\n"));
+        let facts = known.archive.as_mut().unwrap();
+        (facts.compressor, facts.login) = (None, None);
+        let text = text_of(&known);
+        assert!(!text.contains("compressor") && !text.contains("offset"), "{text}");
+        assert_eq!(Metadata::parse(text.as_bytes()), Ok(known));
     }
 
     #[test]

@@ -24,7 +24,8 @@ use crate::time::Zone;
 use told::read_sidecar;
 
 pub use told::{
-    contradictions, damaged_sidecar, differences, inside, look_into, miscount, remains, stored_at,
+    contradictions, damaged_sidecar, differences, inside, login_member, look_into, miscount,
+    remains, stored_at,
 };
 
 /// Largest ledger, inventory or log that is read, in bytes.

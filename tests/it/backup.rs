@@ -296,6 +296,9 @@ fn the_sidecar_tells_all_that_is_known() {
     for pointer in [
         "/archive/bytes",
         "/archive/content_bytes",
+        "/archive/login/bytes",
+        "/archive/login/digest",
+        "/archive/login/offset",
         "/archive/toc_digest",
         "/login/fingerprint",
         "/manager_version",
@@ -367,7 +370,12 @@ fn the_sidecar_tells_all_that_is_known() {
         "bytes": "…",
         "toc_digest": "…",
         "files": 7,
-        "content_bytes": "…"
+        "content_bytes": "…",
+        "login": {
+          "offset": "…",
+          "bytes": "…",
+          "digest": "…"
+        }
       },
       "label": "weekly",
       "note": "a remark",

@@ -9,6 +9,8 @@ use std::io;
 use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor, crc32};
 use memchr::memmem;
 
+use super::buffer::Buffer;
+
 /// Header of a chunk member: deflate, no flags, no time, unknown system.
 const CHUNK_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// Start of a frame: the same with an extra field of 12 bytes, subfield `CM` of 8.
@@ -32,16 +34,14 @@ const MOST_FROM_ONE: u64 = 1032;
 /// the content and the level alone.
 pub(super) struct Deflater {
     compressor: Compressor,
-    /// Where the compressor writes; never shorter than it was.
-    scratch: Vec<u8>,
 }
 
 impl Deflater {
     /// One for a level of 1 to 12; beyond that, the nearest.
     pub(super) fn new(level: u32) -> Self {
-        let level = i32::try_from(level.clamp(1, 12))
-            .map_or(Ok(CompressionLvl::default()), CompressionLvl::new);
-        Self { compressor: Compressor::new(level.unwrap_or_default()), scratch: Vec::new() }
+        let level = i32::try_from(level.clamp(1, 12)).ok().map(CompressionLvl::new);
+        let level = level.and_then(Result::ok).unwrap_or_default();
+        Self { compressor: Compressor::new(level) }
     }
 
     /// Appends a member that holds `content` and nothing else.
@@ -49,12 +49,9 @@ impl Deflater {
     /// # Errors
     ///
     /// Only if the compressor fails, which it has no reason to.
-    pub(super) fn chunk(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let data = self.deflate(content)?;
-        out.extend_from_slice(&CHUNK_HEADER);
-        out.extend_from_slice(data);
-        out.extend_from_slice(&trailer(content));
-        Ok(())
+    pub(super) fn chunk(&mut self, content: &[u8], out: &mut Buffer) -> io::Result<()> {
+        out.put(&CHUNK_HEADER);
+        self.deflate(content, out)
     }
 
     /// Appends a member that knows length and CRC-32 of its own compressed bytes.
@@ -62,36 +59,33 @@ impl Deflater {
     /// # Errors
     ///
     /// If the compressed bytes exceed 4 GiB.
-    pub(super) fn frame(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let data = self.deflate(content)?;
-        let trailer = trailer(content);
-        let length = u32::try_from(data.len() + TRAILER).map_err(io::Error::other)?;
-        let mut crc = libdeflater::Crc::new();
-        crc.update(data);
-        crc.update(&trailer);
-        out.extend_from_slice(&FRAME_HEADER);
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&crc.sum().to_le_bytes());
-        out.extend_from_slice(data);
-        out.extend_from_slice(&trailer);
+    pub(super) fn frame(&mut self, content: &[u8], out: &mut Buffer) -> io::Result<()> {
+        let start = out.len();
+        out.put(&FRAME_HEADER);
+        out.put(&[0; FRAME_PREFIX - FRAME_HEADER.len()]);
+        self.deflate(content, out)?;
+        let body = out.filled_from(start + FRAME_PREFIX);
+        let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+        let [a, b, c, d] = length.to_le_bytes();
+        let [e, f, g, h] = crc32(body).to_le_bytes();
+        if let Some(field) = out.filled_from_mut(start + FRAME_HEADER.len()).first_chunk_mut::<8>()
+        {
+            *field = [a, b, c, d, e, f, g, h];
+        }
         Ok(())
     }
 
-    fn deflate(&mut self, content: &[u8]) -> io::Result<&[u8]> {
-        let room = self.compressor.deflate_compress_bound(content.len());
-        if self.scratch.len() < room {
-            self.scratch.resize(room, 0);
-        }
-        let length = self
-            .compressor
-            .deflate_compress(content, &mut self.scratch)
-            .map_err(io::Error::other)?;
-        Ok(self.scratch.get(..length).unwrap_or_default())
+    fn deflate(&mut self, content: &[u8], out: &mut Buffer) -> io::Result<()> {
+        let room = out.room(self.compressor.deflate_compress_bound(content.len()));
+        let length = self.compressor.deflate_compress(content, room).map_err(io::Error::other)?;
+        out.grow(length);
+        out.put(&trailer(content));
+        Ok(())
     }
 }
 
 /// CRC-32 and length of the content, as they end a member.
-fn trailer(content: &[u8]) -> [u8; TRAILER] {
+pub(super) fn trailer(content: &[u8]) -> [u8; TRAILER] {
     let [a, b, c, d] = crc32(content).to_le_bytes();
     // Members stay far below 4 GiB; the format counts modulo 2^32 anyway.
     let [e, f, g, h, ..] = content.len().to_le_bytes();
@@ -117,13 +111,12 @@ pub(super) fn frame_bytes(prefix: &[u8; FRAME_PREFIX]) -> Result<u64, &'static s
 /// Opens members, one at a time; its memory is used again for each.
 pub(super) struct Inflater {
     decompressor: Decompressor,
-    /// Where the content goes; never shorter than it was.
-    content: Vec<u8>,
+    content: Buffer,
 }
 
 impl Inflater {
     pub(super) fn new() -> Self {
-        Self { decompressor: Decompressor::new(), content: Vec::new() }
+        Self { decompressor: Decompressor::new(), content: Buffer::default() }
     }
 
     /// Unpacks a whole frame into at most `cap` bytes.
@@ -175,10 +168,7 @@ impl Inflater {
         }
         let length =
             usize::try_from(length).map_err(|_| "it holds more bytes than fit in memory")?;
-        if self.content.len() < length {
-            self.content.resize(length, 0);
-        }
-        let content = self.content.get_mut(..length).unwrap_or_default();
+        let content = self.content.room(length);
         // Checksum and length stand right behind the data, wherever that ends. If they stand nowhere
         // but at the end, it ends where it should; elsewhere too, and it must not do with less.
         if memmem::find(body, trailer) != Some(data.len())
@@ -245,15 +235,15 @@ mod tests {
     use std::io::Read;
 
     fn chunk_member(content: &[u8], level: u32) -> Vec<u8> {
-        let mut member = Vec::new();
+        let mut member = Buffer::default();
         Deflater::new(level).chunk(content, &mut member).unwrap();
-        member
+        member.filled().to_vec()
     }
 
     fn frame_member(content: &[u8], level: u32) -> Vec<u8> {
-        let mut member = Vec::new();
+        let mut member = Buffer::default();
         Deflater::new(level).frame(content, &mut member).unwrap();
-        member
+        member.filled().to_vec()
     }
 
     #[test]
@@ -303,7 +293,7 @@ mod tests {
             let good = chunk_member(content, 1);
             let size = u64::try_from(content.len()).unwrap();
             let (_, trailer) = good.split_last_chunk::<TRAILER>().unwrap();
-            let mut more = |behind: &[u8]| {
+            let more = |behind: &[u8]| {
                 let (data, _) = good.split_last_chunk::<TRAILER>().unwrap();
                 open_chunk(&[data, behind, trailer].concat(), size).map(|_| ())
             };

@@ -4,10 +4,13 @@
 //! plain `tar.gz` of the older tool, both strictly. What goes in and where it comes out is the caller's
 //! decision; this room knows names, bytes and digests only.
 
+mod buffer;
+mod crew;
 mod entry;
 mod error;
 mod extract;
 mod gzip;
+mod known;
 mod name;
 mod open;
 mod plain;
@@ -23,10 +26,11 @@ pub(crate) use entry::is_target;
 pub use entry::{Entry, Limits, Node};
 pub use error::{ArchiveError, Place, Problem};
 pub use extract::{Extracted, Extraction};
+pub use known::{Again, Known, Library};
 pub use name::{EntryName, InvalidName, NameSet};
 pub use open::{Archive, Layout};
 pub(crate) use tarball::LARGEST_FILE;
 pub use toc::Chunk;
-pub(crate) use toc::digest_of;
+pub(crate) use toc::{digest_of, digest_text};
 pub(crate) use write::is_reserved;
 pub use write::{FileSummary, Writer, Written};

@@ -121,19 +121,6 @@ impl Archive {
         }
     }
 
-    /// The compressed member of a file's chunk, checked against its digest.
-    ///
-    /// # Errors
-    ///
-    /// [`ArchiveError::NotAFile`] if there is no such chunk, [`ArchiveError::CorruptFile`] if it is
-    /// damaged, [`ArchiveError::Io`] if it cannot be read.
-    pub(super) fn member(&self, name: &EntryName, number: usize) -> Result<Vec<u8>, ArchiveError> {
-        match &self.inner {
-            Inner::Seekable(archive) => archive.member(name, number),
-            Inner::Plain(_) => Err(ArchiveError::NotAFile { name: name.clone() }),
-        }
-    }
-
     /// The verified content of one file; none if there is no entry of that name.
     ///
     /// A seekable archive is touched only where the file lies; a plain one is read to its end.

@@ -114,16 +114,6 @@ impl Seekable {
         self.toc.chunks.get(index).map(Vec::as_slice)
     }
 
-    /// The compressed member of a file's chunk, checked against its digest.
-    pub(super) fn member(&self, name: &EntryName, number: usize) -> Result<Vec<u8>, ArchiveError> {
-        let index = self.index(name);
-        let chunk = index.and_then(|index| self.toc.chunks.get(index)?.get(number));
-        match index.zip(chunk) {
-            Some((index, chunk)) => self.packed(index, number, chunk),
-            None => Err(ArchiveError::NotAFile { name: name.clone() }),
-        }
-    }
-
     /// Which entry the file of this name is.
     fn index(&self, name: &EntryName) -> Option<usize> {
         let index = *self.by_name.get(name)?;

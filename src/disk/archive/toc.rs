@@ -99,7 +99,7 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// A digest as the table of contents writes it: `sha256:` and 64 lower-case hex digits.
-pub(super) fn digest_text(digest: &[u8; 32]) -> String {
+pub(crate) fn digest_text(digest: &[u8; 32]) -> String {
     let mut text = String::with_capacity(71);
     text.push_str("sha256:");
     for byte in digest {

@@ -1,20 +1,19 @@
 //! How is a seekable archive laid down, byte for byte the same from the same entries?
 //!
-//! Headers gather in frames, every chunk of content gets a member of its own. Compressing a chunk is a
-//! pure function, so it may run on any thread; members are written in the order they were handed in,
-//! and the bytes do not depend on how many threads there are.
+//! Headers gather in frames, every chunk of content gets a member of its own. Members are made by the
+//! crew and written in the order of the entries.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 
+use super::buffer::Buffer;
+use super::crew::{Batch, Crew, Fault, Piece};
 use super::entry::{clamp_time, is_target};
 use super::gzip::{Deflater, footer};
+use super::known::{Again, Known, Library, fill};
 use super::tarball::{LARGEST_FILE, header, pad, padding};
 use super::toc::{CHUNK, TOC_NAME, Toc, as_u64, digest_text, sha256};
-use super::{Archive, ArchiveError, Chunk, Entry, EntryName, NameSet, Node};
+use super::{ArchiveError, Chunk, Entry, EntryName, NameSet, Node};
 
 /// Headers gather until a frame has this many bytes.
 pub(super) const FRAME: usize = 1 << 20;
@@ -22,7 +21,8 @@ pub(super) const FRAME: usize = 1 << 20;
 /// Writes entries, in the order they come, into a seekable archive.
 ///
 /// After an error about a name nothing has been written and the next entry may follow; after any other
-/// the archive is worthless and [`Writer::finish`] refuses.
+/// the archive is worthless and [`Writer::finish`] refuses. Members are made while further entries come,
+/// so an error about a file may show at a later call: it names the file.
 pub struct Writer<W: Write> {
     out: W,
     level: u32,
@@ -30,13 +30,15 @@ pub struct Writer<W: Write> {
     offset: u64,
     /// Tar bytes that wait for their member.
     frame: Vec<u8>,
-    /// Members on their way, in order.
-    queue: VecDeque<(Packing, Kind)>,
+    /// What gathers for the crew.
+    batch: Batch,
     crew: Crew,
     toc: Toc,
     names: NameSet,
     content_bytes: u64,
     files: u64,
+    reused_bytes: u64,
+    compressed_bytes: u64,
     /// Set while an entry is half written.
     torn: bool,
 }
@@ -66,16 +68,12 @@ pub struct Written {
     pub files: u64,
     /// Bytes of their content.
     pub content_bytes: u64,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Frame,
-    /// A chunk of the entry with this index.
-    Chunk {
-        entry: usize,
-        size: u64,
-    },
+    /// Where all content of the first entry lies, if that is a file of one chunk.
+    pub first: Option<Chunk>,
+    /// Bytes of members that were copied from other archives.
+    pub reused_bytes: u64,
+    /// Bytes of members that were made from content.
+    pub compressed_bytes: u64,
 }
 
 impl<W: Write> Writer<W> {
@@ -87,14 +85,24 @@ impl<W: Write> Writer<W> {
             level,
             offset: 0,
             frame: Vec::new(),
-            queue: VecDeque::new(),
-            crew: Crew::new(workers),
+            batch: Batch::default(),
+            crew: Crew::new(level, workers),
             toc: Toc::default(),
             names: NameSet::default(),
             content_bytes: 0,
             files: 0,
+            reused_bytes: 0,
+            compressed_bytes: 0,
             torn: false,
         }
+    }
+
+    /// Copies the members of chunks that `library` has instead of making them; what else the library
+    /// has is left alone. Before the first entry.
+    #[must_use]
+    pub fn with_library(mut self, library: Arc<dyn Library>) -> Self {
+        self.crew.look_into(library);
+        self
     }
 
     /// Adds a directory.
@@ -141,66 +149,70 @@ impl<W: Write> Writer<W> {
         if size > LARGEST_FILE {
             return Err(ArchiveError::TooLarge { name: name.clone(), size });
         }
-        self.announce(name, Node::File { size }, mode, modified)?;
-        self.torn = true;
-        let entry = self.toc.entries.len().saturating_sub(1);
-        if size > 0 {
-            self.flush_frame()?;
-        }
+        let entry = self.begin_file(name, mode, modified, size)?;
+        let unread = |source| ArchiveError::Source { name: name.clone(), source };
+        let changed = || ArchiveError::ContentChanged { name: name.clone(), expected: size };
         let mut rest = size;
         let mut chunks = 0;
         while rest > 0 {
             let length = rest.min(CHUNK);
-            let bytes = self.chunk_of(name, size, length, content)?;
-            self.push(bytes, Kind::Chunk { entry, size: length })?;
+            let bytes = usize::try_from(length).map_err(|_| changed())?;
+            self.make_room(bytes)?;
+            let count = fill(&mut *content, self.batch.content.room(bytes)).map_err(unread)?;
+            if count != bytes {
+                return Err(changed());
+            }
+            self.batch.content.grow(count);
+            self.add(Piece::Chunk { entry, bytes }, bytes)?;
             rest -= length;
             chunks += 1;
         }
-        let source = |source| ArchiveError::Source { name: name.clone(), source };
-        let mut beyond = Vec::new();
-        if content.take(1).read_to_end(&mut beyond).map_err(source)? > 0 {
-            return Err(ArchiveError::ContentChanged { name: name.clone(), expected: size });
+        if fill(content, &mut [0]).map_err(unread)? > 0 {
+            return Err(changed());
         }
         self.end_file(size);
         Ok(FileSummary { size, chunks })
     }
 
-    /// Adds a file whose content is that of `source` in another seekable archive, by copying the
-    /// compressed members; each is checked against its digest, so that rot does not spread.
+    /// Adds a file whose chunks are known to lie in other archives, by copying their members.
+    ///
+    /// Each member is checked against its digest as it is copied. Where one is damaged or cannot be
+    /// read, `again` opens the file, and that chunk alone is read from its place and made anew; its
+    /// content must have the digest that was known.
     ///
     /// # Errors
     ///
-    /// [`ArchiveError::NotAFile`] if `from` has no chunks to copy from, and [`ArchiveError::CorruptFile`]
-    /// if they are damaged; nothing has been written then and the file can be added by
-    /// [`Writer::file`]. Those of names and of writing.
-    pub fn copy(
+    /// As [`Writer::file`]: [`ArchiveError::ContentChanged`] if `known` does not tile a file, or if
+    /// what had to be read is not what was known; [`ArchiveError::Source`] if it cannot be read or
+    /// went away.
+    pub fn unchanged(
         &mut self,
         name: &EntryName,
         mode: u32,
         modified: i64,
-        from: &Archive,
-        source: &EntryName,
+        known: Vec<Known>,
+        again: &Again,
     ) -> Result<FileSummary, ArchiveError> {
-        let chunks =
-            from.chunks(source).ok_or_else(|| ArchiveError::NotAFile { name: source.clone() })?;
-        for number in 0..chunks.len() {
-            from.member(source, number)?;
+        let size = known.iter().map(|chunk| chunk.size).fold(0, u64::saturating_add);
+        let chunks = as_u64(known.len());
+        if size > LARGEST_FILE {
+            return Err(ArchiveError::TooLarge { name: name.clone(), size });
         }
-        let size = chunks.iter().map(|chunk| chunk.size).sum();
-        self.announce(name, Node::File { size }, mode, modified)?;
-        self.torn = true;
-        let entry = self.toc.entries.len().saturating_sub(1);
-        if size > 0 {
-            self.flush_frame()?;
-        }
-        for (number, chunk) in chunks.iter().enumerate() {
-            let member = from.member(source, number)?;
-            let (member_digest, digest) = (chunk.member_digest, chunk.digest);
-            let packing = Packing::Done(Ok(Packed { member, member_digest, digest }));
-            self.enqueue(packing, Kind::Chunk { entry, size: chunk.size })?;
+        let entry = self.begin_file(name, mode, modified, size)?;
+        let mut at = 0;
+        for chunk in known {
+            if chunk.size != CHUNK.min(size - at) || chunk.size == 0 {
+                return Err(ArchiveError::ContentChanged { name: name.clone(), expected: size });
+            }
+            let bytes = usize::try_from(chunk.member_size).unwrap_or(usize::MAX);
+            self.make_room(bytes)?;
+            let again = Arc::clone(again);
+            let next = at + chunk.size;
+            self.add(Piece::Known { entry, at, known: chunk, again }, bytes)?;
+            at = next;
         }
         self.end_file(size);
-        Ok(FileSummary { size, chunks: as_u64(chunks.len()) })
+        Ok(FileSummary { size, chunks })
     }
 
     /// Writes the table of contents and the footer and hands `out` back, flushed but not synced.
@@ -213,7 +225,10 @@ impl<W: Write> Writer<W> {
             return Err(ArchiveError::writing(io::Error::other("an entry is incomplete")));
         }
         self.flush_frame()?;
-        while self.settle()? {}
+        self.hand_in();
+        while let Some(packed) = self.crew.take_next() {
+            self.settle(packed)?;
+        }
         let json = self.toc.to_json()?;
         let toc_digest = digest_text(&sha256(&json));
         let toc_offset = self.offset;
@@ -221,13 +236,25 @@ impl<W: Write> Writer<W> {
         tail.extend(json);
         pad(&mut tail);
         tail.resize(tail.len() + 2 * super::tarball::BLOCK, 0);
-        let mut member = Vec::new();
+        let mut member = Buffer::default();
         Deflater::new(self.level).frame(&tail, &mut member).map_err(ArchiveError::writing)?;
-        self.put(&member)?;
+        self.put(member.filled())?;
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;
-        let (bytes, files, content_bytes) = (self.offset, self.files, self.content_bytes);
-        Ok((self.out, Written { toc_digest, bytes, files, content_bytes }))
+        let first = match self.toc.chunks.first().map(Vec::as_slice) {
+            Some([only]) => Some(only.clone()),
+            _ => None,
+        };
+        let written = Written {
+            toc_digest,
+            bytes: self.offset,
+            files: self.files,
+            content_bytes: self.content_bytes,
+            first,
+            reused_bytes: self.reused_bytes,
+            compressed_bytes: self.compressed_bytes,
+        };
+        Ok((self.out, written))
     }
 
     fn toc_entry(&self, json: &[u8]) -> Result<Vec<u8>, ArchiveError> {
@@ -258,6 +285,22 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Announces a file; answers which entry it is.
+    fn begin_file(
+        &mut self,
+        name: &EntryName,
+        mode: u32,
+        modified: i64,
+        size: u64,
+    ) -> Result<usize, ArchiveError> {
+        self.announce(name, Node::File { size }, mode, modified)?;
+        self.torn = true;
+        if size > 0 {
+            self.flush_frame()?;
+        }
+        Ok(self.toc.entries.len().saturating_sub(1))
+    }
+
     fn end_file(&mut self, size: u64) {
         // The padding belongs to the next frame, so that a chunk's member holds its content alone.
         let zeros = usize::try_from(padding(size)).unwrap_or(0);
@@ -267,65 +310,83 @@ impl<W: Write> Writer<W> {
         self.torn = false;
     }
 
-    fn chunk_of(
-        &self,
-        name: &EntryName,
-        size: u64,
-        length: u64,
-        content: &mut dyn Read,
-    ) -> Result<Vec<u8>, ArchiveError> {
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        content
-            .take(length)
-            .read_to_end(&mut bytes)
-            .map_err(|source| ArchiveError::Source { name: name.clone(), source })?;
-        if as_u64(bytes.len()) != length {
-            return Err(ArchiveError::ContentChanged { name: name.clone(), expected: size });
-        }
-        Ok(bytes)
-    }
-
     fn flush_frame(&mut self) -> Result<(), ArchiveError> {
-        if self.frame.is_empty() {
+        let bytes = self.frame.len();
+        if bytes == 0 {
             return Ok(());
         }
-        let bytes = std::mem::take(&mut self.frame);
-        self.push(bytes, Kind::Frame)
+        self.make_room(bytes)?;
+        self.batch.content.put(&self.frame);
+        self.frame.clear();
+        self.add(Piece::Frame { bytes }, bytes)
     }
 
-    fn push(&mut self, content: Vec<u8>, kind: Kind) -> Result<(), ArchiveError> {
-        let level = self.level;
-        let packing = self.crew.pack(Job { content, frame: matches!(kind, Kind::Frame), level });
-        self.enqueue(packing, kind)
+    /// Sends off what has gathered unless so many bytes more fit in.
+    fn make_room(&mut self, bytes: usize) -> Result<(), ArchiveError> {
+        if self.batch.is_full_for(bytes) { self.send() } else { Ok(()) }
     }
 
-    fn enqueue(&mut self, packing: Packing, kind: Kind) -> Result<(), ArchiveError> {
-        self.queue.push_back((packing, kind));
-        // Few enough to bound memory, enough to keep every thread busy.
-        while self.queue.len() > 4 * self.crew.workers {
-            self.settle()?;
+    fn add(&mut self, piece: Piece, bytes: usize) -> Result<(), ArchiveError> {
+        self.batch.add(piece, bytes);
+        if self.batch.is_worth_sending() { self.send() } else { Ok(()) }
+    }
+
+    /// Sends off what has gathered, and writes what has come back.
+    fn send(&mut self) -> Result<(), ArchiveError> {
+        self.hand_in();
+        while let Some(packed) = self.crew.take_due() {
+            self.settle(packed)?;
         }
         Ok(())
     }
 
-    /// Writes the oldest member that is on its way; false if there is none.
-    fn settle(&mut self) -> Result<bool, ArchiveError> {
-        let Some((packing, kind)) = self.queue.pop_front() else { return Ok(false) };
-        let packed = packing.wait().map_err(ArchiveError::writing)?;
-        let offset = self.offset;
-        self.put(&packed.member)?;
-        if let Kind::Chunk { entry, size } = kind
-            && let Some(chunks) = self.toc.chunks.get_mut(entry)
-        {
-            chunks.push(Chunk {
-                offset,
-                member_size: as_u64(packed.member.len()),
-                member_digest: packed.member_digest,
-                size,
-                digest: packed.digest,
-            });
+    fn hand_in(&mut self) {
+        let next = self.crew.batch();
+        let batch = std::mem::replace(&mut self.batch, next);
+        self.crew.hand_in(batch);
+    }
+
+    /// Writes the members of a batch and puts them into the table of contents.
+    fn settle(&mut self, (batch, result): (Batch, Result<(), Fault>)) -> Result<(), ArchiveError> {
+        result.map_err(|fault| self.told(fault))?;
+        let mut offset = self.offset;
+        self.put(batch.members.filled())?;
+        for (piece, made) in batch.pieces.iter().zip(&batch.made) {
+            let member_size = made.member_size;
+            if let Piece::Chunk { entry, .. } | Piece::Known { entry, .. } = piece
+                && let Some(chunks) = self.toc.chunks.get_mut(*entry)
+            {
+                chunks.push(Chunk {
+                    offset,
+                    member_size,
+                    member_digest: made.member_digest,
+                    size: made.size,
+                    digest: made.digest,
+                });
+                let count =
+                    if made.copied { &mut self.reused_bytes } else { &mut self.compressed_bytes };
+                *count += member_size;
+            }
+            offset += member_size;
         }
-        Ok(true)
+        self.crew.put_back(batch);
+        Ok(())
+    }
+
+    /// The error that a fault is, with the name of its file; nothing more can follow.
+    fn told(&mut self, fault: Fault) -> ArchiveError {
+        self.torn = true;
+        let named = |entry: usize| self.toc.entries.get(entry);
+        let lost = || ArchiveError::writing(io::Error::other("an entry without a name"));
+        match fault {
+            Fault::Io(error) => ArchiveError::writing(error),
+            Fault::Source { entry, source } => named(entry).map_or_else(lost, |entry| {
+                ArchiveError::Source { name: entry.name.clone(), source }
+            }),
+            Fault::Changed { entry } => named(entry).map_or_else(lost, |entry| {
+                ArchiveError::ContentChanged { name: entry.name.clone(), expected: entry.size() }
+            }),
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
@@ -335,97 +396,5 @@ impl<W: Write> Writer<W> {
         })?;
         self.offset += as_u64(bytes.len());
         Ok(())
-    }
-}
-
-/// Content that wants to become a member.
-struct Job {
-    content: Vec<u8>,
-    frame: bool,
-    level: u32,
-}
-
-/// A member with the digests that a chunk needs.
-struct Packed {
-    member: Vec<u8>,
-    member_digest: [u8; 32],
-    digest: [u8; 32],
-}
-
-fn pack(deflater: &mut Option<Deflater>, job: &Job) -> io::Result<Packed> {
-    let deflater = deflater.get_or_insert_with(|| Deflater::new(job.level));
-    let mut member = Vec::new();
-    if job.frame {
-        deflater.frame(&job.content, &mut member)?;
-        return Ok(Packed { member, member_digest: [0; 32], digest: [0; 32] });
-    }
-    deflater.chunk(&job.content, &mut member)?;
-    let (member_digest, digest) = (sha256(&member), sha256(&job.content));
-    Ok(Packed { member, member_digest, digest })
-}
-
-/// A member that is there or being made.
-enum Packing {
-    Done(io::Result<Packed>),
-    Underway(Receiver<io::Result<Packed>>),
-}
-
-impl Packing {
-    fn wait(self) -> io::Result<Packed> {
-        match self {
-            Self::Done(packed) => packed,
-            Self::Underway(answer) => {
-                answer.recv().unwrap_or_else(|_| Err(io::Error::other("a compressing thread died")))
-            }
-        }
-    }
-}
-
-type Order = (Job, SyncSender<io::Result<Packed>>);
-
-/// Threads that compress; each is started when there is work for it and ends with the writer.
-struct Crew {
-    workers: usize,
-    started: usize,
-    /// For what is packed by the caller's thread.
-    own: Option<Deflater>,
-    orders: Sender<Order>,
-    desk: Arc<Mutex<Receiver<Order>>>,
-}
-
-impl Crew {
-    fn new(workers: usize) -> Self {
-        let (orders, desk) = channel();
-        let workers = if workers < 2 { 0 } else { workers };
-        Self { workers, started: 0, own: None, orders, desk: Arc::new(Mutex::new(desk)) }
-    }
-
-    fn pack(&mut self, job: Job) -> Packing {
-        if self.started < self.workers && self.hire() {
-            self.started += 1;
-        }
-        if self.started == 0 {
-            return Packing::Done(pack(&mut self.own, &job));
-        }
-        let (reply, answer) = sync_channel(1);
-        match self.orders.send((job, reply)) {
-            Ok(()) => Packing::Underway(answer),
-            Err(unsent) => Packing::Done(pack(&mut self.own, &unsent.0.0)),
-        }
-    }
-
-    /// Starts one more thread; a system that has none to give is no reason to fail.
-    fn hire(&self) -> bool {
-        let desk = Arc::clone(&self.desk);
-        let work = move || {
-            let mut deflater = None;
-            loop {
-                let order = desk.lock().map(|desk| desk.recv());
-                let Ok(Ok((job, reply))) = order else { break };
-                // Nobody waits any more when the writer was dropped after an error.
-                let _ = reply.send(pack(&mut deflater, &job));
-            }
-        };
-        thread::Builder::new().name("compress".to_owned()).spawn(work).is_ok()
     }
 }

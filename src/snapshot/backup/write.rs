@@ -20,7 +20,7 @@ use crate::disk::lock::Lock;
 use crate::disk::replace::{self, NewFile, Overwrite};
 use crate::disk::{DiskError, tree};
 use crate::quota::Entry;
-use crate::snapshot::metadata::{ArchiveFacts, MEMBER, Metadata};
+use crate::snapshot::metadata::{ArchiveFacts, LoginMember, MEMBER, Metadata};
 use crate::snapshot::operations::{Change, Record, Step, Transaction};
 use crate::snapshot::store::Store;
 
@@ -117,6 +117,7 @@ fn build(
     let (file, written, vanished) = build.archive(&mut items, &metadata, store)?;
     check(file.path(), &written, stop)?;
     build.stopped()?;
+    let has_login_first = items.first().is_some_and(|item| item.name.as_str() == CodexHome::AUTH);
     if login.is_some_and(|path| !is_still(&path, &items)) {
         build.warnings.push(
             "auth.json was written while the backup ran, the snapshot holds it as it was before: \
@@ -130,6 +131,8 @@ fn build(
         toc_digest: written.toc_digest,
         files: written.files,
         content_bytes: written.content_bytes,
+        compressor: None,
+        login: written.first.as_ref().filter(|_| has_login_first).map(LoginMember::of),
     });
     let Build { skipped: late, warnings, .. } = build;
     metadata.excluded.extend(late.iter().map(|(path, _)| path.clone()));

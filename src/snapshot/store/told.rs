@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::{Odd, OddKind, Origin, Stored};
+use crate::codex::home::CodexHome;
 use crate::disk::archive::{Archive, ArchiveError, Entry, EntryName, Layout, Limits, Node};
 use crate::disk::read;
 use crate::snapshot::legacy;
-use crate::snapshot::metadata::{self, ArchiveFacts, Kind, MAX_BYTES, MEMBER, Metadata};
+use crate::snapshot::metadata::{
+    self, ArchiveFacts, Kind, LoginMember, MAX_BYTES, MEMBER, Metadata,
+};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName, Who};
 use crate::time::Zone;
 
@@ -138,10 +141,22 @@ fn sidecar_of(archive: &Path) -> PathBuf {
     archive.with_file_name(format!("{title}{SIDECAR}"))
 }
 
-/// What a sidecar of ours says of an archive's amount that is not so.
+/// Where the content of `auth.json` lies in an archive of ours, if it is one chunk.
+#[must_use]
+pub fn login_member(archive: &Archive) -> Option<LoginMember> {
+    match archive.chunks(&CodexHome::AUTH.parse().ok()?)? {
+        [only] => Some(LoginMember::of(only)),
+        _ => None,
+    }
+}
+
+/// What a sidecar of ours says of an archive's amount, or of where its login lies, that is not so.
 #[must_use]
 pub fn miscount(said: &Metadata, archive: &Archive) -> Option<String> {
     let facts = said.archive.as_ref()?;
+    if facts.login.is_some() && facts.login != login_member(archive) {
+        return Some("its sidecar says that the login lies elsewhere than it does".to_owned());
+    }
     let entries = archive.entries().ok()?;
     let files = entries.iter().filter(|entry| matches!(entry.node, Node::File { .. })).count();
     let bytes = entries.iter().map(Entry::size).fold(0, u64::saturating_add);

@@ -23,9 +23,9 @@ fn with_json(body: &[u8], json: &[u8]) -> Vec<u8> {
     tail.extend(json);
     tarball::pad(&mut tail);
     tail.resize(tail.len() + 1024, 0);
-    let mut toc = Vec::new();
+    let mut toc = buffer::Buffer::default();
     gzip::Deflater::new(6).frame(&tail, &mut toc).unwrap();
-    [body, &toc, &gzip::footer(size(body))].concat()
+    [body, toc.filled(), &gzip::footer(size(body))].concat()
 }
 
 #[test]

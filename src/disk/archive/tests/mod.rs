@@ -18,6 +18,7 @@ use super::*;
 
 mod lies;
 mod plain;
+mod reuse;
 
 const MIB: usize = 1 << 20;
 const TIME: i64 = 1_775_000_000;
@@ -439,40 +440,6 @@ fn refused(text: &str, before: &str, expected: &str) {
     let desk = Desk::with(&writer.finish().unwrap().0);
     assert_eq!(desk.faults(), Vec::<String>::new());
     assert_eq!(desk.open().unwrap().entries().unwrap().len(), 2);
-}
-
-#[test]
-fn content_is_copied_from_another_archive_unless_it_has_rotted() {
-    let source =
-        tree(&[("old", &noise(2 * MIB + 5, 8)), ("x", b"a"), ("empty", b""), ("dir/", b"")]);
-    let (bytes, _) = write(&source, 2);
-    let mut desk = Desk::with(&bytes);
-    let from = desk.open().unwrap();
-    let mut writer = Writer::new(Vec::new(), 1, 2);
-    for (text, old) in [("new", "old"), ("sub/x", "x"), ("none", "empty")] {
-        writer.copy(&name(text), 0o600, TIME, &from, &name(old)).unwrap();
-    }
-    for absent in ["dir", "nothing"] {
-        let copied = writer.copy(&name("y"), 0o600, TIME, &from, &name(absent));
-        assert!(matches!(copied, Err(ArchiveError::NotAFile { .. })));
-    }
-    let (copy, written) = writer.finish().unwrap();
-    assert_eq!((written.files, written.content_bytes), (3, size(&source[0].1) + 1));
-    desk = Desk::with(&copy);
-    assert_eq!(desk.faults(), Vec::<String>::new());
-    desk.unpack().unwrap();
-    let expected = tree(&[("new", &source[0].1), ("sub/x", b"a"), ("none", b"")]);
-    assert!(on_disk(&desk.dir.path().join("into")) == sorted(expected));
-
-    let mut rotten = bytes;
-    rotten[usize::try_from(from.chunks(&name("old")).unwrap()[2].offset).unwrap() + 11] ^= 1;
-    let rotten = Desk::with(&rotten);
-    let mut writer = Writer::new(Vec::new(), 6, 1);
-    let error =
-        writer.copy(&name("a"), 0o600, TIME, &rotten.open().unwrap(), &name("old")).unwrap_err();
-    assert!(error.is_corrupt());
-    writer.file(&name("a"), 0o600, TIME, 2, &mut &b"hi"[..]).unwrap();
-    assert_eq!(Desk::with(&writer.finish().unwrap().0).faults(), Vec::<String>::new());
 }
 
 #[test]
