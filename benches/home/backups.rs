@@ -81,13 +81,12 @@ pub(crate) fn first(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()
         let what = format!("{what}, {} MiB, to that of gzip -6", archive >> 20);
         report.figure(&what, float(archive) / float(gzip), "x", Goal::AtMost(most))?;
     }
-    lab.clear("")?;
-    fs::create_dir_all(lab.at(""))
+    lab.tidy()
 }
 
 /// Backups after a first one: nothing changed, one percent appended, one percent changed.
 pub(crate) fn next(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> {
-    let home = lab.copy(&lab.home(size)?, "codex")?;
+    let home = lab.own(size)?;
     age();
     lab.run(&lab.manager("manager", &home, BACKUP))?;
     if lab.has(Tool::Restic) {
@@ -105,8 +104,7 @@ pub(crate) fn next(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()>
     again(lab, &home, Some(Edit::Append), report)?;
     report.part(&format!("next backup of {} MiB, 1% changed", bytes >> 20))?;
     again(lab, &home, Some(Edit::Change), report)?;
-    lab.clear("")?;
-    fs::create_dir_all(lab.at(""))
+    lab.tidy()
 }
 
 fn again(lab: &Lab, home: &Path, edit: Option<Edit>, report: &mut Report) -> io::Result<()> {

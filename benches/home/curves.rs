@@ -1,6 +1,5 @@
 //! Does the cost grow as the content does, and as the number of files does?
 
-use std::fs;
 use std::io;
 
 use crate::backups::BACKUP;
@@ -74,8 +73,7 @@ fn curve(lab: &Lab, sizes: &[Size], unit: Unit, report: &mut Report) -> io::Resu
             }
         }
         before = Some((amount, cpu));
-        lab.clear("")?;
-        fs::create_dir_all(lab.at(""))?;
+        lab.tidy()?;
     }
     Ok(())
 }

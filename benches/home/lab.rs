@@ -14,6 +14,9 @@ use crate::tools::Tool;
 /// A time stamp is trusted once it is this old (SPEC, "Reuse"); restic and borg have such rules too.
 const SETTLED: Duration = Duration::from_millis(2500);
 
+/// Larger homes are thrown away after each part, in bytes: several of them fill a disk.
+const KEPT: u64 = 1 << 30;
+
 /// The work folder: homes that are kept, and `lab/` for what is thrown away.
 pub(crate) struct Lab {
     work: PathBuf,
@@ -48,9 +51,10 @@ impl Lab {
         rounds: usize,
         without: Vec<Tool>,
     ) -> io::Result<Self> {
+        fs::create_dir_all(&work)?;
+        let work = fs::canonicalize(work)?;
         let lab = Self { work, program, rounds: rounds.max(1), without };
-        lab.clear("")?;
-        fs::create_dir_all(lab.at(""))?;
+        lab.tidy()?;
         Ok(lab)
     }
 
@@ -67,6 +71,12 @@ impl Lab {
         }
     }
 
+    /// Makes room for the next part.
+    pub(crate) fn tidy(&self) -> io::Result<()> {
+        self.clear("")?;
+        fs::create_dir_all(self.at(""))
+    }
+
     pub(crate) fn rounds(&self) -> usize {
         self.rounds
     }
@@ -75,13 +85,19 @@ impl Lab {
         !self.without.contains(&tool)
     }
 
-    /// A made-up home that is kept and must not be changed.
+    /// A made-up home that must not be changed. It is kept for the next run unless it is large.
     pub(crate) fn home(&self, size: Size) -> io::Result<PathBuf> {
-        codex_home::make(&self.work, size)
+        let large = KEPT < size.bytes;
+        codex_home::make(&if large { self.at("") } else { self.work.clone() }, size)
     }
 
-    /// A copy of a home that may be changed.
-    pub(crate) fn copy(&self, home: &Path, name: &str) -> io::Result<PathBuf> {
+    /// A made-up home that may be changed.
+    pub(crate) fn own(&self, size: Size) -> io::Result<PathBuf> {
+        let home = self.home(size)?;
+        if home.starts_with(self.at("")) { Ok(home) } else { self.copy(&home, "codex") }
+    }
+
+    fn copy(&self, home: &Path, name: &str) -> io::Result<PathBuf> {
         self.clear(name)?;
         let copy = self.at(name);
         let mut command = Command::new("cp");

@@ -3,7 +3,7 @@
 //! Each limit is what one primitive does with session text that is in memory: nothing that a
 //! backup or a restore has to do beside it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::hint::black_box;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -126,8 +126,7 @@ pub(crate) fn measure(lab: &Lab, size: Size, report: &mut Report) -> io::Result<
         let what = format!("{step}: {:.0} of {:.0} MB/s", reached / 1e6, limit / 1e6);
         report.figure(&what, share, "%", Goal::None)?;
     }
-    lab.clear("")?;
-    fs::create_dir_all(lab.at(""))
+    lab.tidy()
 }
 
 /// The text of some sessions, one after the other.

@@ -1,6 +1,5 @@
 //! How do restore and verify compare with tar, cp and sha256sum?
 
-use std::fs;
 use std::io;
 
 use crate::backups::BACKUP;
@@ -55,7 +54,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
 
     report.part(&format!("restore onto a home of {} MiB that differs in 5%", bytes >> 20))?;
     lab.clear("manager")?;
-    let home = lab.copy(&home, "codex")?;
+    let home = lab.own(size)?;
     age();
     lab.run(&lab.manager("manager", &home, BACKUP))?;
     let change = |round: usize| {
@@ -73,8 +72,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
         let ratio = seconds(full.wall) / seconds(cost.wall);
         report.figure("the full restore takes", ratio, "x", Goal::AtLeast(3.0))?;
     }
-    lab.clear("")?;
-    fs::create_dir_all(lab.at(""))
+    lab.tidy()
 }
 
 /// One file that is nearly the whole home: how much memory it takes.
@@ -95,6 +93,5 @@ pub(crate) fn huge(lab: &Lab, mib: u64, report: &mut Report) -> io::Result<()> {
         let rate = float(bytes) / seconds(cost.wall) / 1e6;
         report.note(&format!("{:<26} {rate:>6.0} MB/s", ""))?;
     }
-    lab.clear("")?;
-    fs::create_dir_all(lab.at(""))
+    lab.tidy()
 }

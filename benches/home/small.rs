@@ -24,8 +24,8 @@ pub(crate) fn switching(lab: &Lab, mib: &[u64], report: &mut Report) -> io::Resu
     report.part("use and show, whatever the size")?;
     let (mut switched, mut shown) = (Vec::new(), Vec::new());
     for mib in mib {
-        let home = lab.copy(&lab.home(Size::new(*mib, None))?, "codex")?;
-        lab.clear("manager")?;
+        lab.tidy()?;
+        let home = lab.own(Size::new(*mib, None))?;
         lab.run(&lab.manager("manager", &home, BACKUP))?;
         // Somebody else is signed in, then the stored account again.
         let other = || fs::write(home.join("auth.json"), codex_home::login("bob"));
@@ -51,13 +51,12 @@ pub(crate) fn switching(lab: &Lab, mib: &[u64], report: &mut Report) -> io::Resu
             report.figure(&what, seconds(*last) / seconds(*first), "x", Goal::AtMost(1.25))?;
         }
     }
-    lab.clear("")?;
-    fs::create_dir_all(lab.at(""))
+    lab.tidy()
 }
 
 /// `list`, `cooldown` and `recommend` with each of some numbers of snapshots, smallest first.
 pub(crate) fn many(lab: &Lab, counts: &[usize], report: &mut Report) -> io::Result<()> {
-    let home = lab.copy(&lab.home(Size::new(1, None))?, "codex")?;
+    let home = lab.own(Size::new(1, None))?;
     report.part("--help, and cooldown with 10 accounts")?;
     let help =
         lab.repeat(lab.rounds() * 3, Runner::new(lab.manager("none", &home, &["--help"])))?;
@@ -97,8 +96,7 @@ pub(crate) fn many(lab: &Lab, counts: &[usize], report: &mut Report) -> io::Resu
         }
         last = Some((*count, costs));
     }
-    lab.clear("")?;
-    fs::create_dir_all(lab.at(""))
+    lab.tidy()
 }
 
 /// `history` against reading the same sessions, and again when they are remembered.
@@ -129,8 +127,7 @@ pub(crate) fn history(lab: &Lab, size: Size, report: &mut Report) -> io::Result<
         report.ours("history again", again)?;
         report.theirs("the first time", first, again, Goal::None)?;
     }
-    lab.clear("")?;
-    fs::create_dir_all(lab.at(""))
+    lab.tidy()
 }
 
 fn cpu(what: &str, cost: &Cost, goal: Goal, report: &mut Report) -> io::Result<()> {
