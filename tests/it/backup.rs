@@ -371,6 +371,7 @@ fn the_sidecar_tells_all_that_is_known() {
         "toc_digest": "…",
         "files": 7,
         "content_bytes": "…",
+        "compressor": "libdeflate-1.26/1",
         "login": {
           "offset": "…",
           "bytes": "…",
@@ -832,17 +833,24 @@ fn archive_of(home: &TestHome) -> Vec<u8> {
 
 #[test]
 fn the_archive_is_the_same_on_any_number_of_threads() {
+    let home = of_some_size();
     let archive = |words: &str| {
-        let home = of_some_size();
         assert_eq!(home.play(words).exit, 0, "{words}");
-        archive_of(&home)
+        let archive = archive_of(&home);
+        // Nothing is there to copy from when the next one is made.
+        fs::remove_dir_all(home.path(".codex-manager")).unwrap();
+        archive
     };
     let alone = archive("backup --jobs 1");
     for jobs in [2, 7] {
         assert!(archive(&format!("backup --jobs {jobs}")) == alone, "{jobs}");
     }
-    let home = of_some_size();
-    assert_snapshot!(home.run("backup --jobs 1025"), @"");
+    assert_snapshot!(home.run("backup --jobs 1025"), @"
+    $ codex-manager backup --jobs 1025
+    error: the value given does not fit `jobs`: a whole number between 0 and 1024 is expected
+    hint: `codex-manager config list` shows every setting and what it is for
+    (exit 4)
+    ");
 }
 
 #[test]
@@ -861,5 +869,11 @@ fn a_level_is_a_flag_or_a_setting_and_stands_in_the_sidecar() {
     assert_eq!(compressor, "libdeflate-1.26/12");
     assert!(smallest < small && small < usual, "{smallest} {small} {usual}");
     assert_eq!(home.play("verify --all").exit, 0);
-    assert_snapshot!(home.run("backup --level 13"), @"");
+    assert_snapshot!(home.run("backup --level 13"), @"
+    $ codex-manager backup --level 13
+    error: invalid value '13' for '--level <N>': 13 is not in 1..=12
+
+    For more information, try '--help'.
+    (exit 4)
+    ");
 }

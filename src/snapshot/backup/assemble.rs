@@ -85,6 +85,8 @@ struct Underway {
     entries: usize,
     vanished: Listed,
     known: Cache,
+    /// What a small file is read into, used again for the next.
+    room: Vec<u8>,
 }
 
 impl Build<'_> {
@@ -251,7 +253,8 @@ impl Build<'_> {
             writer = writer.with_library(Arc::<Shelves>::clone(shelves));
         }
         let known = Cache::new(String::new(), String::new());
-        let mut underway = Underway { writer, entries: 0, vanished: Vec::new(), known };
+        let mut underway =
+            Underway { writer, entries: 0, vanished: Vec::new(), known, room: Vec::new() };
         let mut ours = Some(own_items(metadata)?);
         for item in items {
             if item.name.as_str() != CodexHome::AUTH {
@@ -381,11 +384,10 @@ impl Build<'_> {
             }
         };
         if source.bytes <= IN_MEMORY {
-            match source.read_again_if_short(path, content) {
-                Ok(Some(bytes)) => {
-                    let size = length(&bytes);
+            match source.read_again_if_short(path, content, &mut underway.room) {
+                Ok(Some(mut bytes)) => {
+                    let size = length(bytes);
                     let look = look_of(&source, size);
-                    let mut bytes = bytes.as_slice();
                     let done = underway.writer.file(name, mode, modified, size, &mut bytes);
                     (self.advance)(size);
                     return underway.done(done, look, self.now);

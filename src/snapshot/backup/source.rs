@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Content, length};
+use super::Content;
 use crate::disk::{DiskError, Facts, read};
 
 /// Files up to this length are read before they are written, so that one that shrinks under the
@@ -54,21 +54,23 @@ impl Source {
     }
 
     /// The bytes, as many as there were when the file was opened. One that shrank meanwhile is
-    /// opened again, twice at most; then what there is counts.
-    pub(super) fn read_again_if_short(
+    /// opened again, twice at most; then what there is counts. They are put into `room`, which grows
+    /// if need be and can be used again.
+    pub(super) fn read_again_if_short<'a>(
         &mut self,
         path: &Path,
         content: &Content,
-    ) -> Result<Option<Vec<u8>>, DiskError> {
-        let mut bytes = Vec::new();
+        room: &'a mut Vec<u8>,
+    ) -> Result<Option<&'a [u8]>, DiskError> {
+        let mut count = 0;
         for _ in 0..3 {
-            bytes.clear();
-            (&self.file).take(self.bytes).read_to_end(&mut bytes).map_err(|source| DiskError {
-                action: "read",
-                path: path.to_owned(),
-                source,
-            })?;
-            if length(&bytes) == self.bytes {
+            let length = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+            if room.len() < length {
+                room.resize(length, 0);
+            }
+            count = read::fill(&self.file, room.get_mut(..length).unwrap_or_default())
+                .map_err(|source| DiskError { action: "read", path: path.to_owned(), source })?;
+            if count == length {
                 break;
             }
             match Self::open(path, content)? {
@@ -76,7 +78,7 @@ impl Source {
                 None => return Ok(None),
             }
         }
-        Ok(Some(bytes))
+        Ok(room.get(..count))
     }
 }
 
