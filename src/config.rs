@@ -302,6 +302,8 @@ pub struct Settings {
     pub color: Color,
     /// How long to wait for another run.
     pub lock_timeout: Duration,
+    /// How many threads bulk work uses; 0 = as many as there are cores.
+    pub jobs: u32,
     /// What decides between ready accounts.
     pub strategy: Strategy,
     /// For how long `undo` keeps what was replaced.
@@ -318,6 +320,8 @@ pub struct Settings {
     pub exclude: Vec<glob::Pattern>,
     /// Whether snapshots leave out logs and caches.
     pub lean: bool,
+    /// How hard snapshots are compressed, 1 to 12.
+    pub compression_level: u32,
 }
 
 impl Settings {
@@ -337,6 +341,7 @@ impl Settings {
             timezone: None,
             color: Color::Auto,
             lock_timeout: Duration::ZERO,
+            jobs: 0,
             strategy: Strategy::default(),
             undo_keep: TimeDelta::zero(),
             trash_keep: TimeDelta::zero(),
@@ -345,6 +350,7 @@ impl Settings {
             session_duration: TimeDelta::zero(),
             exclude: Vec::new(),
             lean: false,
+            compression_level: 1,
         };
         // Every value has been checked against its key, so each pair below is the only one.
         for Setting { key, value, .. } in list(flags, env, config)? {
@@ -358,6 +364,7 @@ impl Settings {
                 (Key::LockTimeout, Some(Value::Whole(seconds))) => {
                     settings.lock_timeout = Duration::from_secs(seconds.into());
                 }
+                (Key::Jobs, Some(Value::Whole(threads))) => settings.jobs = threads,
                 (Key::Strategy, Some(Value::Text(name))) => {
                     settings.strategy = name.parse().unwrap_or_default();
                 }
@@ -378,6 +385,9 @@ impl Settings {
                     settings.exclude = globs.iter().filter_map(|text| pattern(text)).collect();
                 }
                 (Key::Lean, Some(Value::Switch(lean))) => settings.lean = lean,
+                (Key::CompressionLevel, Some(Value::Whole(level))) => {
+                    settings.compression_level = level;
+                }
                 _ => {}
             }
         }

@@ -58,6 +58,9 @@ pub(crate) struct Global {
     /// Seconds to wait for another codex-manager
     #[arg(long, global = true, value_name = "SECONDS", help_heading = "Everywhere")]
     pub(crate) lock_timeout: Option<u64>,
+    /// Threads for bulk work [default: as many as there are cores]
+    #[arg(long, global = true, value_name = "N", help_heading = "Everywhere")]
+    pub(crate) jobs: Option<u32>,
 }
 
 /// When to use colour.

@@ -18,6 +18,7 @@ use crate::cli::{Exit, Report};
 use crate::codex::auth::{AuthFile, Mode};
 use crate::codex::home::{Class, CodexHome};
 use crate::config;
+use crate::disk::Jobs;
 use crate::overview::{Overview, Sessions};
 use crate::quota::Reading;
 use crate::snapshot::backup::{self, Circumstances, Made, Plan, Request, Size};
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// Leave out logs and caches that Codex writes anew
     #[arg(long)]
     lean: bool,
+    /// How hard to compress, 1 (fast) to 12; 6 is as small as gzip
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=12))]
+    level: Option<u32>,
     /// Leave out further paths, relative to the Codex home (may be repeated)
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
@@ -236,6 +240,8 @@ fn request(args: &Args, places: &Places) -> Result<Request, Failure> {
         replace: args.force,
         label: args.label.clone(),
         note: args.note.clone(),
+        level: args.level.unwrap_or(places.settings.compression_level),
+        jobs: Jobs::of(places.settings.jobs),
     })
 }
 

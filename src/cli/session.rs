@@ -117,6 +117,7 @@ impl Session {
             flags.extend(value.map(|value| (key, value.to_owned())));
         }
         flags.extend(self.global.lock_timeout.map(|wait| (Key::LockTimeout, wait.to_string())));
+        flags.extend(self.global.jobs.map(|threads| (Key::Jobs, threads.to_string())));
         let variables = self
             .world
             .environment

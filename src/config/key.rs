@@ -24,6 +24,8 @@ pub enum Key {
     Color,
     /// `lock_timeout`
     LockTimeout,
+    /// `jobs`
+    Jobs,
     /// `strategy`
     Strategy,
     /// `undo.keep_days`
@@ -40,6 +42,8 @@ pub enum Key {
     Exclude,
     /// `lean`
     Lean,
+    /// `compression_level`
+    CompressionLevel,
     /// `aliases.NAME`, as often as there are names.
     Alias(String),
     /// `accounts.NAME.FIELD`: NAME is an e-mail, an account key or a short id.
@@ -48,12 +52,13 @@ pub enum Key {
 
 impl Key {
     /// Every setting with a fixed name, in the order in which they are listed.
-    pub const FIXED: [Self; 13] = [
+    pub const FIXED: [Self; 15] = [
         Self::CodexHome,
         Self::CodexProgram,
         Self::Timezone,
         Self::Color,
         Self::LockTimeout,
+        Self::Jobs,
         Self::Strategy,
         Self::UndoKeepDays,
         Self::TrashKeepDays,
@@ -62,6 +67,7 @@ impl Key {
         Self::SessionDurationHours,
         Self::Exclude,
         Self::Lean,
+        Self::CompressionLevel,
     ];
 
     /// What it is for, in one line.
@@ -73,6 +79,7 @@ impl Key {
             Self::Timezone => "IANA name of the zone that times are shown and read in",
             Self::Color => "when output is coloured: auto, always or never",
             Self::LockTimeout => "seconds to wait for another run to finish",
+            Self::Jobs => "threads for backup, restore and verify; 0: as many as there are cores",
             Self::Strategy => "what decides between ready accounts: lru, soonest-reset, most-left",
             Self::TrashKeepDays => "days for which snapshots that were put away stay in trash/",
             Self::UndoKeepDays => "days for which `undo` can bring back what was replaced",
@@ -81,6 +88,7 @@ impl Key {
             Self::SessionDurationHours => "length of a session in hours, for files of older tools",
             Self::Exclude => "glob patterns that snapshots leave out",
             Self::Lean => "whether snapshots leave out logs and caches unless told otherwise",
+            Self::CompressionLevel => "how hard snapshots are compressed: 1 fast, 6 small, 12 slow",
             Self::Alias(_) => "a name of your own for an account (e-mail, key or short id)",
             Self::Account(_, field) => field.help(),
         }
@@ -93,6 +101,7 @@ impl Key {
             Self::CodexHome | Self::CodexProgram | Self::Timezone | Self::Alias(_) => None,
             Self::Color => Some(Value::Text("auto".to_owned())),
             Self::LockTimeout => Some(Value::Whole(10)),
+            Self::Jobs => Some(Value::Whole(0)),
             Self::Strategy => Some(Value::Text(Strategy::default().to_string())),
             Self::UndoKeepDays => Some(Value::Whole(7)),
             Self::TrashKeepDays => Some(Value::Whole(30)),
@@ -101,6 +110,7 @@ impl Key {
             Self::SessionDurationHours => Some(Value::Decimal(2.0)),
             Self::Exclude => Some(Value::List(Vec::new())),
             Self::Lean => Some(Value::Switch(false)),
+            Self::CompressionLevel => Some(Value::Whole(1)),
             Self::Account(_, field) => field.default_value(),
         }
     }
@@ -122,6 +132,7 @@ impl Key {
             Self::Timezone => "an IANA time zone name, as Europe/Berlin",
             Self::Color => "auto, always or never",
             Self::LockTimeout => "a whole number of seconds between 0 and 86400",
+            Self::Jobs => "a whole number between 0 and 1024",
             Self::Strategy => "lru, soonest-reset or most-left",
             Self::UndoKeepDays | Self::TrashKeepDays => {
                 "a whole number of days between 0 and 36500"
@@ -130,6 +141,7 @@ impl Key {
             Self::SessionDurationHours => "a number of hours above 0 and up to 168",
             Self::Exclude => "a list of glob patterns",
             Self::Lean | Self::StatusLive => "true or false",
+            Self::CompressionLevel => "a whole number between 1 and 12",
             Self::Alias(_) => "an e-mail address, an account key or a short id",
             Self::Account(_, field) => field.expected(),
         }
@@ -194,6 +206,8 @@ impl Key {
             (Self::Timezone, Value::Text(name)) => name.parse::<Zone>().is_ok(),
             (Self::Color, Value::Text(when)) => when.parse::<Color>().is_ok(),
             (Self::LockTimeout, Value::Whole(seconds)) => *seconds <= 86_400,
+            (Self::Jobs, Value::Whole(threads)) => *threads <= 1024,
+            (Self::CompressionLevel, Value::Whole(level)) => (1..=12).contains(level),
             (Self::Strategy, Value::Text(name)) => name.parse::<Strategy>().is_ok(),
             (Self::UndoKeepDays | Self::TrashKeepDays, Value::Whole(days)) => *days <= 36_500,
             (Self::SessionDurationHours, Value::Decimal(hours)) => {
@@ -220,6 +234,7 @@ impl fmt::Display for Key {
             Self::Timezone => f.pad("timezone"),
             Self::Color => f.pad("color"),
             Self::LockTimeout => f.pad("lock_timeout"),
+            Self::Jobs => f.pad("jobs"),
             Self::Strategy => f.pad("strategy"),
             Self::UndoKeepDays => f.pad("undo.keep_days"),
             Self::TrashKeepDays => f.pad("trash.keep_days"),
@@ -228,6 +243,7 @@ impl fmt::Display for Key {
             Self::SessionDurationHours => f.pad("session_duration_hours"),
             Self::Exclude => f.pad("exclude"),
             Self::Lean => f.pad("lean"),
+            Self::CompressionLevel => f.pad("compression_level"),
             Self::Alias(name) => f.pad(&format!("aliases.{name}")),
             Self::Account(name, field) => f.pad(&format!("accounts.{name}.{field}")),
         }

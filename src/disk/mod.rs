@@ -9,6 +9,7 @@ pub mod database;
 pub mod durable;
 pub mod error;
 pub mod facts;
+pub mod jobs;
 pub mod json;
 pub mod lock;
 pub mod read;
@@ -21,5 +22,6 @@ pub mod tree;
 
 pub use error::{DiskError, Result};
 pub use facts::Facts;
+pub use jobs::Jobs;
 #[cfg(test)]
 pub(crate) use sys::{Call, faults};

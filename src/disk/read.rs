@@ -130,6 +130,27 @@ pub fn absent_is_none<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
+/// Reads until there is no room or nothing more comes; answers how much came.
+///
+/// # Errors
+///
+/// Those of `from`, but for being interrupted.
+pub(crate) fn fill(mut from: impl Read, mut room: &mut [u8]) -> io::Result<usize> {
+    let mut all = 0;
+    while !room.is_empty() {
+        match from.read(room) {
+            Ok(0) => break,
+            Ok(count) => {
+                all += count;
+                room = room.get_mut(count..).unwrap_or_default();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
 /// Where the last line that ends within the first `size` bytes ends: 0 if none does.
 pub(super) fn after_last_newline(file: &mut File, size: u64) -> io::Result<u64> {
     let mut end = size;

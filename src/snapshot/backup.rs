@@ -23,6 +23,7 @@ use glob::Pattern;
 use crate::account::{Order, Secret};
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{Class, CodexHome, Surroundings};
+use crate::disk::Jobs;
 use crate::disk::archive::EntryName;
 use crate::disk::space;
 use crate::quota::Reading;
@@ -41,8 +42,8 @@ pub(crate) use login::config_text;
 pub use login::login;
 pub use write::{Prepared, apply, prepare};
 
-/// Deflate level of archives (SPEC, "Archive").
-pub const LEVEL: u32 = 6;
+/// Deflate level of an archive that nobody chose a level for (SPEC, "Archive").
+pub const LEVEL: u32 = 1;
 
 /// Folder inside an archive that is ours; one of that name in a home is not archived.
 pub const OURS: &str = ".codex-manager";
@@ -69,6 +70,10 @@ pub struct Request {
     pub label: Option<String>,
     /// A remark about it.
     pub note: Option<String>,
+    /// How hard it is compressed, 1 to 12.
+    pub level: u32,
+    /// How many threads do that.
+    pub jobs: Jobs,
 }
 
 /// The circumstances of a backup that are not in the home.
@@ -117,6 +122,8 @@ pub struct Plan {
     source: Option<(PathBuf, Request)>,
     skip_unreadable: bool,
     force_damaged: bool,
+    level: u32,
+    jobs: Jobs,
 }
 
 /// Paths, folders with `/` at the end, each with what is to be said about it.
@@ -237,6 +244,8 @@ pub fn plan(
         source: Some((home.root().to_owned(), request.clone())),
         skip_unreadable: request.skip_unreadable,
         force_damaged: request.force_damaged,
+        level: request.level,
+        jobs: request.jobs,
     };
     let needed = room_needed(&plan);
     let free = space::available(nearest_folder(store.root()))?;
@@ -275,6 +284,8 @@ pub fn plan_login(
         source: None,
         skip_unreadable: false,
         force_damaged: false,
+        level: LEVEL,
+        jobs: Jobs::ONE,
     }
 }
 

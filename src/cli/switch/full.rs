@@ -16,6 +16,7 @@ use crate::cli::picture::{Facts, plain};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report, prompt, restore as command};
+use crate::disk::Jobs;
 use crate::overview::Overview;
 use crate::quota::{Reading, Source};
 use crate::snapshot::backup::{self, Circumstances, Request};
@@ -260,6 +261,8 @@ fn outgoing(
         replace: false,
         label: None,
         note: Some(format!("stored before the state of {} took its place", chosen.label)),
+        level: places.settings.compression_level,
+        jobs: Jobs::of(places.settings.jobs),
     };
     let circumstances = Circumstances {
         now: session.world.now,

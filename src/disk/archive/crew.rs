@@ -13,9 +13,10 @@ use std::thread;
 
 use super::buffer::Buffer;
 use super::gzip::{Deflater, Inflater, trailer};
-use super::known::{Again, Copyist, Known, Library, fill};
+use super::known::{Again, Copyist, Known, Library};
 use super::open::Section;
 use super::toc::{as_u64, sha256};
+use crate::disk::read::fill;
 use crate::disk::sys::Errand;
 
 /// Most bytes of content in a batch: a chunk and a few tar headers.

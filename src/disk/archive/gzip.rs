@@ -27,8 +27,23 @@ pub(super) const FOOTER_BYTES: u64 = 51;
 pub(super) const FRAME_PREFIX: usize = 24;
 /// Bytes of CRC-32 and length that end a member.
 const TRAILER: usize = 8;
+/// Content below this length is compressed whatever it looks like.
+const LEAST_NOISE: usize = 16 << 10;
+/// In how many places content is looked at, and how many bytes there.
+const SAMPLES: usize = 64;
+const SAMPLE: usize = 64;
+/// Most pairs of equal bytes, each with itself too, among 4,096 that chance has spread.
+const EVEN: u32 = (4096 + 4096 * 4095 / 256) / 8 * 9;
+/// Most bytes in a stored block.
+const MOST_STORED: usize = 0xffff;
 /// Most bytes that one byte of deflate data can become.
 const MOST_FROM_ONE: u64 = 1032;
+
+/// Who makes the members at this level: the same name makes the same bytes of the same content. So it
+/// changes whenever they do, be it by another libdeflate or by another idea of what is noise.
+pub fn compressor(level: u32) -> String {
+    format!("libdeflate-1.26/{level}")
+}
 
 /// Makes members, one at a time; its memory is used again for each. What comes out is a function of
 /// the content and the level alone.
@@ -76,11 +91,46 @@ impl Deflater {
     }
 
     fn deflate(&mut self, content: &[u8], out: &mut Buffer) -> io::Result<()> {
+        if is_noise(content) {
+            store(content, out);
+            out.put(&trailer(content));
+            return Ok(());
+        }
         let room = out.room(self.compressor.deflate_compress_bound(content.len()));
         let length = self.compressor.deflate_compress(content, room).map_err(io::Error::other)?;
         out.grow(length);
         out.put(&trailer(content));
         Ok(())
+    }
+}
+
+/// Whether content looks like what is compressed or encrypted already: its bytes are spread as
+/// evenly as chance would have it, also where it is looked at closely. Text in base64 is not.
+fn is_noise(content: &[u8]) -> bool {
+    if content.len() < LEAST_NOISE {
+        return false;
+    }
+    let step = content.len() / SAMPLES;
+    let samples = content.chunks_exact(step).filter_map(|part| part.first_chunk::<SAMPLE>());
+    let mut counts = [0_u32; 256];
+    for byte in samples.flatten() {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            *count += 1;
+        }
+    }
+    // Chance makes n + n(n-1)/256 of n bytes; an eighth more is a byte of 7.9 bits at least.
+    let pairs: u32 = counts.iter().map(|count| count * count).sum();
+    pairs <= EVEN
+}
+
+/// Appends content as it is, in the form that deflate has for that.
+fn store(content: &[u8], out: &mut Buffer) {
+    let mut parts = content.chunks(MOST_STORED).peekable();
+    while let Some(part) = parts.next() {
+        let last = u8::from(parts.peek().is_none());
+        let [a, b, ..] = part.len().to_le_bytes();
+        out.put(&[last, a, b, !a, !b]);
+        out.put(part);
     }
 }
 
@@ -345,6 +395,47 @@ mod tests {
         assert_eq!(rest, 0);
         crc(&answer.to_le_bytes(), content);
         assert_eq!(crc32(content), answer);
+    }
+
+    #[test]
+    fn what_the_compressor_is_called_stands_for_the_bytes_it_makes() {
+        let text: Vec<u8> =
+            (0..9000_u32).flat_map(|n| format!("{{\"n\":{n}}}\n").into_bytes()).collect();
+        let mut all = Vec::new();
+        for level in [1, 6, 12] {
+            all.extend(chunk_member(&text, level));
+            all.extend(chunk_member(&noise(70_000), level));
+        }
+        // If this fails because of a new libdeflate: `compressor` has to name that one.
+        assert_eq!(compressor(6), "libdeflate-1.26/6");
+        assert_eq!(crc32(&all), 3_285_740_246);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn noise_is_stored_and_everything_else_is_compressed() {
+        let base64 = |bytes: &[u8]| -> Vec<u8> { bytes.iter().map(|byte| b' ' + byte % 64).collect() };
+        let mixed = [noise(200_000), vec![b'a'; 100_000]].concat();
+        stored("noise",              &noise(300_000),                true);
+        stored("a little noise",     &noise(LEAST_NOISE),            true);
+        stored("too little to tell", &noise(LEAST_NOISE - 1),        false);
+        stored("base64",             &base64(&noise(300_000)),       false);
+        stored("text",               &b"{\"a\":1}\n".repeat(9000),   false);
+        stored("zeros",              &[0; 70_000],                   false);
+        stored("noise and text",     &mixed,                         false);
+    }
+
+    #[track_caller]
+    fn stored(what: &str, content: &[u8], expected: bool) {
+        assert_eq!(is_noise(content), expected, "{what}");
+        let member = chunk_member(content, 1);
+        let more = content.len() / MOST_STORED * 5 + 5 + CHUNK_HEADER.len() + TRAILER;
+        assert!(!expected || member.len() == content.len() + more, "{what}");
+        let size = u64::try_from(content.len()).unwrap();
+        assert_eq!(open_chunk(&member, size).unwrap(), content);
+        let mut theirs = Vec::new();
+        flate2::read::GzDecoder::new(&member[..]).read_to_end(&mut theirs).unwrap();
+        assert_eq!(theirs, content);
     }
 
     #[test]

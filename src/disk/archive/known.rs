@@ -12,6 +12,7 @@ use super::buffer::Buffer;
 use super::gzip::largest_member;
 use super::open::Section;
 use super::toc::{CHUNK, sha256};
+use crate::disk::read::fill;
 
 /// How much is read at once where small members lie side by side.
 const WINDOW: u64 = 128 << 10;
@@ -106,21 +107,4 @@ impl Copyist {
         self.bytes.grow(count);
         Some(())
     }
-}
-
-/// Reads until there is no room or nothing more comes; answers how much came.
-pub(super) fn fill(mut from: impl io::Read, mut room: &mut [u8]) -> io::Result<usize> {
-    let mut all = 0;
-    while !room.is_empty() {
-        match from.read(room) {
-            Ok(0) => break,
-            Ok(count) => {
-                all += count;
-                room = room.get_mut(count..).unwrap_or_default();
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(all)
 }

@@ -222,17 +222,6 @@ impl Toc {
         }
         out.write_all(CLOSING)
     }
-
-    /// The JSON text.
-    ///
-    /// # Errors
-    ///
-    /// [`ArchiveError::Io`] if it cannot be serialised, which it has no reason not to be.
-    pub(super) fn to_json(&self) -> Result<Vec<u8>, ArchiveError> {
-        let mut json = Vec::new();
-        self.write_json(&mut json).map_err(ArchiveError::writing)?;
-        Ok(json)
-    }
 }
 
 /// Hands over the lines of an entry.

@@ -6,14 +6,16 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use super::buffer::Buffer;
+use sha2::{Digest as _, Sha256};
+
 use super::crew::{Batch, Crew, Fault, Made, Piece};
 use super::entry::{clamp_time, is_target};
-use super::gzip::{Deflater, footer};
-use super::known::{Again, Known, Library, fill};
-use super::tarball::{LARGEST_FILE, header, pad, padding};
-use super::toc::{CHUNK, TOC_NAME, Toc, as_u64, digest_text, sha256};
+use super::gzip::footer;
+use super::known::{Again, Known, Library};
+use super::tarball::{LARGEST_FILE, header, padding};
+use super::toc::{CHUNK, TOC_NAME, Toc, as_u64, digest_text};
 use super::{ArchiveError, Chunk, Entry, EntryName, NameSet, Node};
+use crate::disk::read::fill;
 
 /// Headers gather until a frame has this many bytes.
 pub(super) const FRAME: usize = 1 << 20;
@@ -25,7 +27,6 @@ pub(super) const FRAME: usize = 1 << 20;
 /// so an error about a file may show at a later call: it names the file.
 pub struct Writer<W: Write> {
     out: W,
-    level: u32,
     /// Bytes written to `out`.
     offset: u64,
     /// Tar bytes that wait for their member.
@@ -82,7 +83,6 @@ impl<W: Write> Writer<W> {
     pub fn new(out: W, level: u32, workers: usize) -> Self {
         Self {
             out,
-            level,
             offset: 0,
             frame: Vec::new(),
             batch: Batch::default(),
@@ -229,16 +229,8 @@ impl<W: Write> Writer<W> {
         while let Some(packed) = self.crew.take_next() {
             self.settle(packed)?;
         }
-        let json = self.toc.to_json()?;
-        let toc_digest = digest_text(&sha256(&json));
         let toc_offset = self.offset;
-        let mut tail = self.toc_entry(&json)?;
-        tail.extend(json);
-        pad(&mut tail);
-        tail.resize(tail.len() + 2 * super::tarball::BLOCK, 0);
-        let mut member = Buffer::default();
-        Deflater::new(self.level).frame(&tail, &mut member).map_err(ArchiveError::writing)?;
-        self.put(member.filled())?;
+        let toc_digest = self.put_toc()?;
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;
         let first = match self.toc.chunks_of(0) {
@@ -257,9 +249,31 @@ impl<W: Write> Writer<W> {
         Ok((self.out, written))
     }
 
-    fn toc_entry(&self, json: &[u8]) -> Result<Vec<u8>, ArchiveError> {
-        let node = Node::File { size: as_u64(json.len()) };
-        Ok(header(&Entry { name: TOC_NAME.parse()?, node, mode: 0o600, modified: 0 }))
+    /// Writes the table of contents, which may be long, in frames; answers its digest.
+    fn put_toc(&mut self) -> Result<String, ArchiveError> {
+        // Its header tells its length, so it is gone through twice; it is never there as a whole.
+        let mut measure = Measure::default();
+        self.toc.write_json(&mut measure).map_err(ArchiveError::writing)?;
+        let node = Node::File { size: measure.bytes };
+        let entry = Entry { name: TOC_NAME.parse()?, node, mode: 0o600, modified: 0 };
+        let end = padding(measure.bytes) + 2 * as_u64(super::tarball::BLOCK);
+        let end = vec![0; usize::try_from(end).unwrap_or(0)];
+        // The frames that it fills say nothing about it, so that it can be read meanwhile.
+        let toc = std::mem::take(&mut self.toc);
+        let mut frames = Frames { writer: self, failed: None };
+        let written = frames
+            .write_all(&header(&entry))
+            .and_then(|()| toc.write_json(&mut frames))
+            .and_then(|()| frames.write_all(&end));
+        let failed = frames.failed.take();
+        self.toc = toc;
+        failed.map_or_else(|| written.map_err(ArchiveError::writing), Err)?;
+        self.flush_frame()?;
+        self.hand_in();
+        while let Some(packed) = self.crew.take_next() {
+            self.settle(packed)?;
+        }
+        Ok(digest_text(&measure.sha256.finalize().into()))
     }
 
     /// Puts an entry into the table of contents and its header into the frame.
@@ -388,6 +402,50 @@ impl<W: Write> Writer<W> {
             ArchiveError::writing(error)
         })?;
         self.offset += as_u64(bytes.len());
+        Ok(())
+    }
+}
+
+/// Counts and digests what is written to it.
+#[derive(Default)]
+struct Measure {
+    bytes: u64,
+    sha256: Sha256,
+}
+
+impl Write for Measure {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sha256.update(bytes);
+        self.bytes += as_u64(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Cuts what is written to it into full frames.
+struct Frames<'a, W: Write> {
+    writer: &'a mut Writer<W>,
+    failed: Option<ArchiveError>,
+}
+
+impl<W: Write> Write for Frames<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.writer.frame.len() >= FRAME
+            && let Err(error) = self.writer.flush_frame()
+        {
+            self.failed = Some(error);
+            return Err(io::ErrorKind::Other.into());
+        }
+        let room = FRAME.saturating_sub(self.writer.frame.len());
+        let part = bytes.get(..room).unwrap_or(bytes);
+        self.writer.frame.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

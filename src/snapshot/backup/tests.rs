@@ -51,6 +51,8 @@ impl Bench {
             replace: false,
             label: None,
             note: None,
+            level: LEVEL,
+            jobs: Jobs::default(),
         };
         let circumstances = Circumstances {
             now: "2026-11-21T10:00:00Z".parse().unwrap(),

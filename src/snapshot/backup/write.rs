@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::gather::Gathered;
 use super::place::Placing;
 use super::source::{IN_MEMORY, Source, Watched};
-use super::{BackupError, Content, Item, LEVEL, Listed, Made, OURS, Plan, describe, length, place};
+use super::{BackupError, Content, Item, Listed, Made, OURS, Plan, describe, length, place};
 use crate::account::Secret;
 use crate::codex::auth;
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{Archive, ArchiveError, EntryName, Limits, Writer, Written};
+use crate::disk::archive::{self, Archive, ArchiveError, EntryName, Limits, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::lock::Lock;
 use crate::disk::replace::{self, NewFile, Overwrite};
-use crate::disk::{DiskError, tree};
+use crate::disk::{DiskError, Jobs, tree};
 use crate::quota::Entry;
 use crate::snapshot::metadata::{ArchiveFacts, LoginMember, MEMBER, Metadata};
 use crate::snapshot::operations::{Change, Record, Step, Transaction};
@@ -101,6 +101,8 @@ fn build(
         warnings: plan.warnings,
         advance,
         stop,
+        level: plan.level,
+        jobs: plan.jobs,
     };
     if let Some(path) = &login {
         refresh_login(path, &mut items, &mut metadata)?;
@@ -115,7 +117,7 @@ fn build(
         items = gathered.items;
     }
     let (file, written, vanished) = build.archive(&mut items, &metadata, store)?;
-    check(file.path(), &written, stop)?;
+    check(file.path(), &written, plan.jobs, stop)?;
     build.stopped()?;
     let has_login_first = items.first().is_some_and(|item| item.name.as_str() == CodexHome::AUTH);
     if login.is_some_and(|path| !is_still(&path, &items)) {
@@ -131,7 +133,7 @@ fn build(
         toc_digest: written.toc_digest,
         files: written.files,
         content_bytes: written.content_bytes,
-        compressor: None,
+        compressor: Some(archive::compressor(plan.level)),
         login: written.first.as_ref().filter(|_| has_login_first).map(LoginMember::of),
     });
     let Build { skipped: late, warnings, .. } = build;
@@ -196,11 +198,13 @@ fn own_items(metadata: &Metadata) -> Result<Vec<Item>, BackupError> {
     ])
 }
 
-/// Reads a finished archive as any later run would, before it may have a name.
-fn check(path: &Path, written: &Written, stop: &AtomicBool) -> Result<(), BackupError> {
-    let archive = Archive::open(path, &Limits::default())?;
+/// Reads a finished archive as any later run would, before it may have a name: the table of contents,
+/// every tar header, and every member. What a member holds was compared where it was made, so
+/// that it is enough that its bytes are the ones that were made.
+fn check(path: &Path, written: &Written, jobs: Jobs, stop: &AtomicBool) -> Result<(), BackupError> {
+    let archive = Archive::open(path, &Limits::default())?.with_jobs(jobs.count());
     let agrees = archive.toc_digest() == Some(written.toc_digest.as_str());
-    let mut problems = archive.verify(&mut |_| {}, stop)?;
+    let mut problems = archive.verify_members(&mut |_| {}, stop)?;
     match (agrees, problems.pop()) {
         (true, None) => Ok(()),
         (_, problem) => {
@@ -228,6 +232,8 @@ struct Build<'a> {
     warnings: Vec<String>,
     advance: &'a mut dyn FnMut(u64),
     stop: &'a AtomicBool,
+    level: u32,
+    jobs: Jobs,
 }
 
 /// What stands in the way of an archive that was begun.
@@ -347,9 +353,10 @@ impl Build<'_> {
         metadata: &Metadata,
         store: &Store,
     ) -> Result<Pass, BackupError> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let file = NewFile::create_in(&store.backups())?;
-        let mut writer = Writer::new(io::BufWriter::with_capacity(1 << 20, file), LEVEL, workers);
+        // Batches of members go straight to the file; what is small shares a call.
+        let out = io::BufWriter::with_capacity(64 << 10, file);
+        let mut writer = Writer::new(out, self.level, self.jobs.count());
         let mut vanished = Vec::new();
         let mut ours = Some(own_items(metadata)?);
         for (number, item) in items.iter().enumerate() {
