@@ -26,7 +26,7 @@ use crate::disk::archive::{
 use crate::disk::durable::Durable;
 use crate::disk::lock::Lock;
 use crate::disk::swap::{self, How};
-use crate::disk::{read, replace, space, tree};
+use crate::disk::{Jobs, read, replace, space, tree};
 use crate::quota::Entry as Note;
 use crate::snapshot::backup::{self, OURS, OUTSIDE, config_text};
 use crate::snapshot::legacy;
@@ -140,6 +140,13 @@ pub struct Terms {
 }
 
 impl Plan {
+    /// Lets so many threads unpack.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: Jobs) -> Self {
+        self.archive = self.archive.with_jobs(jobs.count());
+        self
+    }
+
     /// The login that the home will have, if it is one.
     #[must_use]
     pub fn login(&self) -> Option<Login> {
