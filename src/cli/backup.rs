@@ -25,6 +25,9 @@ use crate::snapshot::backup::{self, Circumstances, Made, Plan, Request, Size};
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::window::Window;
 
+/// As much has to be reused, in bytes, before people hear of it.
+const WORTH_A_WORD: u64 = 1 << 20;
+
 /// Store the current account as a snapshot
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -160,8 +163,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         archive: made.archive.display().to_string(),
         metadata: &made.metadata,
         dry_run: false,
-        reused_bytes: 0,
-        compressed_bytes: made.metadata.archive.as_ref().map(|archive| archive.bytes),
+        reused_bytes: made.reused_bytes,
+        compressed_bytes: Some(made.compressed_bytes),
         sizes,
         left_out: pairs(&left_out),
         missed: pairs(&missed),
@@ -350,6 +353,16 @@ fn draw(made: &Made, session: &Session) -> String {
                 count(archive.files, "file"),
                 bytes(archive.content_bytes),
                 bytes(archive.bytes)
+            ),
+        );
+    }
+    if WORTH_A_WORD <= made.reused_bytes {
+        facts.add(
+            "reused",
+            format!(
+                "{} of earlier snapshots, {} packed anew",
+                bytes(made.reused_bytes),
+                bytes(made.compressed_bytes)
             ),
         );
     }

@@ -145,7 +145,7 @@ fn write_down(
         }
     };
     let (mut steps, mut changes) = (Vec::new(), Vec::new());
-    for Prepared { made, steps: more, changes: theirs } in prepared {
+    for Prepared { made, steps: more, changes: theirs, .. } in prepared {
         steps.extend(more);
         changes.extend(theirs);
         for warning in made.warnings {

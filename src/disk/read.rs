@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::error::{At, DiskError, NotRegular, Result};
+use super::facts::Facts;
 use super::sys::{self, Call};
 
 /// How much is looked at in one go while searching for a line's end.
@@ -24,6 +25,8 @@ pub struct Lines {
     pub len: u64,
     /// Bytes after it: the beginning of a line that somebody may still be writing.
     pub torn: u64,
+    /// How it looked when it was opened, before anything of it was read.
+    pub facts: Facts,
 }
 
 /// Reads a whole file of at most `cap` bytes. The last part of `path` must not be a link.
@@ -65,6 +68,20 @@ pub fn bounded_from(path: &Path, from: u64, cap: usize) -> Result<Vec<u8>> {
     read_up_to(&file, path, u64::try_from(cap).unwrap_or(u64::MAX))
 }
 
+/// The first `length` bytes of a regular file, or as many as there are.
+///
+/// # Errors
+///
+/// When it cannot be opened or read, or is not a regular file.
+pub fn beginning(path: &Path, length: usize) -> Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    sys::ask(Call::Read, path).at("read", path)?;
+    let mut bytes = Vec::new();
+    let length = u64::try_from(length).unwrap_or(u64::MAX);
+    file.take(length).read_to_end(&mut bytes).at("read", path)?;
+    Ok(bytes)
+}
+
 /// Whether two regular files hold the same bytes.
 ///
 /// # Errors
@@ -101,10 +118,11 @@ pub fn open_regular(path: &Path) -> Result<File> {
 /// As [`open_regular`], and when it cannot be read.
 pub fn open_lines(path: &Path) -> Result<Lines> {
     let mut file = open_regular(path)?;
-    let size = file.metadata().at("read", path)?.len();
+    let facts = Facts::of(&file, path)?;
+    let size = facts.size;
     let len = after_last_newline(&mut file, size).at("read", path)?;
     file.rewind().at("read", path)?;
-    Ok(Lines { file, len, torn: size.saturating_sub(len) })
+    Ok(Lines { file, len, torn: size.saturating_sub(len), facts })
 }
 
 /// The names in a folder, in no order.
@@ -250,6 +268,17 @@ mod tests {
         let error = bounded(&path, 4).unwrap_err();
         assert!(error.to_string().ends_with("it is larger than 4 bytes"), "{error}");
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn the_beginning_of_a_file_is_all_of_a_short_one() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "12345").unwrap();
+        for (length, expected) in [(0, ""), (4, "1234"), (5, "12345"), (9, "12345")] {
+            let found = beginning(&dir.path().join("a"), length).unwrap();
+            assert_eq!(found, expected.as_bytes());
+        }
+        assert!(beginning(dir.path(), 9).is_err());
     }
 
     #[test]

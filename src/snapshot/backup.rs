@@ -3,11 +3,14 @@
 //! [`plan`] looks and decides: every file the snapshot will hold, what stays out and why, and
 //! under which name. [`apply`] does that and nothing else. The home is only read.
 
+mod assemble;
+pub mod cache;
 mod describe;
 mod error;
 mod gather;
 mod login;
 mod place;
+mod reuse;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -16,6 +19,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use glob::Pattern;
@@ -24,7 +28,7 @@ use crate::account::{Order, Secret};
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{Class, CodexHome, Surroundings};
 use crate::disk::Jobs;
-use crate::disk::archive::EntryName;
+use crate::disk::archive::{self, EntryName};
 use crate::disk::space;
 use crate::quota::Reading;
 use crate::snapshot::logins;
@@ -32,8 +36,10 @@ use crate::snapshot::metadata::{Kind, Metadata};
 use crate::snapshot::name::SnapshotName;
 use crate::snapshot::store::Store;
 use crate::time::Zone;
+use cache::Look;
 use describe::{describe, wanted_name};
 use gather::Gathered;
+use reuse::Past;
 
 pub(crate) use describe::describe_quota;
 pub use describe::{account_facts, who};
@@ -120,9 +126,14 @@ pub struct Plan {
     login: Option<PathBuf>,
     /// The home and what was wanted of it, to look for newer sessions when the index is copied.
     source: Option<(PathBuf, Request)>,
+    /// What is known of its files from the snapshot before.
+    past: Option<Arc<Past>>,
+    /// The instant of the run.
+    now: DateTime<Utc>,
+    /// Deflate level.
+    level: u32,
     skip_unreadable: bool,
     force_damaged: bool,
-    level: u32,
     jobs: Jobs,
 }
 
@@ -171,6 +182,24 @@ enum Content {
         path: PathBuf,
         bytes: u64,
     },
+    /// At a glance what this entry of the snapshot before holds, so that it was not opened.
+    Kept {
+        path: PathBuf,
+        entry: usize,
+        is_database: bool,
+    },
+    /// A database that surely is what this entry holds: it looked like this when it was its turn.
+    Proven {
+        path: PathBuf,
+        entry: usize,
+        look: Look,
+    },
+    /// To be stored from here as it is: a private copy, or what only looks like a database. It is
+    /// remembered under the look of what was copied, if there is one.
+    Copy {
+        path: PathBuf,
+        look: Option<Look>,
+    },
 }
 
 /// A finished snapshot.
@@ -190,6 +219,10 @@ pub struct Made {
     pub skipped: Listed,
     /// What was odd on the way.
     pub warnings: Vec<String>,
+    /// Compressed bytes that were copied from earlier archives.
+    pub reused_bytes: u64,
+    /// Bytes that were compressed anew, as long as they are then.
+    pub compressed_bytes: u64,
 }
 
 /// Decides what a snapshot of `home` will hold.
@@ -205,7 +238,13 @@ pub fn plan(
     login: Option<&AuthFile>,
     circumstances: &Circumstances<'_>,
 ) -> Result<Plan, BackupError> {
-    let mut gathered = Gathered::default();
+    let compressor = archive::compressor(request.level);
+    let past = if request.kind.has_state() {
+        Past::open(store, home.root(), &compressor).map(Arc::new)
+    } else {
+        None
+    };
+    let mut gathered = Gathered::knowing(past.clone());
     gathered.login(home, request, login);
     gathered.walk(home.root(), request)?;
     let config = config_text(home)?;
@@ -242,9 +281,11 @@ pub fn plan(
         replaces,
         login: login.filter(|_| request.kind.has_login()).map(|_| home.auth()),
         source: Some((home.root().to_owned(), request.clone())),
+        past,
+        now: circumstances.now,
+        level: request.level,
         skip_unreadable: request.skip_unreadable,
         force_damaged: request.force_damaged,
-        level: request.level,
         jobs: request.jobs,
     };
     let needed = room_needed(&plan);
@@ -282,9 +323,11 @@ pub fn plan_login(
         replaces: None,
         login: None,
         source: None,
+        past: None,
+        now: DateTime::UNIX_EPOCH,
+        level: LEVEL,
         skip_unreadable: false,
         force_damaged: false,
-        level: LEVEL,
         jobs: Jobs::ONE,
     }
 }

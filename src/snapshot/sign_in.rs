@@ -201,7 +201,7 @@ impl Scratch {
             None => {
                 let plan = adopt::plan(&file, (NOTE, None), record.at, zone, store);
                 let stop = AtomicBool::new(false);
-                let Prepared { made, steps: naming, changes: named } =
+                let Prepared { made, steps: naming, changes: named, .. } =
                     backup::prepare(plan, store, &mut |_| {}, &stop)?;
                 steps.extend(naming);
                 changes.extend(named);

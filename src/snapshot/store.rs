@@ -1,5 +1,6 @@
 //! Where in the manager home does everything lie, and which snapshots are there?
 
+mod files;
 mod rollouts;
 mod scan;
 mod told;

@@ -371,6 +371,7 @@ fn the_sidecar_tells_all_that_is_known() {
         "toc_digest": "…",
         "files": 7,
         "content_bytes": "…",
+        "compressor": "libdeflate-1.26/1",
         "login": {
           "offset": "…",
           "bytes": "…",
@@ -808,4 +809,71 @@ fn a_folder_is_left_out_however_its_pattern_is_written() {
     let refused = home.play("backup --force --exclude auth.json");
     assert_eq!(refused.exit, 4, "{}", refused.screen);
     assert!(refused.screen.contains("--no-login"), "{}", refused.screen);
+}
+
+/// A home whose content is worth several threads: a log of some MiB, and many small files.
+fn of_some_size() -> TestHome {
+    let log: String = (0..60_000_u32)
+        .map(|n| {
+            format!(
+                "{{\"session_id\":\"{:08x}\",\"text\":\"word {n}\"}}\n",
+                n.wrapping_mul(0x9e37_79b9)
+            )
+        })
+        .collect();
+    let home = TestHome::of_ada().file(".codex/history.jsonl", log);
+    (0..300).fold(home, |home, n| {
+        home.file(&format!(".codex/prompts/{n}.md"), format!("Prompt number {n}.\n"))
+    })
+}
+
+fn archive_of(home: &TestHome) -> Vec<u8> {
+    home.read(".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz")
+}
+
+#[test]
+fn the_archive_is_the_same_on_any_number_of_threads() {
+    let home = of_some_size();
+    let archive = |words: &str| {
+        assert_eq!(home.play(words).exit, 0, "{words}");
+        let archive = archive_of(&home);
+        // Nothing is there to copy from when the next one is made.
+        fs::remove_dir_all(home.path(".codex-manager")).unwrap();
+        archive
+    };
+    let alone = archive("backup --jobs 1");
+    for jobs in [2, 7] {
+        assert!(archive(&format!("backup --jobs {jobs}")) == alone, "{jobs}");
+    }
+    assert_snapshot!(home.run("backup --jobs 1025"), @"
+    $ codex-manager backup --jobs 1025
+    error: the value given does not fit `jobs`: a whole number between 0 and 1024 is expected
+    hint: `codex-manager config list` shows every setting and what it is for
+    (exit 4)
+    ");
+}
+
+#[test]
+fn a_level_is_a_flag_or_a_setting_and_stands_in_the_sidecar() {
+    let made = |home: &TestHome, words: &str| {
+        let data = home.json(words)["data"].clone();
+        let archive = &data["metadata"]["archive"];
+        (archive["compressor"].as_str().unwrap().to_owned(), archive["bytes"].as_u64().unwrap())
+    };
+    let home = of_some_size().config("compression_level", "6");
+    let (compressor, usual) = made(&home, "backup --level 1 --label usual");
+    assert_eq!(compressor, "libdeflate-1.26/1");
+    let (compressor, small) = made(&home, "backup");
+    assert_eq!(compressor, "libdeflate-1.26/6");
+    let (compressor, smallest) = made(&home, "backup --level 12");
+    assert_eq!(compressor, "libdeflate-1.26/12");
+    assert!(smallest < small && small < usual, "{smallest} {small} {usual}");
+    assert_eq!(home.play("verify --all").exit, 0);
+    assert_snapshot!(home.run("backup --level 13"), @"
+    $ codex-manager backup --level 13
+    error: invalid value '13' for '--level <N>': 13 is not in 1..=12
+
+    For more information, try '--help'.
+    (exit 4)
+    ");
 }

@@ -55,6 +55,7 @@ fn a_list_tells_where_each_value_comes_from() {
     timezone                UTC              flag     IANA name of the zone that times are shown and read in
     color                   auto             default  when output is coloured: auto, always or never
     lock_timeout            3                env      seconds to wait for another run to finish
+    jobs                    0                default  threads for backup, restore and verify; 0: as many as there are cores
     strategy                lru              default  what decides between ready accounts: lru, soonest-reset, most-left
     undo.keep_days          7                default  days for which `undo` can bring back what was replaced
     trash.keep_days         30               default  days for which snapshots that were put away stay in trash/
@@ -63,6 +64,7 @@ fn a_list_tells_where_each_value_comes_from() {
     session_duration_hours  2                default  length of a session in hours, for files of older tools
     exclude                                  default  glob patterns that snapshots leave out
     lean                    true             file     whether snapshots leave out logs and caches unless told otherwise
+    compression_level       1                default  how hard snapshots are compressed: 1 fast, 6 small, 12 slow
     aliases.work            ada@example.com  file     a name of your own for an account (e-mail, key or short id)
     ");
 }

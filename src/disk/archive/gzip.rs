@@ -41,7 +41,7 @@ const MOST_FROM_ONE: u64 = 1032;
 
 /// Who makes the members at this level: the same name makes the same bytes of the same content. So it
 /// changes whenever they do, be it by another libdeflate or by another idea of what is noise.
-pub fn compressor(level: u32) -> String {
+pub(crate) fn compressor(level: u32) -> String {
     format!("libdeflate-1.26/{level}")
 }
 
@@ -296,6 +296,15 @@ mod tests {
         let mut member = Buffer::default();
         Deflater::new(level).frame(content, &mut member).unwrap();
         member.filled().to_vec()
+    }
+
+    #[test]
+    fn the_compressor_is_called_by_its_version() {
+        let lock = include_str!("../../../Cargo.lock");
+        let package = lock.split("\n\n").find(|it| it.contains("name = \"libdeflate-sys\""));
+        let version = package.unwrap().split("version = \"").nth(1).unwrap();
+        let version: Vec<&str> = version.split(['.', '"']).take(2).collect();
+        assert_eq!(compressor(6), format!("libdeflate-{}/6", version.join(".")));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) use entry::is_target;
 pub use entry::{Entry, Limits, Node};
 pub use error::{ArchiveError, Place, Problem};
 pub use extract::{Extracted, Extraction};
-pub use gzip::compressor;
+pub(crate) use gzip::compressor;
 pub use known::{Again, Known, Library};
 pub use name::{EntryName, InvalidName, NameSet};
 pub use open::{Archive, Layout};

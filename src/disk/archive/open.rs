@@ -144,6 +144,15 @@ impl Archive {
         }
     }
 
+    /// The open file, for members to be copied from it whatever has its name by then; none of a plain
+    /// archive, or if the system has no descriptor to spare.
+    pub fn file(&self) -> Option<File> {
+        match &self.inner {
+            Inner::Seekable(archive) => archive.file().try_clone().ok(),
+            Inner::Plain(_) => None,
+        }
+    }
+
     /// The verified content of one file; none if there is no entry of that name.
     ///
     /// A seekable archive is touched only where the file lies; a plain one is read to its end.

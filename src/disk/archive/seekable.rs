@@ -104,6 +104,10 @@ impl Seekable {
         self.toc.entries()
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Which entry the file of this name is.
     pub(super) fn index(&self, name: &EntryName) -> Option<usize> {
         let entries = self.entries();

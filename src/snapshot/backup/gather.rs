@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::reuse::Past;
 use super::{BackupError, Content, Item, OURS, OUTSIDE, Request, Size};
 use crate::account::Secret;
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{self, Class, CodexHome, LeftOut};
 use crate::disk::archive::{self, EntryName, InvalidName};
 use crate::disk::tree::{self, Kind as NodeKind, Node, Visit};
-use crate::disk::{DiskError, database, read, replace};
+use crate::disk::{DiskError, Facts, database, read, replace};
 use crate::snapshot::metadata::Kind;
 
 /// Why something that belongs into the snapshot cannot be stored.
@@ -19,6 +21,8 @@ type Objection = String;
 /// What was found in the home so far.
 #[derive(Default)]
 pub(super) struct Gathered {
+    /// What is known of the files without opening them.
+    past: Option<Arc<Past>>,
     pub(super) items: Vec<Item>,
     /// Every name so far, as the most forgiving file system would compare it.
     folded: BTreeSet<String>,
@@ -30,6 +34,11 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
+    /// Nothing yet, and what is known of the files without opening them.
+    pub(super) fn knowing(past: Option<Arc<Past>>) -> Self {
+        Self { past, ..Self::default() }
+    }
+
     /// The login's bytes were read when they stood still; they are stored as they were then.
     pub(super) fn login(&mut self, home: &CodexHome, request: &Request, login: Option<&AuthFile>) {
         let Some(login) = login.filter(|_| request.kind.has_login()) else { return };
@@ -199,10 +208,9 @@ impl Gathered {
         if archive::LARGEST_FILE < node.size {
             return Err("it has 64 GiB or more".to_owned());
         }
-        let content = if home::is_json_lines(path) {
-            read::open_regular(&absolute).map(|_| Content::Lines { path: absolute })
-        } else {
-            of_magic(absolute, node.size)
+        let content = match self.kept(path, &absolute, node.size, node.modified) {
+            Some(content) => Ok(content),
+            None => of_file(path, absolute),
         };
         let content = match content {
             Ok(content) => content,
@@ -228,15 +236,12 @@ impl Gathered {
         for name in names.iter().filter(|name| name.ends_with(".sqlite")) {
             let path = folder.join(name);
             let inside = format!("{OUTSIDE}/{name}");
-            let Ok(facts) = path.symlink_metadata() else { continue };
-            if !facts.is_file() {
-                continue;
-            }
+            let Ok(Some(facts)) = Facts::at(&path) else { continue };
             if let Some(why) = not_wanted(name, request) {
                 self.left_out.push((inside, why.to_owned()));
                 continue;
             }
-            if let Err(why) = self.outside(name, &inside, path, facts.len()) {
+            if let Err(why) = self.outside(name, &inside, path, &facts) {
                 self.unreadable.push((inside, why));
                 continue;
             }
@@ -261,12 +266,23 @@ impl Gathered {
         name: &str,
         inside: &str,
         path: PathBuf,
-        bytes: u64,
+        facts: &Facts,
     ) -> Result<(), Objection> {
-        let content = of_magic(path, bytes).map_err(|error| error.source.to_string())?;
-        self.add(inside, 0o600, 0, content)?;
+        let (bytes, modified) = (facts.size, facts.modified.0);
+        let content = match self.kept(inside, &path, bytes, modified) {
+            Some(content) => content,
+            None => of_magic(path).map_err(|error| error.source.to_string())?,
+        };
+        self.add(inside, 0o600, modified, content)?;
         self.count(home::class(name), bytes);
         Ok(())
+    }
+
+    /// The file as what it was stored as before, if at a glance it did not change since.
+    fn kept(&self, name: &str, path: &Path, size: u64, modified: i64) -> Option<Content> {
+        let past = self.past.as_ref()?;
+        let (entry, is_database) = past.glance(&name.parse().ok()?, size, modified)?;
+        Some(Content::Kept { path: path.to_owned(), entry, is_database })
     }
 
     fn captured(&mut self, path: &str, is_folder: bool) {
@@ -324,10 +340,21 @@ fn objection(error: &InvalidName) -> Objection {
         .map_or_else(|| error.reason.to_owned(), |rest| format!("its name {rest}"))
 }
 
+/// How a file of this name is to be stored.
+pub(super) fn of_file(name: &str, path: PathBuf) -> Result<Content, DiskError> {
+    if home::is_json_lines(name) {
+        return read::open_regular(&path).map(|_| Content::Lines { path });
+    }
+    of_magic(path)
+}
+
 /// A file that is copied by SQLite if it begins like a database, else byte by byte.
-fn of_magic(path: PathBuf, bytes: u64) -> Result<Content, DiskError> {
-    let is_database = database::looks_like_database(&path)?;
-    Ok(if is_database { Content::Database { path, bytes } } else { Content::File { path } })
+fn of_magic(path: PathBuf) -> Result<Content, DiskError> {
+    if !database::looks_like_database(&path)? {
+        return Ok(Content::File { path });
+    }
+    let bytes = path.metadata().map_or(0, |facts| facts.len());
+    Ok(Content::Database { path, bytes })
 }
 
 /// Whether a path, whatever its encoding, is of the part that a kind stores.

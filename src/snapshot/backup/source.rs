@@ -5,8 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Content, length};
-use crate::disk::{DiskError, read};
+use super::Content;
+use crate::disk::{DiskError, Facts, read};
 
 /// Files up to this length are read before they are written, so that one that shrinks under the
 /// reader can be read again; in bytes.
@@ -16,6 +16,8 @@ pub(super) const IN_MEMORY: u64 = 8 << 20;
 pub(super) struct Source {
     pub(super) file: File,
     pub(super) bytes: u64,
+    /// How it looked when it was opened, before anything of it was read.
+    pub(super) facts: Facts,
 }
 
 impl Source {
@@ -23,14 +25,13 @@ impl Source {
     pub(super) fn open(path: &Path, content: &Content) -> Result<Option<Self>, DiskError> {
         if !matches!(content, Content::Lines { .. }) {
             let file = read::absent_is_none(read::open_regular(path))?;
-            return Ok(file.map(|file| {
-                let bytes = file.metadata().map_or(0, |facts| facts.len());
-                Self { file, bytes }
-            }));
+            let Some(file) = file else { return Ok(None) };
+            let facts = Facts::of(&file, path)?;
+            return Ok(Some(Self { file, bytes: facts.size, facts }));
         }
         let Some(lines) = read::absent_is_none(read::open_lines(path))? else { return Ok(None) };
         let whole = lines.len.saturating_add(lines.torn);
-        let mut source = Self { file: lines.file, bytes: lines.len };
+        let mut source = Self { file: lines.file, bytes: lines.len, facts: lines.facts };
         // A last line without its newline is whole if it is JSON; half of one is left out.
         if 0 < lines.torn && (lines.len == 0 || source.ends_in_json(path, lines.torn)?) {
             source.bytes = whole;
@@ -53,21 +54,23 @@ impl Source {
     }
 
     /// The bytes, as many as there were when the file was opened. One that shrank meanwhile is
-    /// opened again, twice at most; then what there is counts.
-    pub(super) fn read_again_if_short(
+    /// opened again, twice at most; then what there is counts. They are put into `room`, which grows
+    /// if need be and can be used again.
+    pub(super) fn read_again_if_short<'a>(
         &mut self,
         path: &Path,
         content: &Content,
-    ) -> Result<Option<Vec<u8>>, DiskError> {
-        let mut bytes = Vec::new();
+        room: &'a mut Vec<u8>,
+    ) -> Result<Option<&'a [u8]>, DiskError> {
+        let mut count = 0;
         for _ in 0..3 {
-            bytes.clear();
-            (&self.file).take(self.bytes).read_to_end(&mut bytes).map_err(|source| DiskError {
-                action: "read",
-                path: path.to_owned(),
-                source,
-            })?;
-            if length(&bytes) == self.bytes {
+            let length = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+            if room.len() < length {
+                room.resize(length, 0);
+            }
+            count = read::fill(&self.file, room.get_mut(..length).unwrap_or_default())
+                .map_err(|source| DiskError { action: "read", path: path.to_owned(), source })?;
+            if count == length {
                 break;
             }
             match Self::open(path, content)? {
@@ -75,7 +78,7 @@ impl Source {
                 None => return Ok(None),
             }
         }
-        Ok(Some(bytes))
+        Ok(room.get(..count))
     }
 }
 

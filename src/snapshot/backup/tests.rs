@@ -1,5 +1,8 @@
 //! What happens to a backup while the home and the user do something else?
 
+mod histories;
+mod reuse;
+
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +21,8 @@ pub(super) struct Bench {
     _folder: tempfile::TempDir,
     pub(super) home: CodexHome,
     pub(super) store: Store,
+    /// The instant of its runs.
+    now: DateTime<Utc>,
 }
 
 impl Bench {
@@ -27,7 +32,8 @@ impl Bench {
         let home = CodexHome::at(root.join("codex"));
         let store = Store::at(root.join("manager"));
         fs::create_dir(home.root()).unwrap();
-        let bench = Self { _folder: folder, home, store };
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let bench = Self { _folder: folder, home, store, now };
         drop(bench.open());
         bench.file(CodexHome::AUTH, LOGIN);
         bench
@@ -55,7 +61,7 @@ impl Bench {
             jobs: Jobs::default(),
         };
         let circumstances = Circumstances {
-            now: "2026-11-21T10:00:00Z".parse().unwrap(),
+            now: self.now,
             zone: &Zone::UTC,
             reading: None,
             status_text: None,

@@ -5,17 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::{Content, Item, OURS, Plan};
 use crate::codex::home::CodexHome;
 use crate::disk::archive::{Entry, Node};
+use crate::disk::database;
 use crate::snapshot::logins;
 use crate::snapshot::store::Stored;
-
-/// What SQLite keeps beside a database while it is in use.
-const COMPANIONS: [&str; 2] = ["-wal", "-journal"];
 
 impl Plan {
     /// Whether the snapshot holds all that this plan would store, as it is now, but for the login
@@ -49,18 +47,22 @@ fn is_the_same(item: &Item, entry: &Entry, since: i64) -> bool {
     match (&item.content, &entry.node) {
         (Content::Folder, Node::Dir) => true,
         (Content::Link(now), Node::Symlink { target }) => now == target,
-        (Content::File { path } | Content::Lines { path }, Node::File { size }) => {
+        (
+            Content::File { path }
+            | Content::Lines { path }
+            | Content::Kept { path, is_database: false, .. },
+            Node::File { size },
+        ) => {
             stood_still
                 && item.mode == entry.mode
                 && written(path).is_some_and(|(length, at)| length == *size && at < since)
         }
         // The copy of a database has a length of its own, and what is new may be in its log alone.
-        (Content::Database { path, .. }, Node::File { .. }) => {
-            let mut beside = COMPANIONS.iter().map(|tail| {
-                let mut beside = path.clone().into_os_string();
-                beside.push(tail);
-                PathBuf::from(beside)
-            });
+        (
+            Content::Database { path, .. } | Content::Kept { path, is_database: true, .. },
+            Node::File { .. },
+        ) => {
+            let mut beside = database::companions(path).into_iter();
             stood_still
                 && written(path).is_some_and(|(_, at)| at < since)
                 && beside.all(|beside| written(&beside).is_none_or(|(_, at)| at < since))

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -299,8 +300,55 @@ fn the_same_entries_give_the_same_bytes_on_any_number_of_threads() {
     let mut tree = small();
     tree.extend((0..9).map(|n| (format!("n{n}"), noise(MIB * usize::from(n % 3 == 0) * 2 + 9, n))));
     let (once, written) = write(&tree, 1);
-    for workers in [0, 2, 5] {
+    for workers in [0, 2, 7] {
         assert!(write(&tree, workers) == (once.clone(), written.clone()), "{workers}");
+    }
+}
+
+/// Counts what is written to it.
+struct Scale(Arc<AtomicU64>);
+
+impl Write for Scale {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.fetch_add(size(bytes), Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Noise that never ends, and the most of it that was read and not written yet.
+struct Spring {
+    noise: Vec<u8>,
+    read: u64,
+    written: Arc<AtomicU64>,
+    most: u64,
+}
+
+impl Read for Spring {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = buffer.len().min(self.noise.len());
+        buffer[..count].copy_from_slice(&self.noise[..count]);
+        self.read += u64::try_from(count).unwrap();
+        let held = self.read.saturating_sub(self.written.load(Ordering::Relaxed));
+        self.most = self.most.max(held);
+        Ok(count)
+    }
+}
+
+#[test]
+fn what_is_read_and_not_yet_written_is_bounded_in_bytes() {
+    const LENGTH: u64 = 24 << 20;
+    for (workers, most) in [(1, 2), (2, 6), (4, 8)] {
+        let written = Arc::new(AtomicU64::new(0));
+        let mut writer = Writer::new(Scale(Arc::clone(&written)), 1, workers);
+        // Noise is stored as it is, so what was not written is held.
+        let mut spring = Spring { noise: noise(MIB, 3), read: 0, written, most: 0 };
+        writer.file(&name("a"), 0o600, TIME, LENGTH, &mut (&mut spring).take(LENGTH)).unwrap();
+        writer.finish().unwrap();
+        assert!(spring.most <= most * 17 << 16, "{workers}: {}", spring.most);
     }
 }
 
@@ -461,7 +509,7 @@ fn content_of_another_size_spoils_the_archive() {
 #[test]
 fn a_file_that_no_tar_header_can_size_is_refused_before_it_is_read() {
     let mut writer = Writer::new(Vec::new(), 6, 1);
-    let error = writer.file(&name("a"), 0o600, TIME, 64 << 30, &mut std::io::empty()).unwrap_err();
+    let error = writer.file(&name("a"), 0o600, TIME, 64 << 30, &mut io::empty()).unwrap_err();
     assert!(matches!(error, ArchiveError::TooLarge { .. }));
 }
 

@@ -1,0 +1,480 @@
+//! Which files of a home surely are what its last snapshot holds, though nobody reads them?
+//!
+//! A [`Cache`] says how the files looked when a snapshot was made, and nothing else: what was in
+//! them is told by the snapshot's own table of contents. So a cache may be deleted at any time,
+//! and one that is damaged, of another home or of another snapshot is no cache: files are read.
+//!
+//! A look proves something only if the file had been at rest before it: of a file that was
+//! written a moment ago the next change may bear the same time (SPEC, "Reuse").
+
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::disk::Facts;
+use crate::disk::archive::{Entry, Node};
+
+/// A larger cache is neither written nor read, in bytes.
+pub const MAX_CACHE: u64 = 64 << 20;
+
+/// How long a file must have been at rest when it was looked at: file systems tell times as
+/// coarsely as this.
+const AT_REST: TimeDelta = TimeDelta::seconds(2);
+
+/// The format that [`Cache::to_bytes`] writes; any other is not read.
+const VERSION: u32 = 1;
+
+const SCHEMA: &str = "codex-manager/files";
+
+/// Bytes of one row: the entry, the part, and what is known of it.
+const ROW: usize = 4 + 1 + 5 * 8 + 2 * 4;
+
+/// How a file looked, and if it is a database, what lay beside it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Look {
+    pub(super) file: Facts,
+    /// `None` for a file that is stored as the bytes it is.
+    pub(super) beside: Option<Beside>,
+}
+
+/// What of a database may lie in other files; that there is none is a fact too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Beside {
+    pub(super) log: Option<Facts>,
+    pub(super) journal: Option<Facts>,
+}
+
+impl Look {
+    /// Whether nothing of it changed shortly before `now`, nor after it, as a clock would have
+    /// it that was set back.
+    pub(super) fn is_at_rest(&self, now: DateTime<Utc>) -> bool {
+        let latest = now - AT_REST;
+        let latest = (latest.timestamp(), i64::from(latest.timestamp_subsec_nanos()));
+        let beside = self.beside.into_iter().flat_map(|beside| [beside.log, beside.journal]);
+        let mut all = beside.flatten().chain([self.file]);
+        // Where files have no numbers, one may have been put in the place of another.
+        all.all(|facts| facts.inode != 0 && facts.modified <= latest && facts.changed <= latest)
+    }
+}
+
+/// Whether a file that looks like this now is what the entry of the snapshot holds, for which it
+/// was read when it looked as it did `then`.
+pub(super) fn is_proven(then: &Look, found: &Look, entry: &Entry, now: DateTime<Utc>) -> bool {
+    let Node::File { size } = entry.node else { return false };
+    // The copy of a database has a length of its own.
+    let is_as_long = found.beside.is_some() || found.file.size == size;
+    is_as_long && found == then && found.file.modified.0 == entry.modified && found.is_at_rest(now)
+}
+
+/// How the files of a home looked when a snapshot of it was made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cache {
+    /// The snapshot.
+    pub(super) snapshot: String,
+    /// The digest of its table of contents.
+    pub(super) toc_digest: String,
+    /// A row for each file and each part of a database, by entry and part: kept packed, for
+    /// there may be hundreds of thousands.
+    rows: Vec<u8>,
+}
+
+/// What a row tells of, besides its entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    File,
+    Database,
+    Log,
+    Journal,
+}
+
+impl Part {
+    /// The number in a row.
+    fn number(self) -> u8 {
+        match self {
+            Self::File => 0,
+            Self::Database => 1,
+            Self::Log => 2,
+            Self::Journal => 3,
+        }
+    }
+
+    fn of_number(number: u8) -> Option<Self> {
+        let all = [Self::File, Self::Database, Self::Log, Self::Journal];
+        all.into_iter().find(|part| part.number() == number)
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+struct Head {
+    schema: String,
+    schema_version: u32,
+    codex_home: String,
+    snapshot: String,
+    toc_digest: String,
+    /// SHA-256 of the home, the snapshot, its digest, and the rows.
+    digest: String,
+}
+
+impl Cache {
+    /// Of this snapshot, knowing nothing yet.
+    pub(super) fn new(snapshot: String, toc_digest: String) -> Self {
+        Self { snapshot, toc_digest, rows: Vec::new() }
+    }
+
+    /// Notes how the file looked that became this entry, counted from 0; they come in order. One
+    /// that is not at rest is forgotten, for its look would prove nothing.
+    pub(super) fn note(&mut self, entry: usize, look: &Look, now: DateTime<Utc>) {
+        let Ok(entry) = u32::try_from(entry) else { return };
+        if !look.is_at_rest(now) {
+            return;
+        }
+        let Some(beside) = look.beside else {
+            return self.push(entry, Part::File, &look.file);
+        };
+        self.push(entry, Part::Database, &look.file);
+        for (part, facts) in [(Part::Log, beside.log), (Part::Journal, beside.journal)] {
+            if let Some(facts) = facts {
+                self.push(entry, part, &facts);
+            }
+        }
+    }
+
+    /// How the file looked that became this entry, if that was noted.
+    pub(super) fn look(&self, entry: usize) -> Option<Look> {
+        let entry = u32::try_from(entry).ok()?;
+        let (rows, _) = self.rows.as_chunks::<ROW>();
+        let first = rows.partition_point(|row| place(row).0 < entry);
+        let mut own = rows.get(first..)?.iter().take_while(|row| place(row).0 == entry).peekable();
+        let (part, file) = read(own.next()?)?;
+        let mut beside = Beside { log: None, journal: None };
+        for row in own {
+            match read(row)? {
+                (Part::Log, facts) => beside.log = Some(facts),
+                (Part::Journal, facts) => beside.journal = Some(facts),
+                (Part::File | Part::Database, _) => return None,
+            }
+        }
+        match part {
+            Part::File if beside == (Beside { log: None, journal: None }) => {
+                Some(Look { file, beside: None })
+            }
+            Part::Database => Some(Look { file, beside: Some(beside) }),
+            _ => None,
+        }
+    }
+
+    /// Reads the bytes of the file that is kept for this home; `None` unless they are exactly
+    /// what was written for it.
+    #[must_use]
+    pub fn parse(mut bytes: Vec<u8>, codex_home: &Path) -> Option<Self> {
+        let (head, rows) = split(&bytes)?;
+        let is_ours = head.schema == SCHEMA && head.schema_version == VERSION;
+        let is_of_home = Path::new(&head.codex_home) == codex_home;
+        if !is_ours || !is_of_home || head.digest != seal(&head, rows) {
+            return None;
+        }
+        let (whole, []) = rows.as_chunks::<ROW>() else { return None };
+        if !whole.is_sorted_by(|one, next| place(one) < place(next)) {
+            return None;
+        }
+        let rows = bytes.split_off(bytes.len() - rows.len());
+        Some(Self { snapshot: head.snapshot, toc_digest: head.toc_digest, rows })
+    }
+
+    /// The bytes of the file for this home; `None` if there would be more than [`MAX_CACHE`] of
+    /// them, or the home has a name that is not UTF-8.
+    #[must_use]
+    pub fn to_bytes(&self, codex_home: &Path) -> Option<Vec<u8>> {
+        let mut head = Head {
+            schema: SCHEMA.to_owned(),
+            schema_version: VERSION,
+            codex_home: codex_home.to_str()?.to_owned(),
+            snapshot: self.snapshot.clone(),
+            toc_digest: self.toc_digest.clone(),
+            digest: String::new(),
+        };
+        head.digest = seal(&head, &self.rows);
+        let mut bytes = serde_json::to_vec(&head).ok()?;
+        bytes.push(b'\n');
+        bytes.extend(&self.rows);
+        u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_CACHE).then_some(bytes)
+    }
+
+    fn push(&mut self, entry: u32, part: Part, facts: &Facts) {
+        let Facts { device, inode, size, modified, changed } = facts;
+        let nanos = |at: &(i64, i64)| u32::try_from(at.1).unwrap_or(u32::MAX);
+        self.rows.extend(entry.to_be_bytes());
+        self.rows.push(part.number());
+        for number in [device, inode, size] {
+            self.rows.extend(number.to_be_bytes());
+        }
+        for seconds in [modified.0, changed.0] {
+            self.rows.extend(seconds.to_be_bytes());
+        }
+        for nanos in [nanos(modified), nanos(changed)] {
+            self.rows.extend(nanos.to_be_bytes());
+        }
+    }
+}
+
+/// What the file is called that is kept for a home.
+#[must_use]
+pub fn file_name(codex_home: &Path) -> String {
+    let digest = Sha256::digest(codex_home.as_os_str().as_encoded_bytes());
+    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{PREFIX}{short}{SUFFIX}")
+}
+
+/// Whether a file may be one of these, by its name.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    let short = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    short.is_some_and(|short| short.len() == 16 && short.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+const PREFIX: &str = "files-";
+const SUFFIX: &str = ".cache";
+
+/// For which home these bytes were written, by their first line, which is all that is needed.
+#[must_use]
+pub fn home_of(bytes: &[u8]) -> Option<String> {
+    Some(split(bytes)?.0.codex_home)
+}
+
+fn split(bytes: &[u8]) -> Option<(Head, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (head, rows) = (bytes.get(..end)?, bytes.get(end + 1..)?);
+    Some((serde_json::from_slice(head).ok()?, rows))
+}
+
+fn seal(head: &Head, rows: &[u8]) -> String {
+    let mut hasher = Sha256::new();
+    for text in [&head.codex_home, &head.snapshot, &head.toc_digest] {
+        hasher.update(text);
+        hasher.update([0]);
+    }
+    hasher.update(rows);
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The entry and the part that a row tells of.
+fn place(row: &[u8; ROW]) -> (u32, u8) {
+    let [a, b, c, d, part, ..] = *row;
+    (u32::from_be_bytes([a, b, c, d]), part)
+}
+
+fn read(row: &[u8; ROW]) -> Option<(Part, Facts)> {
+    let part = Part::of_number(place(row).1)?;
+    let (numbers, nanos) = row.get(5..)?.split_at_checked(5 * 8)?;
+    let (numbers, nanos) = (numbers.as_chunks::<8>().0, nanos.as_chunks::<4>().0);
+    let [device, inode, size, modified, changed] = numbers else { return None };
+    let [modified_nanos, changed_nanos] = nanos else { return None };
+    let at = |seconds: &[u8; 8], nanos: &[u8; 4]| {
+        (i64::from_be_bytes(*seconds), i64::from(u32::from_be_bytes(*nanos)))
+    };
+    let facts = Facts {
+        device: u64::from_be_bytes(*device),
+        inode: u64::from_be_bytes(*inode),
+        size: u64::from_be_bytes(*size),
+        modified: at(modified, modified_nanos),
+        changed: at(changed, changed_nanos),
+    };
+    Some((part, facts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: &str = "/home/ada/.codex";
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_000, 500).unwrap()
+    }
+
+    fn facts(modified: (i64, i64), changed: (i64, i64)) -> Facts {
+        Facts { device: 7, inode: 8, size: 9, modified, changed }
+    }
+
+    fn file(modified: (i64, i64), changed: (i64, i64)) -> Look {
+        Look { file: facts(modified, changed), beside: None }
+    }
+
+    fn database(log: Option<Facts>, journal: Option<Facts>) -> Look {
+        Look { file: facts((10, 0), (10, 0)), beside: Some(Beside { log, journal }) }
+    }
+
+    fn entry(node: Node, modified: i64) -> Entry {
+        Entry { name: "a".parse().unwrap(), node, mode: 0o600, modified }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_look_counts_two_seconds_after_the_last_change_whichever_time_tells_it() {
+        for (modified, changed, expected) in [
+            ((10, 0),         (10, 0),         true),
+            ((998, 500),      (998, 500),      true),   // exactly two seconds
+            ((998, 501),      (10, 0),         false),
+            ((10, 0),         (998, 501),      false),  // dated back
+            ((1_000, 500),    (1_000, 500),    false),
+            ((2_000, 0),      (10, 0),         false),  // in the future
+            ((10, 0),         (2_000, 0),      false),  // the clock was set back
+        ] {
+            let look = file(modified, changed);
+            assert_eq!(look.is_at_rest(now()), expected, "{modified:?} {changed:?}");
+            let beside = [database(Some(look.file), None), database(None, Some(look.file))];
+            assert_eq!(beside.map(|look| look.is_at_rest(now())), [expected; 2], "{modified:?}");
+        }
+        let mut unnumbered = file((10, 0), (10, 0));
+        unnumbered.file.inode = 0;
+        assert!(!unnumbered.is_at_rest(now()));
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_file_is_proven_if_every_fact_and_the_entry_agree() {
+        let then = file((10, 1), (11, 2));
+        let changed = |change: &dyn Fn(&mut Facts)| {
+            let mut look = then;
+            change(&mut look.file);
+            look
+        };
+        let same = entry(Node::File { size: 9 }, 10);
+        for (found, entry, expected) in [
+            (then,                                       &same,                                true),
+            (changed(&|it| it.size = 10),                &entry(Node::File { size: 10 }, 10),  false),
+            (changed(&|it| it.modified = (10, 2)),       &same,                                false),
+            (changed(&|it| it.changed = (11, 3)),        &same,                                false),
+            (changed(&|it| it.inode = 9),                &same,                                false),
+            (changed(&|it| it.device = 8),               &same,                                false),
+            (then,                                       &entry(Node::File { size: 8 }, 10),   false),
+            (then,                                       &entry(Node::File { size: 9 }, 11),   false),
+            (then,                                       &entry(Node::Dir, 10),                false),
+            (Look { beside: database(None, None).beside, ..then }, &same,                      false),
+        ] {
+            assert_eq!(is_proven(&then, &found, entry, now()), expected, "{found:?} {entry:?}");
+        }
+        let racy = file((10, 1), (999, 0));
+        assert!(!is_proven(&racy, &racy, &same, now()));
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn of_a_database_its_log_and_its_journal_count_and_that_there_is_none_too() {
+        let [one, other] = [facts((10, 0), (10, 0)), facts((10, 0), (10, 1))].map(Some);
+        let held = entry(Node::File { size: 12_345 }, 10);
+        for (then, found, expected) in [
+            (database(None, None), database(None, None),  true),
+            (database(one, one),   database(one, one),    true),
+            (database(None, None), database(one, None),   false),
+            (database(one, None),  database(None, None),  false),
+            (database(one, None),  database(other, None), false),
+            (database(None, one),  database(None, None),  false),
+            (database(None, one),  database(one, None),   false),
+            (database(None, one),  database(None, other), false),
+            (database(None, None), file((10, 0), (10, 0)), false),
+        ] {
+            assert_eq!(is_proven(&then, &found, &held, now()), expected, "{then:?} {found:?}");
+        }
+    }
+
+    fn some_cache() -> Cache {
+        let mut cache =
+            Cache::new("2026-11-22-000000-ada@example.com-codex".into(), "sha256:d".into());
+        let part = facts((-1, 999_999_999), (3, 4));
+        for (entry, look) in [
+            (0, file((10, 1), (11, 2))),
+            (2, database(None, None)),
+            (3, database(Some(part), None)),
+            (4, database(None, Some(part))),
+            (7, database(Some(part), Some(facts((5, 6), (7, 8))))),
+            (8, file((999, 0), (999, 0))),
+        ] {
+            cache.note(entry, &look, now());
+        }
+        cache
+    }
+
+    #[test]
+    fn what_was_noted_is_read_again_but_for_what_was_not_at_rest() {
+        let cache = some_cache();
+        let bytes = cache.to_bytes(Path::new(HOME)).unwrap();
+        assert_eq!(home_of(&bytes).as_deref(), Some(HOME));
+        let read = Cache::parse(bytes, Path::new(HOME)).unwrap();
+        assert_eq!(read, cache);
+        let part = facts((-1, 999_999_999), (3, 4));
+        assert_eq!(read.look(0), Some(file((10, 1), (11, 2))));
+        assert_eq!(read.look(2), Some(database(None, None)));
+        assert_eq!(read.look(3), Some(database(Some(part), None)));
+        assert_eq!(read.look(4), Some(database(None, Some(part))));
+        assert_eq!(read.look(7), Some(database(Some(part), Some(facts((5, 6), (7, 8))))));
+        assert_eq!([1, 5, 6, 8, 9, usize::MAX].map(|entry| read.look(entry)), [None; 6]);
+    }
+
+    #[test]
+    fn a_cache_that_is_damaged_cut_or_of_another_home_or_version_is_none() {
+        let bytes = some_cache().to_bytes(Path::new(HOME)).unwrap();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x10;
+            assert_eq!(Cache::parse(flipped, Path::new(HOME)), None, "{at}");
+            assert_eq!(Cache::parse(bytes[..at].to_vec(), Path::new(HOME)), None, "{at}");
+        }
+        assert_eq!(Cache::parse([&bytes[..], b"\0"].concat(), Path::new(HOME)), None);
+        assert_eq!(Cache::parse(bytes.clone(), Path::new("/home/bob/.codex")), None);
+        let newer = b"\"schema_version\":2".as_slice();
+        let at = bytes.windows(newer.len()).position(|it| it == b"\"schema_version\":1").unwrap();
+        let newer = [&bytes[..at], newer, &bytes[at + newer.len()..]].concat();
+        assert_eq!(Cache::parse(newer, Path::new(HOME)), None);
+    }
+
+    /// What somebody could write who knows the format and the seal.
+    fn sealed(rows: &[&[u8]]) -> Option<Cache> {
+        let forged = Cache { rows: rows.concat(), ..some_cache() };
+        Cache::parse(forged.to_bytes(Path::new(HOME)).unwrap(), Path::new(HOME))
+    }
+
+    #[test]
+    fn rows_in_disorder_or_half_of_one_are_no_cache_even_with_the_right_seal() {
+        let rows = some_cache().rows;
+        let (rows, _) = rows.as_chunks::<ROW>();
+        assert!(sealed(&[&rows[0], &rows[1]]).is_some());
+        assert_eq!(sealed(&[&rows[1], &rows[0]]), None);
+        assert_eq!(sealed(&[&rows[0], &rows[0]]), None);
+        assert_eq!(sealed(&[&rows[0], &rows[1][1..]]), None);
+    }
+
+    #[test]
+    fn rows_that_contradict_each_other_tell_nothing_of_their_entry() {
+        let rows = some_cache().rows;
+        let (rows, _) = rows.as_chunks::<ROW>();
+        let as_part = |part: u8| {
+            let mut row = rows[0];
+            row[4] = part;
+            row
+        };
+        for parts in [vec![2], vec![3], vec![4], vec![0, 1], vec![0, 2], vec![1, 4], vec![255]] {
+            let forged: Vec<_> = parts.iter().map(|part| as_part(*part)).collect();
+            let forged: Vec<&[u8]> = forged.iter().map(<[u8; ROW]>::as_slice).collect();
+            assert_eq!(sealed(&forged).unwrap().look(0), None, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn every_home_has_a_file_of_its_own() {
+        let [one, other] = [HOME, "/home/ada/.codex2"].map(|home| file_name(Path::new(home)));
+        assert_ne!(one, other);
+        for (name, expected) in [
+            (one.as_str(), true),
+            (other.as_str(), true),
+            ("rollouts.cache", false),
+            ("files-.cache", false),
+            ("files-0123456789abcdeg.cache", false),
+            ("files-0123456789abcdef.cache.bak", false),
+        ] {
+            assert_eq!(is_file_name(name), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Which content need not be compressed, or not even read, because an earlier archive has it?
+//!
+//! [`Past`] is the snapshot that the home's cache tells of: what it proves unchanged is copied
+//! from there without being opened. [`Shelves`] are the tables of contents of that and a few
+//! other archives, in which the content of whatever had to be read is looked for by its digest.
+//! Both only ever name a member, which is checked as it is copied; an archive that vanishes or
+//! turns out to be another one costs time.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::cache::{Beside, Cache, Look, is_proven};
+use crate::disk::archive::{Archive, Chunk, EntryName, Known, Library, Limits};
+use crate::disk::{Facts, Result, database};
+use crate::snapshot::metadata::{ArchiveFacts, Metadata};
+use crate::snapshot::name::SnapshotName;
+use crate::snapshot::store::{Origin, Store, Stored};
+use crate::time::Zone;
+
+/// So many tables are looked into, that of the home's own last snapshot included.
+const TABLES: usize = 8;
+
+/// So many chunks may the tables have together beyond the first, which bounds memory.
+const CHUNKS: u64 = 50_000;
+
+/// A table is read when so many bytes for each of its chunks were not found elsewhere: it takes
+/// a fraction of the time that compressing them takes.
+const WORTH: u64 = 4 << 10;
+
+/// So many bytes that were not found are worth a look at all sidecars.
+const WORTH_A_LOOK: u64 = 4 << 20;
+
+impl Look {
+    /// How the file at `path` looks now; as a database, with what lies beside it. `None` if it
+    /// is not there.
+    pub(super) fn at(path: &Path, is_database: bool) -> Result<Option<Self>> {
+        let beside = if is_database {
+            let [log, journal] = database::companions(path);
+            Some(Beside { log: Facts::at(&log)?, journal: Facts::at(&journal)? })
+        } else {
+            None
+        };
+        Ok(Facts::at(path)?.map(|file| Self { file, beside }))
+    }
+}
+
+/// The snapshot in which the home's cache believes, and what it says.
+#[derive(Debug)]
+pub(super) struct Past {
+    cache: Cache,
+    table: Arc<Table>,
+}
+
+impl Past {
+    /// What is known of the home at `root`; `None` unless cache, sidecar and archive agree, and
+    /// the archive was compressed as the next one will be.
+    pub(super) fn open(store: &Store, root: &Path, compressor: &str) -> Option<Self> {
+        let cache = store.known_files(root)?;
+        let name: SnapshotName = cache.snapshot.parse().ok()?;
+        let told = store.told(&name)?.archive?;
+        if told.toc_digest != cache.toc_digest {
+            return None;
+        }
+        let table = Table::open(&store.archive(&name), &told, compressor)?;
+        Some(Self { cache, table: Arc::new(table) })
+    }
+
+    /// Which entry a file was, if at a glance it did not change since, and whether as a database.
+    pub(super) fn glance(
+        &self,
+        name: &EntryName,
+        size: u64,
+        modified: i64,
+    ) -> Option<(usize, bool)> {
+        let entry = self.table.archive.position(name)?;
+        let Look { file, beside } = self.cache.look(entry)?;
+        let is_alike = file.size == size && file.modified.0 == modified;
+        is_alike.then_some((entry, beside.is_some()))
+    }
+
+    /// The chunks of the entry, if a file that looks like this surely is what it holds.
+    pub(super) fn proven(
+        &self,
+        entry: usize,
+        look: &Look,
+        now: DateTime<Utc>,
+    ) -> Option<Vec<Known>> {
+        let held = self.table.archive.entries().ok()?.get(entry)?;
+        let then = self.cache.look(entry)?;
+        if !is_proven(&then, look, held, now) {
+            return None;
+        }
+        let chunks = self.table.archive.chunks(&held.name)?;
+        Some(chunks.iter().map(|chunk| self.table.known(chunk)).collect())
+    }
+}
+
+/// Where chunks are looked for by their digest.
+pub(super) struct Shelves {
+    store: Store,
+    whose: Whose,
+    compressor: String,
+    state: Mutex<State>,
+}
+
+/// The home that is stored, as its sidecars name it.
+#[derive(Clone, Debug)]
+pub(super) struct Whose {
+    home: Option<String>,
+    host: Option<String>,
+}
+
+impl Whose {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self { home: metadata.source_codex_home.clone(), host: metadata.host.clone() }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    tables: Vec<Arc<Table>>,
+    /// What else may be looked into, best first; `None` until somebody has asked.
+    others: Option<VecDeque<Candidate>>,
+    /// Bytes of content that no table had since the last one was read.
+    missed: u64,
+    /// Chunks that further tables may have.
+    room: u64,
+}
+
+/// An archive that may be looked into.
+#[derive(Clone, Debug, PartialEq)]
+struct Candidate {
+    archive: PathBuf,
+    facts: ArchiveFacts,
+    is_of_home: bool,
+}
+
+impl Candidate {
+    /// About how many chunks it has.
+    fn chunks(&self) -> u64 {
+        self.facts.files.saturating_add(self.facts.content_bytes >> 20)
+    }
+}
+
+impl Shelves {
+    /// With the table of what is known of the home. Where nothing is, that of its newest snapshot
+    /// is read at once: much will be in it.
+    pub(super) fn new(store: &Store, past: Option<&Past>, whose: Whose, compressor: &str) -> Self {
+        let mut state = State { room: CHUNKS, ..State::default() };
+        match past {
+            Some(past) => state.tables.push(Arc::clone(&past.table)),
+            None => {
+                let mut others = candidates(store, &whose, compressor);
+                if let Some(first) = others.pop_front_if(|first| first.is_of_home) {
+                    state.tables.extend(read(&first, compressor));
+                }
+                state.others = Some(others);
+            }
+        }
+        Self {
+            store: store.clone(),
+            whose,
+            compressor: compressor.to_owned(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Reads the next table if what was missed is worth it.
+    fn read_on(&self, state: &mut State) -> Option<Arc<Table>> {
+        let others = state
+            .others
+            .get_or_insert_with(|| candidates(&self.store, &self.whose, &self.compressor));
+        let next = others.front()?;
+        let chunks = next.chunks();
+        if state.room < chunks || TABLES <= state.tables.len() {
+            others.pop_front();
+            return None;
+        }
+        if state.missed < chunks.saturating_mul(WORTH) {
+            return None;
+        }
+        let next = others.pop_front()?;
+        state.missed = 0;
+        let table = read(&next, &self.compressor)?;
+        // The table of the home's last snapshot is the first, by whatever way it came here.
+        if state.tables.iter().any(|known| known.digest() == table.digest()) {
+            return None;
+        }
+        state.room -= chunks;
+        state.tables.push(Arc::clone(&table));
+        Some(table)
+    }
+}
+
+impl Library for Shelves {
+    fn find(&self, digest: &[u8; 32], size: u64) -> Option<Known> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = state.tables.iter().find_map(|table| table.find(digest, size));
+        if found.is_some() {
+            return found;
+        }
+        state.missed = state.missed.saturating_add(size);
+        // To look for others means to read every sidecar.
+        if state.others.is_none() && state.missed < WORTH_A_LOOK {
+            return None;
+        }
+        self.read_on(&mut state)?.find(digest, size)
+    }
+}
+
+fn read(candidate: &Candidate, compressor: &str) -> Option<Arc<Table>> {
+    Table::open(&candidate.archive, &candidate.facts, compressor).map(Arc::new)
+}
+
+/// The snapshots that may have the same content: those of this home, the newest first, then the
+/// newest of each account.
+fn candidates(store: &Store, whose: &Whose, compressor: &str) -> VecDeque<Candidate> {
+    let Ok(scan) = store.scan(&Zone::UTC) else { return VecDeque::new() };
+    choose(&scan.snapshots, whose, compressor)
+}
+
+/// Chooses among snapshots, which come newest first.
+fn choose(snapshots: &[Stored], whose: &Whose, compressor: &str) -> VecDeque<Candidate> {
+    let mut accounts = BTreeSet::new();
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for stored in snapshots {
+        let Metadata { kind, source_codex_home: home, host, archive, .. } = &stored.metadata;
+        let Some(facts) = archive else { continue };
+        let fits = stored.origin == Origin::Ours
+            && kind.has_state()
+            && facts.compressor.as_deref() == Some(compressor);
+        if !fits {
+            continue;
+        }
+        let is_of_home = home.is_some() && *home == whose.home && *host == whose.host;
+        let is_newest = accounts.insert(stored.key().map(|key| key.to_string()));
+        let candidate =
+            Candidate { archive: stored.archive.clone(), facts: facts.clone(), is_of_home };
+        if is_of_home {
+            own.push(candidate);
+        } else if is_newest {
+            others.push(candidate);
+        }
+    }
+    // One account more is worth more than an older state of the same home.
+    own.truncate(TABLES / 2);
+    own.into_iter().chain(others).take(TABLES).collect()
+}
+
+/// A table of contents, and the archive it belongs to, which stays open: whatever has its name
+/// later is another one.
+struct Table {
+    archive: Archive,
+    file: Arc<File>,
+    /// The beginning of each chunk's digest, in order, with its entry and number there.
+    index: Vec<(u64, u32, u32)>,
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("digest", &self.digest()).finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    /// `None` unless the archive is the one that the sidecar describes, and made by the same
+    /// compressor.
+    fn open(path: &Path, told: &ArchiveFacts, compressor: &str) -> Option<Self> {
+        if told.compressor.as_deref() != Some(compressor) {
+            return None;
+        }
+        let archive = Archive::open(path, &Limits::default()).ok()?;
+        if archive.toc_digest() != Some(&told.toc_digest) {
+            return None;
+        }
+        let file = Arc::new(archive.file()?);
+        let mut index = Vec::new();
+        for (number, entry) in archive.entries().ok()?.iter().enumerate() {
+            let chunks = archive.chunks(&entry.name).unwrap_or_default();
+            for (chunk, at) in chunks.iter().zip(0..) {
+                index.push((beginning(&chunk.digest), u32::try_from(number).ok()?, at));
+            }
+        }
+        index.sort_unstable();
+        Some(Self { archive, file, index })
+    }
+
+    fn digest(&self) -> Option<&str> {
+        self.archive.toc_digest()
+    }
+
+    fn find(&self, digest: &[u8; 32], size: u64) -> Option<Known> {
+        let wanted = beginning(digest);
+        let first = self.index.partition_point(|row| row.0 < wanted);
+        let entries = self.archive.entries().ok()?;
+        let rows = self.index.get(first..)?.iter().take_while(|row| row.0 == wanted);
+        let mut chunks = rows.filter_map(|&(_, entry, at)| {
+            let entry = entries.get(usize::try_from(entry).ok()?)?;
+            self.archive.chunks(&entry.name)?.get(usize::try_from(at).ok()?)
+        });
+        let chunk = chunks.find(|chunk| chunk.digest == *digest && chunk.size == size)?;
+        Some(self.known(chunk))
+    }
+
+    fn known(&self, chunk: &Chunk) -> Known {
+        let Chunk { offset, member_size, member_digest, size, digest } = *chunk;
+        let archive = Arc::clone(&self.file);
+        Known { archive, offset, member_size, member_digest, size, digest }
+    }
+}
+
+fn beginning(digest: &[u8; 32]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *digest;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
