@@ -21,6 +21,7 @@ use crate::measure;
 use crate::report::{Goal, Report, float, seconds};
 
 /// Which time tells how fast something is.
+#[derive(Clone, Copy, Debug)]
 enum Clock {
     Cpu,
     Wall,

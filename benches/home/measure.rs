@@ -99,6 +99,8 @@ pub(crate) fn own() -> io::Result<Duration> {
     Ok(Duration::from_micros(u64::try_from(micros).unwrap_or_default()))
 }
 
+/// Whose use of the machine is meant.
+#[derive(Clone, Copy, Debug)]
 enum Of {
     Ourselves,
     Children,
