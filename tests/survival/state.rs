@@ -171,6 +171,10 @@ fn manager(ground: &Ground, known: &Known) -> Entries {
         if name.is_empty() || name == "lock" || name.contains("/codex-home") {
             return;
         }
+        // It tells the numbers of files, and may be gone or old at any time.
+        if name.starts_with("files-") && name.ends_with(".cache") {
+            return;
+        }
         if name.ends_with(".jsonl") || name.contains(".jsonl.torn") {
             // A line is an entry, so that a difference tells the line.
             let bytes = fs::read(path).expect("a file can be read");

@@ -44,7 +44,12 @@ impl Buffer {
     pub(super) fn room(&mut self, length: usize) -> &mut [u8] {
         let end = self.used.saturating_add(length);
         if self.bytes.len() < end {
-            self.bytes.resize(end, 0);
+            // New room comes cleared from the system; to enlarge the old one is to clear it here.
+            let mut larger = vec![0; end.max(2 * self.bytes.len())];
+            if let Some(start) = larger.get_mut(..self.used) {
+                start.copy_from_slice(self.filled());
+            }
+            self.bytes = larger;
         }
         self.bytes.get_mut(self.used..end).unwrap_or_default()
     }

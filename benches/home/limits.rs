@@ -1,0 +1,169 @@
+//! How fast could each step be on this machine, and how near did it come?
+//!
+//! Each limit is what one primitive does with session text that is in memory: nothing that a
+//! backup or a restore has to do beside it. Work is counted in CPU time, which another program
+//! on the machine hardly changes; writing by the clock.
+
+use std::fs::File;
+use std::hint::black_box;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use flate2::read::DeflateDecoder;
+use libdeflater::{CompressionLvl, Compressor, Decompressor};
+use sha2::{Digest as _, Sha256};
+
+use crate::codex_home::{self, Size};
+use crate::lab::{Lab, settle};
+use crate::measure;
+use crate::report::{Goal, Report, float, seconds};
+
+/// Which time tells how fast something is.
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    Cpu,
+    Wall,
+}
+
+/// A chunk of an archive, in bytes.
+const CHUNK: usize = 1 << 20;
+/// Text that is worked on, in bytes: more than the caches hold.
+const SAMPLE: usize = 64 << 20;
+
+/// Measures the primitives, then puts beside them what was measured before in this run.
+pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> {
+    let text = sample(&lab.home(size)?)?;
+    let bytes = float(u64::try_from(text.len()).unwrap_or_default());
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    report.part(&format!("limits of this machine, {cores} cores"))?;
+    let mut rate = |what: &str, clock: Clock, work: &mut dyn FnMut() -> io::Result<()>| {
+        let mut best = f64::INFINITY;
+        for _ in 0..3 {
+            settle();
+            let (began, before) = (Instant::now(), measure::own()?);
+            work()?;
+            let took = match clock {
+                Clock::Cpu => measure::own()?.saturating_sub(before),
+                Clock::Wall => began.elapsed(),
+            };
+            best = best.min(seconds(took));
+        }
+        let rate = bytes / best;
+        report.figure(what, rate / 1e6, " MB/s", Goal::None)?;
+        io::Result::Ok(rate)
+    };
+
+    let mut copy = vec![0; text.len()];
+    let copying = rate("copy in memory, one core", Clock::Cpu, &mut || {
+        copy.copy_from_slice(&text);
+        black_box(&copy);
+        Ok(())
+    })?;
+    drop(copy);
+    let sha = rate("SHA-256, one core", Clock::Cpu, &mut || {
+        black_box(Sha256::digest(&text));
+        Ok(())
+    })?;
+    let mut packed = Vec::new();
+    let deflate = rate("deflate, libdeflate level 1, one core", Clock::Cpu, &mut || {
+        packed = deflated(&text, 1)?;
+        Ok(())
+    })?;
+    let mut small = Vec::new();
+    rate("deflate, libdeflate level 6, one core", Clock::Cpu, &mut || {
+        small = deflated(&text, 6)?;
+        Ok(())
+    })?;
+    let length = |chunks: &[Vec<u8>]| {
+        float(chunks.iter().map(|chunk| u64::try_from(chunk.len()).unwrap_or(0)).sum())
+    };
+    let (at_1, at_6) = (length(&packed), length(&small));
+    drop(small);
+    let inflate = rate("inflate, libdeflate, one core", Clock::Cpu, &mut || {
+        let (mut inflater, mut out) = (Decompressor::new(), vec![0; CHUNK]);
+        for chunk in &packed {
+            inflater.deflate_decompress(chunk, &mut out).map_err(io::Error::other)?;
+        }
+        Ok(())
+    })?;
+    rate("inflate, zlib-rs, one core", Clock::Cpu, &mut || {
+        let mut out = Vec::with_capacity(CHUNK);
+        for chunk in &packed {
+            out.clear();
+            DeflateDecoder::new(&chunk[..]).read_to_end(&mut out)?;
+        }
+        Ok(())
+    })?;
+    let (path, second) = (lab.at("written"), lab.at("copied"));
+    rate("write and sync", Clock::Wall, &mut || {
+        let mut file = File::create(&path)?;
+        file.write_all(&text)?;
+        file.sync_all()
+    })?;
+    let read = rate("read what is in the page cache", Clock::Cpu, &mut || {
+        let (mut file, mut part) = (File::open(&path)?, vec![0; CHUNK]);
+        while file.read(&mut part)? != 0 {}
+        Ok(())
+    })?;
+    rate("copy in the kernel, and sync", Clock::Wall, &mut || {
+        // The standard library asks the kernel (copy_file_range) where there is such a call.
+        let mut to = File::create(&second)?;
+        io::copy(&mut File::open(&path)?, &mut to)?;
+        to.sync_all()
+    })?;
+
+    report.note(&format!(
+        "sizes: level 1 makes {:.2} : 1, level 6 {:.2} : 1, {:.1}% less",
+        bytes / at_1,
+        bytes / at_6,
+        100.0 * (1.0 - at_6 / at_1)
+    ))?;
+
+    report.part("distance from the limits")?;
+    // What each step cannot do without, for each byte of content: a backup digests and packs it and
+    // unpacks it again to be sure; the others unpack and digest it, and a restore writes it.
+    let (sha, inflate, copying) = (1.0 / sha, 1.0 / inflate, 1.0 / copying);
+    let steps = [
+        ("first backup", 1.0 / read + sha + 1.0 / deflate + inflate),
+        ("full restore", inflate + sha + copying),
+        ("verify", inflate + sha),
+    ];
+    for (step, least) in steps {
+        let Some(spent) = report.spent_by(step) else {
+            report.note(&format!("{step}: not measured in this run"))?;
+            continue;
+        };
+        let (least, spent) = (least * 1e9, spent * 1e9);
+        let what = format!("{step}: {least:.2} of {spent:.2} CPU seconds for 1 GB are these");
+        report.figure(&what, 100.0 * least / spent, "%", Goal::None)?;
+    }
+    lab.tidy()
+}
+
+/// The text of some sessions, one after the other.
+fn sample(home: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(SAMPLE);
+    for (path, _) in codex_home::sessions(home)?.into_iter().rev() {
+        let room = SAMPLE.saturating_sub(text.len());
+        File::open(path)?.take(u64::try_from(room).unwrap_or(0)).read_to_end(&mut text)?;
+        if room == 0 {
+            break;
+        }
+    }
+    Ok(text)
+}
+
+fn deflated(text: &[u8], level: i32) -> io::Result<Vec<Vec<u8>>> {
+    let level = CompressionLvl::new(level).map_err(|_| io::Error::other("no such level"))?;
+    let mut deflater = Compressor::new(level);
+    let mut chunks = Vec::new();
+    for chunk in text.chunks(CHUNK) {
+        let mut packed = vec![0; deflater.deflate_compress_bound(chunk.len())];
+        let length = deflater.deflate_compress(chunk, &mut packed).map_err(io::Error::other)?;
+        packed.truncate(length);
+        chunks.push(packed);
+    }
+    Ok(chunks)
+}
