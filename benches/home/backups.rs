@@ -55,7 +55,7 @@ pub(crate) fn first(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()
     let find = |wanted: &str| costs.iter().find(|((name, _), _)| *name == wanted);
     let Some((_, ours)) = find("backup") else { return Ok(()) };
     report.ours("backup", ours)?;
-    report.rate("first backup", bytes, ours.wall);
+    report.spent("first backup", bytes, ours);
     for ((name, goal), cost) in &costs {
         if !name.starts_with("backup") {
             report.theirs(name, cost, ours, *goal)?;

@@ -192,7 +192,7 @@ fn run(options: Options, parts: &[Part], tools: &[Tool]) -> io::Result<()> {
                 curves::content(&lab, &options.curve_mib, report)?;
                 curves::files(&lab, &options.curve_files, report)?;
             }
-            Part::Limits => limits::measure(&lab, size, report)?,
+            Part::Limits => limits::all(&lab, size, report)?,
         }
     }
     lab.clear("")?;

@@ -87,17 +87,33 @@ pub(crate) fn one(mut words: impl Iterator<Item = OsString>) -> io::Result<ExitC
     let began = Instant::now();
     let status = Command::new(program).args(words).status()?;
     let wall = began.elapsed().as_micros();
-    let (cpu, peak) = children()?;
+    let (cpu, peak) = spent(Of::Children)?;
     fs::write(note, format!("{wall} {cpu} {peak}"))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }
 
-/// CPU microseconds and peak bytes of all children so far.
+/// CPU time of this program itself so far, all threads.
+pub(crate) fn own() -> io::Result<Duration> {
+    let (micros, _) = spent(Of::Ourselves)?;
+    Ok(Duration::from_micros(u64::try_from(micros).unwrap_or_default()))
+}
+
+/// Whose use of the machine is meant.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    Ourselves,
+    Children,
+}
+
+/// CPU microseconds and peak bytes so far.
 #[cfg(unix)]
-fn children() -> io::Result<(i128, i128)> {
+fn spent(whose: Of) -> io::Result<(i128, i128)> {
     use nix::sys::resource::{UsageWho, getrusage};
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let usage = getrusage(match whose {
+        Of::Ourselves => UsageWho::RUSAGE_SELF,
+        Of::Children => UsageWho::RUSAGE_CHILDREN,
+    })?;
     let micros = [usage.user_time(), usage.system_time()]
         .map(|time| i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_usec()));
     // Everybody counts in KiB but Apple.
@@ -106,6 +122,6 @@ fn children() -> io::Result<(i128, i128)> {
 }
 
 #[cfg(not(unix))]
-fn children() -> io::Result<(i128, i128)> {
-    Err(io::Error::other("what a child took is not told here: this needs Linux or macOS"))
+fn spent(_whose: Of) -> io::Result<(i128, i128)> {
+    Err(io::Error::other("what a process took is not told here: this needs Linux or macOS"))
 }

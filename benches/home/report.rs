@@ -24,8 +24,8 @@ pub(crate) struct Report {
     missed: Vec<String>,
     /// The headline of the part, for the list of what was missed.
     part: String,
-    /// Bytes that a named step handles in a second, for the comparison with what the machine can.
-    rates: Vec<(String, f64)>,
+    /// CPU seconds that a named step takes for a byte, for the comparison with its primitives.
+    spent: Vec<(String, f64)>,
 }
 
 impl Report {
@@ -75,14 +75,14 @@ impl Report {
         writeln!(io::stdout(), "  {what:<52}  {value:>12}  {goal:<15} {verdict}")
     }
 
-    /// Remembers how fast a step was.
-    pub(crate) fn rate(&mut self, step: &str, bytes: u64, wall: Duration) {
-        self.rates.push((step.to_owned(), float(bytes) / seconds(wall)));
+    /// Remembers what a step took.
+    pub(crate) fn spent(&mut self, step: &str, bytes: u64, cost: &Cost) {
+        self.spent.push((step.to_owned(), seconds(cost.cpu) / float(bytes.max(1))));
     }
 
-    /// Bytes a second of a step that was measured in this run.
-    pub(crate) fn rate_of(&self, step: &str) -> Option<f64> {
-        self.rates.iter().find(|(name, _)| name == step).map(|(_, rate)| *rate)
+    /// CPU seconds for each byte of a step that was measured in this run.
+    pub(crate) fn spent_by(&self, step: &str) -> Option<f64> {
+        self.spent.iter().find(|(name, _)| name == step).map(|(_, spent)| *spent)
     }
 
     /// The last lines.

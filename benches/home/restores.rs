@@ -32,7 +32,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
     let costs = lab.race(lab.rounds(), |_| Ok(()), runners)?;
     let Some((full, costs)) = costs.split_first() else { return Ok(()) };
     report.ours("restore --to", full)?;
-    report.rate("full restore", bytes, full.wall);
+    report.spent("full restore", bytes, full);
     for ((name, goal), cost) in names.into_iter().zip(costs) {
         report.theirs(name, cost, full, goal)?;
     }
@@ -47,7 +47,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
     let costs = lab.race(lab.rounds(), |_| Ok(()), runners)?;
     let Some((ours, costs)) = costs.split_first() else { return Ok(()) };
     report.ours("verify", ours)?;
-    report.rate("verify", bytes, ours.wall);
+    report.spent("verify", bytes, ours);
     for cost in costs {
         report.theirs("sha256sum, two at a time", cost, ours, Goal::AtLeast(0.667))?;
     }

@@ -14,6 +14,7 @@ use crate::cli::picture::{BAD, CARE, FAINT, GOOD, bytes, count, plain, styled};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
+use crate::disk::Jobs;
 use crate::overview::Overview;
 use crate::snapshot::drill::{self, Choice, Drilled, Proof, Scratch, Verdict};
 use crate::snapshot::operations::{self, Change, Record};
@@ -181,7 +182,8 @@ fn one(
         Err(error) => return undone(&error),
     };
     let stored = &choice.stored;
-    let proof = drill::drill(stored, &places.store, &places.zone, &scratch, advance, stop);
+    let jobs = Jobs::of(places.settings.jobs);
+    let proof = drill::drill(stored, &places.store, &places.zone, &scratch, jobs, advance, stop);
     match (scratch.remove(), proof) {
         (Ok(()), Ok(proof)) if proof.problems.is_empty() => (Verdict::Proven, proof),
         (Ok(()), Ok(proof)) => (Verdict::Failed, proof),

@@ -13,6 +13,7 @@ use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session, speakable};
 use crate::cli::switch::{Coming, Insist, activation, tell_of_neighbours};
 use crate::cli::{Exit, Report, prompt};
+use crate::disk::Jobs;
 use crate::disk::read::resolved;
 use crate::overview::Overview;
 use crate::snapshot::backup;
@@ -241,6 +242,7 @@ fn decide(
         let ask = Ask { stored: &stored, to, policy, live: &live, shelf: &shelf, around };
         only::plan(ask, Selection::new(args.only.clone()))?
     };
+    let plan = plan.with_jobs(Jobs::of(places.settings.jobs));
     for warning in &plan.warnings {
         session.warn(warning.clone());
     }

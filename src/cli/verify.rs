@@ -13,6 +13,7 @@ use crate::cli::picture::{BAD, CARE, FAINT, GOOD, bytes, count, plain, styled};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
+use crate::disk::Jobs;
 use crate::overview::{self, Overview};
 use crate::snapshot::store::{Odd, OddKind, Stored};
 use crate::snapshot::verify::{self, Damaged, Found, Verdict};
@@ -73,12 +74,13 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let total = total.map(|archive| archive.content_bytes).sum();
     let mut progress = Progress::bytes("verifying", total, session);
     let stop = Arc::clone(&session.world.interrupted);
+    let jobs = Jobs::of(places.settings.jobs);
     for stored in &snapshots {
         let mut advance = |count: u64| {
             summary.bytes = summary.bytes.saturating_add(count);
             progress.advance(count);
         };
-        let found = verify::verify(stored, &places.zone, &mut advance, &stop);
+        let found = verify::verify(stored, &places.zone, jobs, &mut advance, &stop);
         if stop.load(Ordering::Relaxed) {
             return Err(Failure::new(Exit::Interrupted, "the check was stopped"));
         }

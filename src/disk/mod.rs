@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod database;
+pub mod durable;
 pub mod error;
 pub mod facts;
 pub mod jobs;

@@ -19,7 +19,7 @@ use crate::codex::home::{self, CodexHome, Surroundings};
 use crate::disk::archive::ArchiveError;
 use crate::disk::lock::{Lock, LockError, Mode};
 use crate::disk::tree::{self, Kind as NodeKind, Visit};
-use crate::disk::{DiskError, database, read, replace};
+use crate::disk::{DiskError, Jobs, database, read, replace};
 use crate::snapshot::logins::{self, Live, LoginError, Shelf};
 use crate::snapshot::operations::{Change, Log};
 use crate::snapshot::restore::{self, Destination, Plan, Policy, RestoreError};
@@ -242,16 +242,18 @@ pub fn drill(
     store: &Store,
     zone: &Zone,
     scratch: &Scratch,
+    jobs: Jobs,
     advance: &mut dyn FnMut(u64),
     stop: &AtomicBool,
 ) -> Result<Proof, RestoreError> {
     let done = plan(stored, store, &scratch.home())
+        .map(|plan| plan.with_jobs(jobs))
         .and_then(|plan| Ok((restore::rehearse(&plan, store, advance, stop)?, plan)));
     let (restored, plan) = match done {
         Ok(done) => done,
         // The first fault ends a restore; a check names all of them.
         Err(error) if error.is_refusal() => {
-            let found = verify::verify(stored, zone, &mut |_| (), stop);
+            let found = verify::verify(stored, zone, jobs, &mut |_| (), stop);
             return match found.verdict {
                 verify::Verdict::Corrupt => {
                     Ok(Proof { problems: found.problems, ..Proof::default() })

@@ -23,9 +23,10 @@ use crate::codex::process::Holder;
 use crate::disk::archive::{
     Archive, ArchiveError, Entry, EntryName, Extraction, Layout, Node, Problem,
 };
+use crate::disk::durable::Durable;
 use crate::disk::lock::Lock;
 use crate::disk::swap::{self, How};
-use crate::disk::{read, replace, space, tree};
+use crate::disk::{Jobs, read, replace, space, tree};
 use crate::quota::Entry as Note;
 use crate::snapshot::backup::{self, OURS, OUTSIDE, config_text};
 use crate::snapshot::legacy;
@@ -139,6 +140,13 @@ pub struct Terms {
 }
 
 impl Plan {
+    /// Lets so many threads unpack.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: Jobs) -> Self {
+        self.archive = self.archive.with_jobs(jobs.count());
+        self
+    }
+
     /// The login that the home will have, if it is one.
     #[must_use]
     pub fn login(&self) -> Option<Login> {
@@ -455,7 +463,11 @@ pub fn apply(plan: &Plan, store: &Store, run: &mut Run<'_>) -> Result<Restored, 
     if let Some(untold) = journal.take_if(|_| !is_known) {
         untold.close()?;
     }
-    let built = build(plan, staged.path(), store, &mut *run.advance, run.stop);
+    let built = Durable::begin(staged.path()).map_err(RestoreError::from).and_then(|durable| {
+        let built = build(plan, staged.path(), store, &mut *run.advance, run.stop)?;
+        durable.finish()?;
+        Ok(built)
+    });
     let done = built.and_then(|(built, incoming)| {
         // Only now: what is refused up to here changes nothing.
         let banked = bank(store, journal.as_mut(), run)?;
@@ -519,7 +531,8 @@ fn bank(
 }
 
 /// Builds the home that a plan for a copy describes right where it would be, an empty folder of the
-/// caller's, and leaves it there: nothing changes names, and no journal is kept.
+/// caller's, and leaves it there: nothing changes names, no journal is kept, and nothing need
+/// survive a power cut.
 ///
 /// # Errors
 ///
@@ -609,7 +622,6 @@ fn build(
     if let Destination::InPlace(root) = &plan.destination {
         keep_installation(root, staging)?;
     }
-    tree::sync_tree(staging)?;
     Ok((restored, incoming))
 }
 

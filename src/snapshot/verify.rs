@@ -10,7 +10,7 @@ use crate::account::AccountKey;
 use crate::codex::auth;
 use crate::codex::home::CodexHome;
 use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Place, Problem};
-use crate::disk::read;
+use crate::disk::{Jobs, read};
 use crate::snapshot::legacy;
 use crate::snapshot::logins;
 use crate::snapshot::metadata::MAX_BYTES;
@@ -91,11 +91,12 @@ impl Found {
 pub fn verify(
     stored: &Stored,
     zone: &Zone,
+    jobs: Jobs,
     advance: &mut dyn FnMut(u64),
     stop: &AtomicBool,
 ) -> Found {
     let mut stored = stored.clone();
-    let mut found = check(&stored, zone, advance, stop);
+    let mut found = check(&stored, zone, jobs, advance, stop);
     for _ in 1..TRIES {
         if found.verdict != Verdict::Corrupt || stored.origin != Origin::Ours {
             break;
@@ -104,7 +105,7 @@ pub fn verify(
             Ok(now) if now.metadata != stored.metadata => stored = now,
             _ => break,
         }
-        found = check(&stored, zone, advance, stop);
+        found = check(&stored, zone, jobs, advance, stop);
     }
     let is_gone = || {
         let looked = stored.archive.symlink_metadata();
@@ -123,9 +124,15 @@ pub fn sidecar_of(stored: &Stored) -> Option<PathBuf> {
     stored.sidecar.clone().or_else(beside)
 }
 
-fn check(stored: &Stored, zone: &Zone, advance: &mut dyn FnMut(u64), stop: &AtomicBool) -> Found {
+fn check(
+    stored: &Stored,
+    zone: &Zone,
+    jobs: Jobs,
+    advance: &mut dyn FnMut(u64),
+    stop: &AtomicBool,
+) -> Found {
     let archive = match logins::open(stored) {
-        Ok(archive) => archive,
+        Ok(archive) => archive.with_jobs(jobs.count()),
         // Only of ours the table of contents and the footer are read at once.
         Err(error @ ArchiveError::Corrupt { .. }) => {
             return Found::corrupt(format!("{error}; which files are sound cannot be told"));
@@ -290,7 +297,8 @@ mod tests {
             metadata: Metadata::empty(Kind::Full),
             origin: Origin::Ours,
         };
-        let verify = || verify(&stored, &Zone::UTC, &mut |_| (), &AtomicBool::new(false)).verdict;
+        let verify =
+            || verify(&stored, &Zone::UTC, Jobs::ONE, &mut |_| (), &AtomicBool::new(false)).verdict;
         assert_eq!(verify(), Verdict::Gone);
         std::fs::write(&stored.archive, "no archive").unwrap();
         assert_eq!(verify(), Verdict::Corrupt);

@@ -187,7 +187,8 @@ fn decide(args: &Args, places: &Places, session: &mut Session) -> Result<Decided
         &Shelf::new(&known.snapshots, &known.odd),
         session.surroundings(),
         places.store.root(),
-    )?;
+    )?
+    .with_jobs(Jobs::of(places.settings.jobs));
     if plan.account.as_ref().map(|(key, _)| key) != Some(&chosen.key) {
         return Err(SwitchError::NotStored { account: chosen.label.clone() }.into());
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
+use crate::disk::Jobs;
 use crate::disk::archive::{Archive, Limits};
 use crate::snapshot::store::{Opened, Scan, Stored};
 use crate::snapshot::verify;
@@ -94,7 +95,8 @@ impl Bench {
 
     /// What is wrong with a snapshot.
     pub(super) fn verdict(&self, stored: &Stored) -> Vec<String> {
-        verify::verify(stored, &Zone::UTC, &mut |_| (), &AtomicBool::new(false)).problems
+        verify::verify(stored, &Zone::UTC, Jobs::default(), &mut |_| (), &AtomicBool::new(false))
+            .problems
     }
 
     /// The files in the store but for the lock, relative to it.

@@ -18,6 +18,7 @@ use self::plain::plain;
 use super::*;
 
 mod lies;
+mod like;
 mod plain;
 mod reuse;
 
