@@ -349,7 +349,7 @@ fn what_is_read_and_not_yet_written_is_bounded_in_bytes() {
         let mut spring = Spring { noise: noise(MIB, 3), read: 0, written, most: 0 };
         writer.file(&name("a"), 0o600, TIME, LENGTH, &mut (&mut spring).take(LENGTH)).unwrap();
         writer.finish().unwrap();
-        assert!(spring.most <= most * 17 << 16, "{workers}: {}", spring.most);
+        assert!(spring.most <= (most * 17) << 16, "{workers}: {}", spring.most);
     }
 }
 
