@@ -274,7 +274,7 @@ fn retold(path: &Path, stop: &AtomicBool) -> Result<Metadata, String> {
         compressor: None,
         login: store::login_member(&archive),
     };
-    Ok(Metadata { archive: Some(facts), ..store::inside(path)? })
+    Ok(Metadata { archive: Some(facts), ..store::told_in(&archive)? })
 }
 
 // Modes and owners as other systems do not have them.

@@ -257,7 +257,7 @@ pub fn plan(
         Err(error) => return Err(error.into()),
     };
     check_owner(stored, archived.as_ref())?;
-    if !store::contradictions(stored).is_empty() {
+    if !store::contradictions(stored, &archive).is_empty() {
         return Err(RestoreError::OtherArchive { title });
     }
     let mut warnings = Vec::new();

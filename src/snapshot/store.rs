@@ -26,7 +26,7 @@ use told::read_sidecar;
 
 pub use told::{
     contradictions, damaged_sidecar, differences, inside, login_member, look_into, miscount,
-    remains, stored_at,
+    remains, stored_at, told_in,
 };
 
 /// Largest ledger, inventory or log that is read, in bytes.

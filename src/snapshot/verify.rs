@@ -223,7 +223,7 @@ fn contradiction(stored: &Stored, archive: &Archive) -> Option<String> {
         return Some(what);
     }
     if archive.layout() == Layout::Seekable && stored.sidecar.is_some() {
-        let inner = match store::inside(&stored.archive) {
+        let inner = match store::told_in(archive) {
             Ok(inner) => inner,
             Err(what) => return Some(what),
         };

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -26,13 +26,17 @@ const _: () = assert!(FRAME < 2 * (1 << 20) - (64 << 10));
 /// How much of a table of contents is read at once, in bytes.
 const PIECE: usize = 1 << 20;
 
+/// How many names are looked for one by one.
+const FEW: usize = 8;
+
 /// An open seekable archive.
 #[derive(Debug)]
 pub(super) struct Seekable {
     pub(super) file: File,
     pub(super) toc: Toc,
-    /// The entries in the order of their names, once somebody asks for one.
+    /// The entries in the order of their names, once so many were asked for that it is worth it.
     by_name: OnceLock<Vec<u32>>,
+    asked: AtomicUsize,
     toc_offset: u64,
     toc_digest: String,
     limits: Limits,
@@ -92,8 +96,9 @@ impl Seekable {
             return Err(ArchiveError::TooMuch { what, found: packed, limit: limits.toc });
         }
         let (toc, toc_digest) = read_toc(&file, (toc_offset, footer_at), limits)?;
-        let (by_name, limits, jobs) = (OnceLock::new(), limits.clone(), work::all_jobs());
-        Ok(Self { file, toc, by_name, toc_offset, toc_digest, limits, jobs })
+        let (by_name, asked) = (OnceLock::new(), AtomicUsize::new(0));
+        let (limits, jobs) = (limits.clone(), work::all_jobs());
+        Ok(Self { file, toc, by_name, asked, toc_offset, toc_digest, limits, jobs })
     }
 
     pub(super) fn toc_digest(&self) -> &str {
@@ -111,6 +116,13 @@ impl Seekable {
     /// Which entry the file of this name is.
     pub(super) fn index(&self, name: &EntryName) -> Option<usize> {
         let entries = self.entries();
+        let is_file = |index: &usize| {
+            entries.get(*index).is_some_and(|entry| matches!(entry.node, Node::File { .. }))
+        };
+        // Whoever asks for one or two is answered sooner than an index is made.
+        if self.by_name.get().is_none() && self.asked.fetch_add(1, Ordering::Relaxed) < FEW {
+            return entries.iter().position(|entry| entry.name == *name).filter(is_file);
+        }
         let name_of = |index: &u32| Some(&entries.get(usize::try_from(*index).ok()?)?.name);
         let sorted = self.by_name.get_or_init(|| {
             let mut order: Vec<u32> =
@@ -120,8 +132,7 @@ impl Seekable {
             order
         });
         let found = sorted.binary_search_by(|index| name_of(index).cmp(&Some(name))).ok()?;
-        let index = usize::try_from(*sorted.get(found)?).ok()?;
-        matches!(entries.get(index)?.node, Node::File { .. }).then_some(index)
+        usize::try_from(*sorted.get(found)?).ok().filter(is_file)
     }
 
     /// The content of the file with this index, verified.

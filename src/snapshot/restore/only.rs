@@ -196,7 +196,7 @@ pub fn plan(ask: Ask<'_>, selection: Selection) -> Result<Plan, RestoreError> {
         }
         source => failed(source),
     })?;
-    if logins::is_another(&archive, stored) || !store::contradictions(stored).is_empty() {
+    if logins::is_another(&archive, stored) || !store::contradictions(stored, &archive).is_empty() {
         return Err(RestoreError::OtherArchive { title });
     }
     let destination = Destination::To(to.to_owned());

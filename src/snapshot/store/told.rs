@@ -34,7 +34,7 @@ pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
     }
     let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
     if opened.layout() == Layout::Seekable {
-        return inside(archive).map(|metadata| found(None, metadata, Origin::Ours));
+        return told_in(&opened).map(|metadata| found(None, metadata, Origin::Ours));
     }
     let told =
         read::bounded(&sidecar, MAX_BYTES).ok().or_else(|| inside_older(archive).ok().flatten());
@@ -113,7 +113,15 @@ pub(super) fn read_sidecar(path: &Path) -> Result<Metadata, String> {
 ///
 /// What is wrong with it, in words.
 pub fn inside(archive: &Path) -> Result<Metadata, String> {
-    let opened = Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?;
+    told_in(&Archive::open(archive, &Limits::default()).map_err(|error| error.to_string())?)
+}
+
+/// The same of one that is open.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn told_in(opened: &Archive) -> Result<Metadata, String> {
     let member: EntryName =
         MEMBER.parse().map_err(|_| "its metadata has no usable name".to_owned())?;
     let bytes = opened.read(&member, MAX_BYTES).map_err(|error| error.to_string())?;
@@ -169,13 +177,13 @@ pub fn miscount(said: &Metadata, archive: &Archive) -> Option<String> {
 }
 
 /// Which fields of a sidecar say of what was captured what the copy inside the archive does not:
-/// all of them, if there is no copy that can be read.
+/// all of them, if there is no copy that can be read. `archive` is its own.
 #[must_use]
-pub fn contradictions(stored: &Stored) -> Vec<&'static str> {
+pub fn contradictions(stored: &Stored, archive: &Archive) -> Vec<&'static str> {
     if stored.origin != Origin::Ours || stored.sidecar.is_none() {
         return Vec::new();
     }
-    match inside(&stored.archive) {
+    match told_in(archive) {
         Ok(inner) => differences(&stored.metadata, &inner),
         Err(_) => vec!["the copy"],
     }
