@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod database;
 pub mod error;
+pub mod facts;
 pub mod json;
 pub mod lock;
 pub mod read;
@@ -18,5 +19,6 @@ mod sys;
 pub mod tree;
 
 pub use error::{DiskError, Result};
+pub use facts::Facts;
 #[cfg(test)]
 pub(crate) use sys::{Call, faults};

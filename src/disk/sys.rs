@@ -21,6 +21,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
+
 pub(super) use imp::{
     available, explain_open, facts, is_alive, is_unsupported, kind_of, lock_is_unsupported,
     mount_begins, record_lock_shared, sync_is_unsupported,
@@ -61,17 +62,6 @@ pub(crate) enum Call {
     Remove,
     /// Let SQLite change a database.
     Database,
-}
-
-/// What tells one file from another, and one state of it from the next.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Facts {
-    pub(super) device: u64,
-    pub(super) inode: u64,
-    pub(super) size: u64,
-    /// Whole seconds and nanoseconds since 1970.
-    pub(super) modified: (i64, i64),
-    pub(super) changed: (i64, i64),
 }
 
 /// An open file that is written to.

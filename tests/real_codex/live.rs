@@ -170,7 +170,7 @@ fn refreshed(lab: &Lab) {
     assert!((1..=2).contains(&spent), "{spent}");
     assert_ne!(fs::read(&auth).unwrap(), old);
     assert!(lab.mock.seen().iter().filter(|seen| seen.is_refresh()).all(is_well));
-    let newest = lab.newest_snapshot();
+    let newest = lab.newest_snapshot(&ADA);
     assert_eq!((&newest["email"], &newest["kind"]), (&ADA.email.into(), &"auth".into()));
     let archived = lab.place("manager/backups").join(newest["archive"]["name"].as_str().unwrap());
     assert!(archived.exists());

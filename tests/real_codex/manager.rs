@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::lab::Lab;
+use crate::mock::account::Person;
 use crate::process::{Ended, Running};
 
 /// How long one command may take; a home of a few sessions is small.
@@ -70,10 +71,14 @@ impl Lab {
         data["snapshot"].as_str().unwrap_or_else(|| panic!("no name in {data}")).to_owned()
     }
 
-    /// The sidecar of the newest snapshot.
+    /// The sidecar of their newest snapshot. Those of several people may be of the same
+    /// second, for Codex answers that fast.
     #[track_caller]
-    pub(crate) fn newest_snapshot(&self) -> Value {
-        self.ask(&["list"])["snapshots"][0].clone()
+    pub(crate) fn newest_snapshot(&self, person: &Person) -> Value {
+        let listed = self.ask(&["list"]);
+        let snapshots = listed["snapshots"].as_array().expect("a list of snapshots");
+        let found = snapshots.iter().find(|snapshot| snapshot["email"] == person.email);
+        found.unwrap_or_else(|| panic!("none of {} in {listed}", person.email)).clone()
     }
 
     /// Every snapshot is whole, says `verify`.

@@ -16,7 +16,7 @@ fn a_snapshot_carries_the_quota_of_the_last_turn() {
     lab.home().exec("use some");
 
     lab.ask(&["backup"]);
-    let snapshot = lab.newest_snapshot();
+    let snapshot = lab.newest_snapshot(&ADA);
     assert_eq!(snapshot["quota"]["source"], "rollout");
     assert_windows(&snapshot["quota"]["windows"], &[short, weekly]);
     assert_week(&snapshot, weekly);
@@ -30,7 +30,7 @@ fn the_weekly_window_is_known_by_its_length_and_not_by_its_slot() {
     lab.home().exec("use some");
 
     lab.ask(&["backup"]);
-    let snapshot = lab.newest_snapshot();
+    let snapshot = lab.newest_snapshot(&ADA);
     assert_windows(&snapshot["quota"]["windows"], &[weekly]);
     assert_week(&snapshot, weekly);
 }

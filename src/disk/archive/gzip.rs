@@ -6,7 +6,8 @@
 
 use std::io;
 
-use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
+use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor, crc32};
+use memchr::memmem;
 
 /// Header of a chunk member: deflate, no flags, no time, unknown system.
 const CHUNK_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -24,32 +25,77 @@ pub(super) const FOOTER_BYTES: u64 = 51;
 pub(super) const FRAME_PREFIX: usize = 24;
 /// Bytes of CRC-32 and length that end a member.
 const TRAILER: usize = 8;
+/// Most bytes that one byte of deflate data can become.
+const MOST_FROM_ONE: u64 = 1032;
 
-/// Compresses `content` into a member that holds nothing else. Pure: same input, same bytes.
-///
-/// # Errors
-///
-/// Only if the compressor fails, which it has no reason to.
-pub(super) fn chunk_member(content: &[u8], level: u32) -> io::Result<Vec<u8>> {
-    let mut member = CHUNK_HEADER.to_vec();
-    deflate(content, level, &mut member)?;
-    Ok(member)
+/// Makes members, one at a time; its memory is used again for each. What comes out is a function of
+/// the content and the level alone.
+pub(super) struct Deflater {
+    compressor: Compressor,
+    /// Where the compressor writes; never shorter than it was.
+    scratch: Vec<u8>,
 }
 
-/// Compresses `content` into a member that knows length and CRC-32 of its own compressed bytes.
-///
-/// # Errors
-///
-/// If the compressed bytes exceed 4 GiB.
-pub(super) fn frame_member(content: &[u8], level: u32) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    deflate(content, level, &mut body)?;
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    let mut member = FRAME_HEADER.to_vec();
-    member.extend(length.to_le_bytes());
-    member.extend(crc(&body).to_le_bytes());
-    member.append(&mut body);
-    Ok(member)
+impl Deflater {
+    /// One for a level of 1 to 12; beyond that, the nearest.
+    pub(super) fn new(level: u32) -> Self {
+        let level = i32::try_from(level.clamp(1, 12))
+            .map_or(Ok(CompressionLvl::default()), CompressionLvl::new);
+        Self { compressor: Compressor::new(level.unwrap_or_default()), scratch: Vec::new() }
+    }
+
+    /// Appends a member that holds `content` and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Only if the compressor fails, which it has no reason to.
+    pub(super) fn chunk(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let data = self.deflate(content)?;
+        out.extend_from_slice(&CHUNK_HEADER);
+        out.extend_from_slice(data);
+        out.extend_from_slice(&trailer(content));
+        Ok(())
+    }
+
+    /// Appends a member that knows length and CRC-32 of its own compressed bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the compressed bytes exceed 4 GiB.
+    pub(super) fn frame(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let data = self.deflate(content)?;
+        let trailer = trailer(content);
+        let length = u32::try_from(data.len() + TRAILER).map_err(io::Error::other)?;
+        let mut crc = libdeflater::Crc::new();
+        crc.update(data);
+        crc.update(&trailer);
+        out.extend_from_slice(&FRAME_HEADER);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&crc.sum().to_le_bytes());
+        out.extend_from_slice(data);
+        out.extend_from_slice(&trailer);
+        Ok(())
+    }
+
+    fn deflate(&mut self, content: &[u8]) -> io::Result<&[u8]> {
+        let room = self.compressor.deflate_compress_bound(content.len());
+        if self.scratch.len() < room {
+            self.scratch.resize(room, 0);
+        }
+        let length = self
+            .compressor
+            .deflate_compress(content, &mut self.scratch)
+            .map_err(io::Error::other)?;
+        Ok(self.scratch.get(..length).unwrap_or_default())
+    }
+}
+
+/// CRC-32 and length of the content, as they end a member.
+fn trailer(content: &[u8]) -> [u8; TRAILER] {
+    let [a, b, c, d] = crc32(content).to_le_bytes();
+    // Members stay far below 4 GiB; the format counts modulo 2^32 anyway.
+    let [e, f, g, h, ..] = content.len().to_le_bytes();
+    [a, b, c, d, e, f, g, h]
 }
 
 /// Whether a file that starts like this was laid out by us.
@@ -68,23 +114,99 @@ pub(super) fn frame_bytes(prefix: &[u8; FRAME_PREFIX]) -> Result<u64, &'static s
     Ok(u64::from(length) + 24)
 }
 
+/// Opens members, one at a time; its memory is used again for each.
+pub(super) struct Inflater {
+    decompressor: Decompressor,
+    /// Where the content goes; never shorter than it was.
+    content: Vec<u8>,
+}
+
+impl Inflater {
+    pub(super) fn new() -> Self {
+        Self { decompressor: Decompressor::new(), content: Vec::new() }
+    }
+
+    /// Unpacks a whole frame into at most `cap` bytes.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub(super) fn frame(&mut self, member: &[u8], cap: u64) -> Result<&[u8], &'static str> {
+        let Some((prefix, body)) = member.split_first_chunk::<FRAME_PREFIX>() else {
+            return Err("the gzip member is cut off");
+        };
+        if frame_bytes(prefix)? != u64::try_from(member.len()).unwrap_or(u64::MAX) {
+            return Err("the gzip member has another length than it says");
+        }
+        let [.., a, b, c, d] = *prefix;
+        if crc32(body) != u32::from_le_bytes([a, b, c, d]) {
+            return Err("the compressed bytes do not match their checksum");
+        }
+        self.inflate(member, body, cap)
+    }
+
+    /// Unpacks a whole chunk member that must hold exactly `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub(super) fn chunk(&mut self, member: &[u8], size: u64) -> Result<&[u8], &'static str> {
+        let body = member.strip_prefix(&CHUNK_HEADER).ok_or("no gzip header of ours")?;
+        let content = self.inflate(member, body, size)?;
+        if u64::try_from(content.len()) != Ok(size) {
+            return Err("it holds fewer bytes than the table of contents says");
+        }
+        Ok(content)
+    }
+
+    /// Unpacks a member whose deflate data and trailer must fill `body`, its end, exactly.
+    fn inflate(&mut self, member: &[u8], body: &[u8], cap: u64) -> Result<&[u8], &'static str> {
+        let Some((data, trailer)) = body.split_last_chunk::<TRAILER>() else {
+            return Err("the gzip member is cut off");
+        };
+        let [.., l0, l1, l2, l3] = *trailer;
+        let length = u64::from(u32::from_le_bytes([l0, l1, l2, l3]));
+        if length > cap {
+            return Err("it holds more bytes than expected");
+        }
+        // The trailer may lie: no memory is taken for more than the data can become.
+        if length > u64::try_from(data.len()).unwrap_or(u64::MAX).saturating_mul(MOST_FROM_ONE) {
+            return Err("the compressed data has another length than it says");
+        }
+        let length =
+            usize::try_from(length).map_err(|_| "it holds more bytes than fit in memory")?;
+        if self.content.len() < length {
+            self.content.resize(length, 0);
+        }
+        let content = self.content.get_mut(..length).unwrap_or_default();
+        // Checksum and length stand right behind the data, wherever that ends. If they stand nowhere
+        // but at the end, it ends where it should; elsewhere too, and it must not do with less.
+        if memmem::find(body, trailer) != Some(data.len())
+            && let Some((_, less)) = data.split_last()
+            && self.decompressor.deflate_decompress(less, content).is_ok()
+        {
+            return Err("there are bytes behind the compressed data");
+        }
+        match self.decompressor.gzip_decompress(member, content) {
+            Ok(count) if count == length => {}
+            Ok(_) | Err(DecompressionError::InsufficientSpace) => {
+                return Err("the compressed data has another length than it says");
+            }
+            Err(DecompressionError::BadData) => {
+                return Err("the compressed data is damaged or does not match its checksum");
+            }
+        }
+        Ok(content)
+    }
+}
+
 /// Unpacks a whole frame into at most `cap` bytes.
 ///
 /// # Errors
 ///
 /// What does not fit.
 pub(super) fn open_frame(member: &[u8], cap: u64) -> Result<Vec<u8>, &'static str> {
-    let Some((prefix, body)) = member.split_first_chunk::<FRAME_PREFIX>() else {
-        return Err("the gzip member is cut off");
-    };
-    if frame_bytes(prefix)? != u64::try_from(member.len()).unwrap_or(u64::MAX) {
-        return Err("the gzip member has another length than it says");
-    }
-    let [.., a, b, c, d] = *prefix;
-    if crc(body) != u32::from_le_bytes([a, b, c, d]) {
-        return Err("the compressed bytes do not match their checksum");
-    }
-    inflate(body, cap)
+    Inflater::new().frame(member, cap).map(<[u8]>::to_vec)
 }
 
 /// Unpacks a whole chunk member that must hold exactly `size` bytes.
@@ -93,12 +215,7 @@ pub(super) fn open_frame(member: &[u8], cap: u64) -> Result<Vec<u8>, &'static st
 ///
 /// What does not fit.
 pub(super) fn open_chunk(member: &[u8], size: u64) -> Result<Vec<u8>, &'static str> {
-    let body = member.strip_prefix(&CHUNK_HEADER).ok_or("no gzip header of ours")?;
-    let content = inflate(body, size)?;
-    if u64::try_from(content.len()) != Ok(size) {
-        return Err("it holds fewer bytes than the table of contents says");
-    }
-    Ok(content)
+    Inflater::new().chunk(member, size).map(<[u8]>::to_vec)
 }
 
 /// Most bytes a chunk member of `size` bytes can have; a longer one is not ours.
@@ -122,98 +239,39 @@ pub(super) fn read_footer(bytes: &[u8]) -> Option<u64> {
     (footer(offset) == bytes).then_some(offset)
 }
 
-fn deflate(content: &[u8], level: u32, out: &mut Vec<u8>) -> io::Result<()> {
-    let mut encoder = Compress::new(Compression::new(level.min(9)), false);
-    // One call with all input and ample room, so that the bytes depend on nothing but the input.
-    out.reserve(content.len() + content.len() / 8 + 1024);
-    let mut rest = content;
-    loop {
-        let before = encoder.total_in();
-        let status = encoder.compress_vec(rest, out, FlushCompress::Finish);
-        let taken = usize::try_from(encoder.total_in() - before).unwrap_or(usize::MAX);
-        rest = rest.get(taken..).unwrap_or_default();
-        match status.map_err(io::Error::other)? {
-            Status::StreamEnd => break,
-            _ => out.reserve(64 << 10),
-        }
-    }
-    out.extend(crc(content).to_le_bytes());
-    // Members stay far below 4 GiB; the format counts modulo 2^32 anyway.
-    let [a, b, c, d, ..] = content.len().to_le_bytes();
-    out.extend([a, b, c, d]);
-    Ok(())
-}
-
-/// Unpacks deflate data and its trailer; both must fill `body` exactly.
-fn inflate(body: &[u8], cap: u64) -> Result<Vec<u8>, &'static str> {
-    let Some((data, trailer)) = body.split_last_chunk::<TRAILER>() else {
-        return Err("the gzip member is cut off");
-    };
-    let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-    let length = u32::from_le_bytes([l0, l1, l2, l3]);
-    if u64::from(length) > cap {
-        return Err("it holds more bytes than expected");
-    }
-    let length = usize::try_from(length).map_err(|_| "it holds more bytes than fit in memory")?;
-
-    let mut decoder = Decompress::new(false);
-    let mut content = Vec::new();
-    // The trailer may lie: room is added as content comes, one byte more than announced at the end.
-    while content.len() <= length {
-        let step = (length + 1 - content.len()).min((4 * data.len()).clamp(4 << 10, 4 << 20));
-        content.reserve_exact(step);
-        let taken = usize::try_from(decoder.total_in()).unwrap_or(usize::MAX);
-        let rest = data.get(taken..).unwrap_or_default();
-        let before = (content.len(), taken);
-        match decoder.decompress_vec(rest, &mut content, FlushDecompress::None) {
-            Ok(Status::StreamEnd) => break,
-            Ok(_) => {}
-            Err(_) => return Err("the compressed data is damaged"),
-        }
-        let taken = usize::try_from(decoder.total_in()).unwrap_or(usize::MAX);
-        if (content.len(), taken) == before {
-            return Err("the compressed data is cut off");
-        }
-    }
-    if content.len() != length {
-        return Err("the compressed data has another length than it says");
-    }
-    if u64::try_from(data.len()) != Ok(decoder.total_in()) {
-        return Err("there are bytes behind the compressed data");
-    }
-    if crc(&content) != u32::from_le_bytes([c0, c1, c2, c3]) {
-        return Err("the content does not match its checksum");
-    }
-    Ok(content)
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Read;
 
+    fn chunk_member(content: &[u8], level: u32) -> Vec<u8> {
+        let mut member = Vec::new();
+        Deflater::new(level).chunk(content, &mut member).unwrap();
+        member
+    }
+
+    fn frame_member(content: &[u8], level: u32) -> Vec<u8> {
+        let mut member = Vec::new();
+        Deflater::new(level).frame(content, &mut member).unwrap();
+        member
+    }
+
     #[test]
     fn a_member_is_read_by_any_gzip_and_no_bit_of_a_frame_may_change() {
         for content in [&b""[..], b"a", &[7; 5000], &noise(70_000)] {
-            let frame = frame_member(content, 6).unwrap();
+            let frame = frame_member(content, 6);
             assert_eq!(open_frame(&frame, 1 << 20).unwrap(), content);
             let mut theirs = Vec::new();
             flate2::read::GzDecoder::new(&frame[..]).read_to_end(&mut theirs).unwrap();
             assert_eq!(theirs, content);
-            let chunk = chunk_member(content, 6).unwrap();
+            let chunk = chunk_member(content, 6);
             let size = u64::try_from(content.len()).unwrap();
             assert_eq!(open_chunk(&chunk, size).unwrap(), content);
             assert!(open_chunk(&chunk, size + 1).is_err());
             assert!(size == 0 || open_chunk(&chunk, size - 1).is_err());
             assert!(u64::try_from(chunk.len()).unwrap() <= largest_member(size));
         }
-        let frame = frame_member(b"ustar and so on, ustar and so on", 6).unwrap();
+        let frame = frame_member(b"ustar and so on, ustar and so on", 6);
         for bit in 0..frame.len() * 8 {
             let mut bent = frame.clone();
             bent[bit / 8] ^= 1 << (bit % 8);
@@ -226,17 +284,75 @@ mod tests {
 
     #[test]
     fn a_frame_that_unpacks_to_more_than_the_cap_is_refused() {
-        let frame = frame_member(&[0; 100_000], 9).unwrap();
+        let frame = frame_member(&[0; 100_000], 9);
         assert!(open_frame(&frame, 99_999).is_err());
         assert!(open_frame(&frame, 100_000).is_ok());
     }
 
     #[test]
     fn a_trailer_that_lies_about_the_length_costs_no_memory_and_is_refused() {
-        let mut chunk = chunk_member(&[0; 100], 6).unwrap();
+        let mut chunk = chunk_member(&[0; 100], 6);
         let end = chunk.len();
         chunk[end - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(open_chunk(&chunk, u64::from(u32::MAX)).is_err());
+    }
+
+    #[test]
+    fn what_is_behind_the_compressed_data_is_found_also_if_it_looks_like_its_end() {
+        for content in [&b""[..], b"one line\n", &noise(3000)] {
+            let good = chunk_member(content, 1);
+            let size = u64::try_from(content.len()).unwrap();
+            let (_, trailer) = good.split_last_chunk::<TRAILER>().unwrap();
+            let mut more = |behind: &[u8]| {
+                let (data, _) = good.split_last_chunk::<TRAILER>().unwrap();
+                open_chunk(&[data, behind, trailer].concat(), size).map(|_| ())
+            };
+            more(b"").unwrap();
+            more(b"x").unwrap_err();
+            more(trailer).unwrap_err();
+            more(&trailer[..4]).unwrap_err();
+            more(&[&trailer[..], &good].concat()).unwrap_err();
+        }
+        // Content that holds its own checksum and length is no reason to refuse it.
+        let mut content = noise(300);
+        forge(&mut content);
+        let stored = chunk_member(&content, 1);
+        let (body, trailer) = stored.split_last_chunk::<TRAILER>().unwrap();
+        assert!(memmem::find(body, trailer).is_some());
+        assert_eq!(open_chunk(&stored, 308).unwrap(), content);
+    }
+
+    /// Appends the eight bytes that end the member of a stored content which ends with them.
+    fn forge(content: &mut Vec<u8>) {
+        let length = u32::try_from(content.len() + 8).unwrap();
+        content.extend([0; 4]);
+        content.extend(length.to_le_bytes());
+        let at = content.len() - 8;
+        // A checksum is linear: each bit of the four bytes changes it in a way of its own.
+        let crc = |bytes: &[u8; 4], content: &mut Vec<u8>| {
+            content[at..at + 4].copy_from_slice(bytes);
+            crc32(content) ^ u32::from_le_bytes(*bytes)
+        };
+        let wrong = crc(&[0; 4], content);
+        let mut rows: Vec<(u32, u32)> = (0..32)
+            .map(|bit| (crc(&(1_u32 << bit).to_le_bytes(), content) ^ wrong, 1 << bit))
+            .collect();
+        let (mut rest, mut answer) = (wrong, 0);
+        for bit in (0..32).rev() {
+            let Some(at) = rows.iter().position(|(effect, _)| effect >> bit & 1 == 1) else {
+                continue;
+            };
+            let (effect, bits) = rows.swap_remove(at);
+            for row in rows.iter_mut().filter(|row| row.0 >> bit & 1 == 1) {
+                *row = (row.0 ^ effect, row.1 ^ bits);
+            }
+            if rest >> bit & 1 == 1 {
+                (rest, answer) = (rest ^ effect, answer ^ bits);
+            }
+        }
+        assert_eq!(rest, 0);
+        crc(&answer.to_le_bytes(), content);
+        assert_eq!(crc32(content), answer);
     }
 
     #[test]

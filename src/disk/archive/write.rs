@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::entry::{clamp_time, is_target};
-use super::gzip::{chunk_member, footer, frame_member};
+use super::gzip::{Deflater, footer};
 use super::tarball::{LARGEST_FILE, header, pad, padding};
 use super::toc::{CHUNK, TOC_NAME, Toc, as_u64, digest_text, sha256};
 use super::{Archive, ArchiveError, Chunk, Entry, EntryName, NameSet, Node};
@@ -81,7 +81,7 @@ enum Kind {
 }
 
 impl<W: Write> Writer<W> {
-    /// A writer onto `out` at deflate level 0 to 9, compressing on `workers` threads (0 and 1: on none
+    /// A writer onto `out` at deflate level 1 to 12, compressing on `workers` threads (0 and 1: on none
     /// but the caller's).
     pub fn new(out: W, level: u32, workers: usize) -> Self {
         Self {
@@ -223,7 +223,8 @@ impl<W: Write> Writer<W> {
         tail.extend(json);
         pad(&mut tail);
         tail.resize(tail.len() + 2 * super::tarball::BLOCK, 0);
-        let member = frame_member(&tail, self.level).map_err(ArchiveError::writing)?;
+        let mut member = Vec::new();
+        Deflater::new(self.level).frame(&tail, &mut member).map_err(ArchiveError::writing)?;
         self.put(&member)?;
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;
@@ -357,12 +358,14 @@ struct Packed {
     digest: [u8; 32],
 }
 
-fn pack(job: &Job) -> io::Result<Packed> {
+fn pack(deflater: &mut Option<Deflater>, job: &Job) -> io::Result<Packed> {
+    let deflater = deflater.get_or_insert_with(|| Deflater::new(job.level));
+    let mut member = Vec::new();
     if job.frame {
-        let member = frame_member(&job.content, job.level)?;
+        deflater.frame(&job.content, &mut member)?;
         return Ok(Packed { member, member_digest: [0; 32], digest: [0; 32] });
     }
-    let member = chunk_member(&job.content, job.level)?;
+    deflater.chunk(&job.content, &mut member)?;
     let (member_digest, digest) = (sha256(&member), sha256(&job.content));
     Ok(Packed { member, member_digest, digest })
 }
@@ -390,6 +393,8 @@ type Order = (Job, SyncSender<io::Result<Packed>>);
 struct Crew {
     workers: usize,
     started: usize,
+    /// For what is packed by the caller's thread.
+    own: Option<Deflater>,
     orders: Sender<Order>,
     desk: Arc<Mutex<Receiver<Order>>>,
 }
@@ -398,7 +403,7 @@ impl Crew {
     fn new(workers: usize) -> Self {
         let (orders, desk) = channel();
         let workers = if workers < 2 { 0 } else { workers };
-        Self { workers, started: 0, orders, desk: Arc::new(Mutex::new(desk)) }
+        Self { workers, started: 0, own: None, orders, desk: Arc::new(Mutex::new(desk)) }
     }
 
     fn pack(&mut self, job: Job) -> Packing {
@@ -406,12 +411,12 @@ impl Crew {
             self.started += 1;
         }
         if self.started == 0 {
-            return Packing::Done(pack(&job));
+            return Packing::Done(pack(&mut self.own, &job));
         }
         let (reply, answer) = sync_channel(1);
         match self.orders.send((job, reply)) {
             Ok(()) => Packing::Underway(answer),
-            Err(unsent) => Packing::Done(pack(&unsent.0.0)),
+            Err(unsent) => Packing::Done(pack(&mut self.own, &unsent.0.0)),
         }
     }
 
@@ -419,11 +424,12 @@ impl Crew {
     fn hire(&self) -> bool {
         let desk = Arc::clone(&self.desk);
         let work = move || {
+            let mut deflater = None;
             loop {
                 let order = desk.lock().map(|desk| desk.recv());
                 let Ok(Ok((job, reply))) = order else { break };
                 // Nobody waits any more when the writer was dropped after an error.
-                let _ = reply.send(pack(&job));
+                let _ = reply.send(pack(&mut deflater, &job));
             }
         };
         thread::Builder::new().name("compress".to_owned()).spawn(work).is_ok()

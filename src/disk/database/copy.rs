@@ -23,7 +23,8 @@ use rusqlite::backup::{Backup, StepResult};
 use super::error::{self, DatabaseError};
 use super::{Header, beside, changing, check, header, open};
 use crate::disk::error::{At, DiskError};
-use crate::disk::sys::{self, Facts, Output};
+use crate::disk::facts::Facts;
+use crate::disk::sys::{self, Output};
 use crate::disk::{read, replace, tree};
 
 /// How long to keep trying when others are quicker.
@@ -43,7 +44,7 @@ const RACY: Duration = Duration::from_millis(20);
 /// What became of a file that begins like a database.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Copied {
-    /// The copy is complete, sound, and synced.
+    /// The copy is complete and sound.
     Database {
         /// How many pages it has.
         pages: u64,
@@ -56,8 +57,9 @@ pub enum Copied {
 ///
 /// `dest` lies in a private folder, which may hold a second copy for a while. Nothing is
 /// created, changed or removed beside `source`, nor in it. The same content gives the same
-/// bytes. The copy is one file that has been checked; no log or journal belongs to it. Memory
-/// does not grow with the database. (Run by root, SQLite gives a log or journal that it opens
+/// bytes. The copy is one file that has been checked; no log or journal belongs to it. It is not
+/// synced: whoever wants it to survive a power cut stores its bytes elsewhere. Memory does not
+/// grow with the database. (Run by root, SQLite gives a log or journal that it opens
 /// to the database's owner, which touches that file's time of change and nothing else.)
 ///
 /// # Errors
@@ -73,9 +75,6 @@ pub fn copy(source: &Path, dest: &Path) -> Result<Copied, DatabaseError> {
             if !problems.is_empty() {
                 return Err(DatabaseError::Damaged { path: source.to_owned(), problems });
             }
-            let file = sys::open_write(dest).at("sync", dest)?;
-            sys::sync(&file).at("sync", dest)?;
-            replace::sync_dir(replace::parent(dest))?;
         }
         Ok(copied)
     });

@@ -115,6 +115,13 @@ fn open(path: &Path, parameters: &str, access: OpenFlags) -> rusqlite::Result<Co
     Ok(db)
 }
 
+/// The files beside a database in which part of its content may be: the write-ahead log, and the
+/// rollback journal.
+#[must_use]
+pub fn companions(path: &Path) -> [PathBuf; 2] {
+    ["-wal", "-journal"].map(|suffix| beside(path, suffix))
+}
+
 /// The name of a file that SQLite keeps beside a database.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::Facts;
+use crate::disk::facts::Facts;
 
 pub(super) fn open_read(path: &Path) -> io::Result<File> {
     refuse_link(path)?;

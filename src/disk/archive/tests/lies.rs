@@ -23,7 +23,8 @@ fn with_json(body: &[u8], json: &[u8]) -> Vec<u8> {
     tail.extend(json);
     tarball::pad(&mut tail);
     tail.resize(tail.len() + 1024, 0);
-    let toc = gzip::frame_member(&tail, 6).unwrap();
+    let mut toc = Vec::new();
+    gzip::Deflater::new(6).frame(&tail, &mut toc).unwrap();
     [body, &toc, &gzip::footer(size(body))].concat()
 }
 
