@@ -21,7 +21,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-
 pub(super) use imp::{
     available, explain_open, facts, is_alive, is_unsupported, kind_of, lock_is_unsupported,
     mount_begins, record_lock_shared, sync_is_unsupported,
