@@ -217,7 +217,8 @@ impl Table {
             .map(|place| {
                 rows.iter().filter_map(|row| row.get(place)).map(|cell| breadth(cell)).max()
             })
-            .map(Option::unwrap_or_default)
+            // One that is empty throughout keeps its place.
+            .map(|widest| widest.unwrap_or_default().max(1))
             .collect();
         let line = |row: &Vec<Cow<'_, str>>| {
             let mut line = String::with_capacity(widths.iter().map(|width| width + 4).sum());
@@ -333,24 +334,24 @@ mod tests {
     fn a_table_is_laid_out_as_a_library_for_tables_does_it() {
         use comfy_table::{ContentArrangement, Table as Grid, TableStyle};
         let rows = [
-            ["ada@example.com", "", "4.1 KiB"],
-            ["jürgen@münchen.example", "–", "全角文字"],
-            ["e\u{301}", "a b  c", "x"],
-            ["\u{1b}[2J", " led", "👩\u{200d}💻"],
+            ["", "ada@example.com", "", "4.1 KiB"],
+            ["", "jürgen@münchen.example", "–", "全角文字"],
+            ["", "e\u{301}", "a b  c", "x"],
+            ["", "\u{1b}[2J", " led", "👩\u{200d}💻"],
         ];
-        let mut table = Table::new(&[("NAME", 0), ("", 1), ("SIZE ÄÖ", 0)]);
+        let mut table = Table::new(&[("", 0), ("NAME", 0), ("", 1), ("SIZE ÄÖ", 0)]);
         let mut grid = Grid::new();
         grid.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
-        grid.add_row(["NAME", "", "SIZE ÄÖ"]);
+        grid.add_row(["", "NAME", "", "SIZE ÄÖ"]);
         for row in rows {
             table.row(row.map(str::to_owned));
             grid.add_row(row.map(plain));
         }
-        for index in 0..3 {
+        for index in 0..4 {
             grid.column_mut(index).unwrap().set_padding((0, 2));
         }
         let expected: Vec<_> = grid.lines().map(|line| line.trim_end().to_owned()).collect();
-        assert_eq!(table.lay_out(&[0, 1, 2], None), expected);
+        assert_eq!(table.lay_out(&[0, 1, 2, 3], None), expected);
     }
 
     #[test]
