@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::gzip::{largest_member, open_chunk};
+use super::gzip::{Inflater, largest_member};
 use super::open::{bytes_of, open_regular};
-use super::toc::{CHUNK, as_u64, digest_of};
+use super::toc::{CHUNK, digest_of};
 
 /// The member that holds all content of one file, as somebody trustworthy describes it.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +44,9 @@ impl Only<'_> {
         if CHUNK < size {
             return None;
         }
-        let content = open_chunk(&member, size).ok()?;
-        (digest_of(&content) == self.digest && as_u64(content.len()) == size).then_some(content)
+        let mut inflater = Inflater::new();
+        let content = inflater.chunk(&member, size).ok()?;
+        (digest_of(content) == self.digest).then(|| content.to_vec())
     }
 }
 
@@ -53,6 +54,7 @@ impl Only<'_> {
 mod tests {
     use std::fs;
 
+    use super::super::toc::as_u64;
     use super::super::{EntryName, Writer};
     use super::*;
 
