@@ -175,6 +175,10 @@ fn no_token_is_anywhere_but_in_logins_and_archives() {
             assert!(token_in(&node.content).is_some(), "{path} has none to be found");
             continue;
         }
+        // Compressed or not: what is too short to shrink stands in an archive as it is.
+        if path.ends_with(".tar.gz") {
+            continue;
+        }
         searched += 1;
         assert_eq!(token_in(&node.content), None, "{path}");
     }
