@@ -64,7 +64,7 @@ enum Obstacle {
 
 /// An archive that was begun: complete, or stopped by the item of this name.
 enum Pass {
-    Done(Whole),
+    Done(Box<Whole>),
     Stopped(EntryName, Obstacle),
 }
 
@@ -149,7 +149,7 @@ impl Build<'_> {
     ) -> Result<Whole, BackupError> {
         for _ in 0..RESTARTS {
             let (name, obstacle) = match self.pass(items, metadata, store)? {
-                Pass::Done(whole) => return Ok(whole),
+                Pass::Done(whole) => return Ok(*whole),
                 Pass::Stopped(name, obstacle) => (name, obstacle),
             };
             let Some(number) = items.iter().position(|item| item.name == name) else { break };
@@ -279,7 +279,7 @@ impl Build<'_> {
         };
         let writing = |source| ArchiveError::Io { doing: "write", source };
         let file = file.into_inner().map_err(|error| writing(error.into_error()))?;
-        Ok(Pass::Done(Whole { file, written, vanished, known }))
+        Ok(Pass::Done(Box::new(Whole { file, written, vanished, known })))
     }
 
     /// Writes one item. What stands in the way may be in that of one before, for its members are
@@ -309,7 +309,10 @@ impl Build<'_> {
             }
             Content::Proven { entry, look, .. } => match self.proven(*entry, look) {
                 // Only SQLite could read it again, and would have to before everything else.
-                Some(known) => self.take_over(underway, item, known, *look, Arc::new(|| Ok(None))),
+                Some(known) => {
+                    let again: Again = Arc::new(|| Ok(None));
+                    self.take_over(underway, item, known, *look, &again)
+                }
                 None => Ok(Some((name.clone(), Obstacle::Unproven))),
             },
             Content::Kept { path, entry, .. } => {
@@ -318,11 +321,11 @@ impl Build<'_> {
                     && let Some(known) = self.proven(*entry, &look)
                 {
                     let path = path.clone();
-                    let again = move || {
+                    let again: Again = Arc::new(move || {
                         let opened = read::absent_is_none(read::open_regular(&path));
                         opened.map_err(|error| error.source)
-                    };
-                    return self.take_over(underway, item, known, look, Arc::new(again));
+                    });
+                    return self.take_over(underway, item, known, look, &again);
                 }
                 match of_file(name.as_str(), path.clone()) {
                     Ok(Content::Database { .. }) => Ok(Some((name.clone(), Obstacle::Unproven))),
@@ -348,11 +351,11 @@ impl Build<'_> {
         item: &Item,
         known: Vec<Known>,
         look: Look,
-        again: Again,
+        again: &Again,
     ) -> Result<Option<(EntryName, Obstacle)>, BackupError> {
         let Item { name, mode, modified, .. } = item;
         let size = known.iter().map(|chunk| chunk.size).sum();
-        let done = underway.writer.unchanged(name, *mode, *modified, known, &again);
+        let done = underway.writer.unchanged(name, *mode, *modified, known, again);
         (self.advance)(size);
         underway.done(done, Some(look), self.now)
     }
@@ -416,8 +419,9 @@ impl Underway {
         look: Option<Look>,
         now: DateTime<Utc>,
     ) -> Result<Option<(EntryName, Obstacle)>, BackupError> {
-        if let Err(error) = done {
-            return in_the_way(error).map(Some);
+        match done {
+            Ok(_) => {}
+            Err(error) => return in_the_way(error).map(Some),
         }
         if let Some(look) = look {
             self.known.note(self.entries, &look, now);

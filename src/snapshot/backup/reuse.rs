@@ -155,7 +155,9 @@ impl Shelves {
             Some(past) => state.tables.push(Arc::clone(&past.table)),
             None => {
                 let mut others = candidates(store, &whose, compressor);
-                if let Some(first) = others.pop_front_if(|first| first.is_of_home) {
+                if others.front().is_some_and(|first| first.is_of_home)
+                    && let Some(first) = others.pop_front()
+                {
                     state.tables.extend(read(&first, compressor));
                 }
                 state.others = Some(others);

@@ -294,7 +294,7 @@ fn whatever_happens_to_the_earlier_archive_the_next_one_is_whole() {
             let first = bench.backup(Kind::Full);
             let strike = |now| {
                 if now == moment {
-                    blow(&first.archive)
+                    blow(&first.archive);
                 }
             };
             strike("before");
