@@ -226,7 +226,26 @@ pub fn observe(
     let remembered = memory.of(home.root());
     // A home that cannot be looked at has none.
     let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
-    gather(store, home, config, zone, now, found.unwrap_or_default())
+    gather(store, home, config, zone, now, (found.unwrap_or_default(), store.scan(zone)?))
+}
+
+/// Looks at everything as [`observe`] does, but believes what is remembered of sidecars that look
+/// as they did: for those who change nothing.
+///
+/// # Errors
+///
+/// As [`observe`].
+pub fn glance(
+    store: &Store,
+    home: &CodexHome,
+    config: &Config,
+    zone: &Zone,
+    now: DateTime<Utc>,
+) -> Result<Overview, StoreError> {
+    let memory = store.remembered();
+    let remembered = memory.of(home.root());
+    let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
+    gather(store, home, config, zone, now, (found.unwrap_or_default(), store.recall(zone)?))
 }
 
 /// Looks at everything but the session files.
@@ -241,7 +260,22 @@ pub fn observe_store(
     zone: &Zone,
     now: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
-    gather(store, home, config, zone, now, rollout::Found::default())
+    gather(store, home, config, zone, now, (rollout::Found::default(), store.scan(zone)?))
+}
+
+/// Looks at everything but the session files, as [`glance`] does.
+///
+/// # Errors
+///
+/// As [`observe`].
+pub fn glance_store(
+    store: &Store,
+    home: &CodexHome,
+    config: &Config,
+    zone: &Zone,
+    now: DateTime<Utc>,
+) -> Result<Overview, StoreError> {
+    gather(store, home, config, zone, now, (rollout::Found::default(), store.recall(zone)?))
 }
 
 fn gather(
@@ -250,9 +284,8 @@ fn gather(
     config: &Config,
     zone: &Zone,
     now: DateTime<Utc>,
-    found: rollout::Found,
+    (found, scan): (rollout::Found, Scan),
 ) -> Result<Overview, StoreError> {
-    let scan = store.scan(zone)?;
     let ledger = store.read_ledger()?;
     let mut warnings: Vec<String> =
         scan.problems.iter().map(|odd| format!("{}: {}", odd.path.display(), odd.what)).collect();

@@ -98,6 +98,17 @@ impl Stamp {
         DateTime::from_timestamp(seconds, 0).filter(plausible).map(Self::from)
     }
 
+    /// Seconds since 1970, and those its offset lies east of Greenwich.
+    pub(crate) fn parts(&self) -> (i64, i32) {
+        (self.0.timestamp(), self.0.offset().local_minus_utc())
+    }
+
+    /// The stamp with these [`parts`](Self::parts); `None` if no stamp has them.
+    pub(crate) fn from_parts(seconds: i64, offset: i32) -> Option<Self> {
+        let at = DateTime::from_timestamp(seconds, 0).filter(plausible)?;
+        FixedOffset::east_opt(offset).map(|offset| Self(at.with_timezone(&offset)))
+    }
+
     /// The instant itself.
     #[must_use]
     pub fn instant(&self) -> DateTime<Utc> {

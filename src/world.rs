@@ -165,6 +165,13 @@ fn wait(until: DateTime<Utc>, news: &dyn Fn() -> bool, interrupted: &AtomicBool)
 fn watch_signals(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
     use signal_hook::{consts, flag};
     #[cfg(unix)]
+    let status = std::fs::File::open("/proc/self/status").and_then(|mut file| {
+        let mut status = String::with_capacity(4096);
+        file.read_to_string(&mut status).map(|_| status)
+    });
+    #[cfg(unix)]
+    let is_ignored = |signal| is_ignored(status.as_deref().ok(), signal);
+    #[cfg(unix)]
     let quit = (!is_ignored(consts::SIGQUIT)).then_some(consts::SIGQUIT);
     #[cfg(not(unix))]
     let quit = None;
@@ -181,13 +188,14 @@ fn watch_signals(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether whoever started us had a signal ignored, as `nohup` does; then it stays so.
+/// Whether whoever started us had a signal ignored, as `nohup` does; then it stays so. Linux says
+/// so in its `status` of a process.
 #[cfg(unix)]
-fn is_ignored(signal: i32) -> bool {
-    std::fs::read_to_string("/proc/self/status").ok().map_or_else(
+fn is_ignored(status: Option<&str>, signal: i32) -> bool {
+    status.map_or_else(
         // Nobody tells here, but `nohup` leaves neither of the two at a terminal.
         || !io::stdout().is_terminal() && !io::stderr().is_terminal(),
-        |status| is_in_mask(&status, signal),
+        |status| is_in_mask(status, signal),
     )
 }
 

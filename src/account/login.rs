@@ -63,6 +63,16 @@ impl Fingerprint {
         Self(Sha256::new().chain_update(Self::SALT).chain_update(secret).finalize().into())
     }
 
+    /// The digest itself.
+    pub(crate) fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
+    /// The fingerprint with this digest.
+    pub(crate) fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// The 64 hexadecimal digits alone, as an account key holds them.
     #[must_use]
     pub fn hex(&self) -> String {
@@ -119,6 +129,17 @@ pub struct InvalidFingerprint;
 pub struct Refreshed(DateTime<Utc>);
 
 impl Refreshed {
+    /// Seconds since 1970, and nanoseconds after that.
+    pub(crate) fn parts(&self) -> (i64, u32) {
+        (self.0.timestamp(), self.0.timestamp_subsec_nanos())
+    }
+
+    /// The time with these [`parts`](Self::parts); `None` outside the years of this program.
+    pub(crate) fn from_parts(seconds: i64, nanoseconds: u32) -> Option<Self> {
+        let at = DateTime::from_timestamp(seconds, nanoseconds)?;
+        (1970..=9999).contains(&at.year()).then_some(Self(at))
+    }
+
     /// The instant itself.
     #[must_use]
     pub fn instant(&self) -> DateTime<Utc> {

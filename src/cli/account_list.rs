@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::account::{AccountKey, Email, Login, Order};
 use crate::cli::Report;
 use crate::cli::account_change::{self, Alias, Note, Whom};
-use crate::cli::cooldown::look;
+use crate::cli::cooldown::glance;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, GOOD, Table, or_dash};
 use crate::cli::session::Session;
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 fn show(session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let now = session.world.now;
-    let known = look(&places, now, session)?;
+    let known = glance(&places, now, session)?;
     let mut accounts: Vec<Row> =
         known.accounts.iter().map(|account| row(account, &known, &places.zone, now)).collect();
     accounts.sort_by_key(|row| (row.email.is_none(), row.email.clone(), row.account.clone()));

@@ -206,9 +206,8 @@ pub(crate) fn said(words: &[OsString]) -> Said {
             _ => {}
         }
     }
-    let tree = tree();
-    let known = command.and_then(|word| tree.find_subcommand(word));
-    Said { global, command: known.map(|known| known.get_name().to_owned()) }
+    let known = command.and_then(|word| Some(tree().find_subcommand(word)?.get_name().to_owned()));
+    Said { global, command: known }
 }
 
 /// The whole command tree, for completions.

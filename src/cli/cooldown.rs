@@ -113,7 +113,7 @@ fn rows(
     now: DateTime<Utc>,
     session: &mut Session,
 ) -> Result<Vec<AccountRow>, Failure> {
-    let known = look(places, now, session)?;
+    let known = glance(places, now, session)?;
     let mut rows: Vec<AccountRow> = known
         .accounts
         .iter()
@@ -209,10 +209,17 @@ pub(crate) fn look(
     session: &mut Session,
 ) -> Result<Overview, Failure> {
     let known = overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
-    for warning in &known.warnings {
-        session.warn(warning.clone());
-    }
-    Ok(known)
+    Ok(warned(known, session))
+}
+
+/// The same, by what is remembered of sidecars: for commands that only look.
+pub(crate) fn glance(
+    places: &Places,
+    now: DateTime<Utc>,
+    session: &mut Session,
+) -> Result<Overview, Failure> {
+    let known = overview::glance(&places.store, &places.home, &places.config, &places.zone, now)?;
+    Ok(warned(known, session))
 }
 
 /// Looks at everything but the session files, for commands that have no use for quotas.
@@ -220,10 +227,23 @@ pub(crate) fn look_at_store(places: &Places, session: &mut Session) -> Result<Ov
     let now = session.world.now;
     let Places { store, home, config, zone, .. } = places;
     let known = overview::observe_store(store, home, config, zone, now)?;
+    Ok(warned(known, session))
+}
+
+/// The same, by what is remembered of sidecars: for commands that only look.
+pub(crate) fn glance_at_store(places: &Places, session: &mut Session) -> Result<Overview, Failure> {
+    let now = session.world.now;
+    let Places { store, home, config, zone, .. } = places;
+    let known = overview::glance_store(store, home, config, zone, now)?;
+    Ok(warned(known, session))
+}
+
+/// Warns of what could not be read.
+fn warned(known: Overview, session: &mut Session) -> Overview {
     for warning in &known.warnings {
         session.warn(warning.clone());
     }
-    Ok(known)
+    known
 }
 
 fn draw(rows: &[AccountRow], now: DateTime<Utc>, zone: &Zone, session: &Session) -> String {

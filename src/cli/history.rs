@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::account::{self, Account, AccountKey, Email};
 use crate::cli::accounts::unnamed;
-use crate::cli::cooldown::{look, moment};
+use crate::cli::cooldown::{glance, moment};
 use crate::cli::exit::Failure;
 use crate::cli::picture::{CARE, Table, count, or_dash, percent, styled};
 use crate::cli::progress::Progress;
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     if let Some(sessions) = &sessions {
         remember(sessions, &places, session);
     }
-    let known = look(&places, session.world.now, session)?;
+    let known = glance(&places, session.world.now, session)?;
     let read: &[_] = sessions.as_ref().map_or(&[], |read| &read.scan.sessions);
     let mut told = history(&known, read, range, &places.zone);
     let names = Names::new(&known, &told);

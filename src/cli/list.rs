@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{Datelike, NaiveDateTime, Timelike};
 use serde_json::{Value, json};
 
 use crate::cli::Report;
 use crate::cli::accounts::named;
-use crate::cli::cooldown::look_at_store;
+use crate::cli::cooldown::glance_at_store;
 use crate::cli::exit::Failure;
 use crate::cli::picture::{Table, bytes, or_dash};
 use crate::cli::session::Session;
@@ -24,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
-    let known = look_at_store(&places, session)?;
+    let known = glance_at_store(&places, session)?;
     let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
     let shown: Vec<&Stored> = known
         .snapshots
@@ -32,8 +33,12 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         .filter(|stored| account.is_none_or(|account| stored.is_of(&account.account)))
         .collect();
     let proven = Proven::read(&places.store, session);
-    let rows: Vec<Value> = shown.iter().map(|stored| row(stored, &proven)).collect();
-    Ok(Report::new(&json!({ "snapshots": rows }), draw(&shown, &proven, session)))
+    // There may be thousands: only one of the two is made.
+    if session.global.json {
+        let rows: Vec<Value> = shown.iter().map(|stored| row(stored, &proven)).collect();
+        return Ok(Report::new(&json!({ "snapshots": rows }), ""));
+    }
+    Ok(Report::new(&(), draw(&shown, &proven, session)))
 }
 
 /// When a drill last brought which content back whole.
@@ -82,7 +87,10 @@ pub(crate) fn row(stored: &Stored, proven: &Proven) -> Value {
 
 /// Bytes of the archive as it lies there.
 pub(crate) fn length(stored: &Stored) -> Option<u64> {
-    stored.archive.metadata().ok().map(|facts| facts.len())
+    // A sidecar is believed only if that is what it says.
+    let said = stored.metadata.archive.as_ref().filter(|_| stored.sidecar.is_some());
+    let found = || stored.archive.metadata().ok().map(|facts| facts.len());
+    said.map(|facts| facts.bytes).or_else(found)
 }
 
 fn draw(shown: &[&Stored], proven: &Proven, session: &Session) -> String {
@@ -100,7 +108,7 @@ fn draw(shown: &[&Stored], proven: &Proven, session: &Session) -> String {
     ]);
     for stored in shown {
         let metadata = &stored.metadata;
-        let wall = |at: Stamp| at.wall().format("%Y-%m-%d %H:%M").to_string();
+        let wall = |at: Stamp| minute(at.wall());
         table.row([
             stored.title.clone(),
             metadata.kind.to_string(),
@@ -112,6 +120,13 @@ fn draw(shown: &[&Stored], proven: &Proven, session: &Session) -> String {
         ]);
     }
     table.draw(session.world.width)
+}
+
+/// `2026-11-21 10:00`; a general formatter would be half of what a row costs.
+fn minute(wall: NaiveDateTime) -> String {
+    let (day, time) = (wall.date(), wall.time());
+    let (year, month, day) = (day.year(), day.month(), day.day());
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", time.hour(), time.minute())
 }
 
 #[cfg(test)]
@@ -143,6 +158,7 @@ mod tests {
             origin: Origin::Ours,
         };
         let at: Stamp = "2026-11-19T09:00:00Z".parse().unwrap();
+        assert_eq!(minute(at.wall()), at.wall().format("%Y-%m-%d %H:%M").to_string());
         let proven = Proven(BTreeMap::from([(digest, at)]));
         let mut drawn = |proven: &Proven, width| {
             session.world.width = width;

@@ -3,11 +3,11 @@
 //! Text from files is escaped here before it is shown; styles are always written and taken out
 //! again by [`crate::cli`] where colour is not wanted.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table as Grid, TableStyle};
 use unicode_width::UnicodeWidthStr;
 
 pub(crate) use crate::disk::space::human as bytes;
@@ -40,6 +40,11 @@ pub(crate) fn plain(text: &str) -> String {
         }
     }
     safe
+}
+
+/// Whether a text has nothing but the letters, digits and signs of ASCII, as most have.
+fn is_harmless(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 fn is_treacherous(c: char) -> bool {
@@ -132,7 +137,8 @@ impl Table {
 
     /// Adds a row; its cells are escaped here.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        let cells = cells.into_iter().map(|cell| plain(&cell)).collect();
+        let safe = |cell: String| if is_harmless(&cell) { cell } else { plain(&cell) };
+        let cells = cells.into_iter().map(safe).collect();
         self.rows.push(Row { cells, accent: None });
     }
 
@@ -164,7 +170,7 @@ impl Table {
         let mut kept: Vec<usize> = (0..self.columns.len()).collect();
         loop {
             let lines = self.lay_out(&kept, None);
-            let widest = lines.iter().map(|line| line.width()).max().unwrap_or(0);
+            let widest = lines.iter().map(|line| breadth(line)).max().unwrap_or(0);
             let Some(excess) = width.and_then(|width| widest.checked_sub(width)) else {
                 return self.dress(&lines);
             };
@@ -177,7 +183,7 @@ impl Table {
             let fitted = |&index: &usize| {
                 let floor = self.columns.get(index)?.floor?;
                 let cells = self.rows.iter().filter_map(|row| row.cells.get(index));
-                let widest = cells.map(|cell| cell.width()).max()?;
+                let widest = cells.map(|cell| breadth(cell)).max()?;
                 (floor < widest).then(|| (index, widest.saturating_sub(excess), floor))
             };
             let enough = |&(_, room, floor): &(usize, usize, usize)| floor <= room;
@@ -195,28 +201,35 @@ impl Table {
     }
 
     /// The lines with these columns, the cells of one of them cut to so much room.
-    fn lay_out(&self, kept: &[usize], cut: Option<(usize, usize)>) -> Vec<String> {
-        let fit = |index: usize, cell: &String| match cut {
-            Some((narrow, room)) if narrow == index => shortened(cell, room),
-            _ => cell.clone(),
+    fn lay_out<'a>(&'a self, kept: &[usize], cut: Option<(usize, usize)>) -> Vec<String> {
+        let fit = |index: usize, cell: &'a str| match cut {
+            Some((narrow, room)) if narrow == index => Cow::from(shortened(cell, room)),
+            _ => Cow::from(cell),
         };
-        let pick = |cells: &[String]| -> Vec<String> {
-            let cell = |&index: &usize| cells.get(index).map(|cell| fit(index, cell));
+        let heads =
+            kept.iter().filter_map(|&index| Some(fit(index, self.columns.get(index)?.head)));
+        let rows = self.rows.iter().map(|row| -> Vec<Cow<'a, str>> {
+            let cell = |&index: &usize| row.cells.get(index).map(|cell| fit(index, cell));
             kept.iter().filter_map(cell).collect()
-        };
-        let heads: Vec<String> = self.columns.iter().map(|column| column.head.to_owned()).collect();
-        let mut grid = Grid::new();
-        grid.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
-        grid.add_row(pick(&heads));
-        for row in &self.rows {
-            grid.add_row(pick(&row.cells));
-        }
-        for index in 0..kept.len() {
-            if let Some(column) = grid.column_mut(index) {
-                column.set_padding((0, 2));
+        });
+        let rows: Vec<_> = std::iter::once(heads.collect()).chain(rows).collect();
+        let widths: Vec<usize> = (0..kept.len())
+            .map(|place| {
+                rows.iter().filter_map(|row| row.get(place)).map(|cell| breadth(cell)).max()
+            })
+            // One that is empty throughout keeps its place.
+            .map(|widest| widest.unwrap_or_default().max(1))
+            .collect();
+        let line = |row: &Vec<Cow<'_, str>>| {
+            let mut line = String::with_capacity(widths.iter().map(|width| width + 4).sum());
+            for (cell, widest) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', widest.saturating_sub(breadth(cell)) + GAP));
             }
-        }
-        grid.lines().map(|line| line.trim_end().to_owned()).collect()
+            line.truncate(line.trim_end().len());
+            line
+        };
+        rows.iter().map(line).collect()
     }
 
     fn dress(&self, lines: &[String]) -> String {
@@ -233,6 +246,14 @@ impl Table {
         }
         text
     }
+}
+
+/// Columns between two cells.
+const GAP: usize = 2;
+
+/// Columns of a terminal that a text takes.
+fn breadth(text: &str) -> usize {
+    if is_harmless(text) { text.len() } else { text.width() }
 }
 
 /// The text, or as much of its beginning as fits with `…` behind it.
@@ -307,6 +328,30 @@ mod tests {
     fn a_name_cannot_move_the_cursor_or_turn_the_line_around() {
         assert_eq!(plain("a\u{1b}[2Jb\n\u{202e}c\u{9b}"), "a\\u{1b}[2Jb\\u{a}\\u{202e}c\\u{9b}");
         assert_eq!(plain("jürgen@münchen.example ✓"), "jürgen@münchen.example ✓");
+    }
+
+    #[test]
+    fn a_table_is_laid_out_as_a_library_for_tables_does_it() {
+        use comfy_table::{ContentArrangement, Table as Grid, TableStyle};
+        let rows = [
+            ["", "ada@example.com", "", "4.1 KiB"],
+            ["", "jürgen@münchen.example", "–", "全角文字"],
+            ["", "e\u{301}", "a b  c", "x"],
+            ["", "\u{1b}[2J", " led", "👩\u{200d}💻"],
+        ];
+        let mut table = Table::new(&[("", 0), ("NAME", 0), ("", 1), ("SIZE ÄÖ", 0)]);
+        let mut grid = Grid::new();
+        grid.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
+        grid.add_row(["", "NAME", "", "SIZE ÄÖ"]);
+        for row in rows {
+            table.row(row.map(str::to_owned));
+            grid.add_row(row.map(plain));
+        }
+        for index in 0..4 {
+            grid.column_mut(index).unwrap().set_padding((0, 2));
+        }
+        let expected: Vec<_> = grid.lines().map(|line| line.trim_end().to_owned()).collect();
+        assert_eq!(table.lay_out(&[0, 1, 2, 3], None), expected);
     }
 
     #[test]

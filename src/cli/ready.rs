@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::cli::accounts::{AccountRow, named};
-use crate::cli::cooldown::{look, moment};
+use crate::cli::cooldown::{glance, moment};
 use crate::cli::exit::Failure;
 use crate::cli::picture::{FAINT, plain, styled};
 use crate::cli::recommend::{Preference, advice};
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let mut waiting = false;
     let found = loop {
         let now = session.world.now;
-        let known = look(&places, now, session)?;
+        let known = glance(&places, now, session)?;
         let found = judge(args, &known, &places, now)?;
         let given_up = until.is_some_and(|until| until <= now);
         if found.ready || !args.wait || found.in_vain || given_up {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::cli::accounts::AccountRow;
-use crate::cli::cooldown::{look, moment};
+use crate::cli::cooldown::{glance, moment};
 use crate::cli::exit::Failure;
 use crate::cli::picture::{FAINT, STRONG, plain, styled};
 use crate::cli::session::{Places, Session};
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         Some(text) => moment(text, &places.zone, session.world.now)?,
         None => session.world.now,
     };
-    let known = look(&places, now, session)?;
+    let known = glance(&places, now, session)?;
     let advice = advice(&args.preference, &known, &places, now)?;
     let exit = if args.ready && !advice.any_ready { Exit::NothingReady } else { Exit::Done };
     let text = draw(&advice, args.why);

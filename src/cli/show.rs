@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::cli::Report;
 use crate::cli::accounts::{named, snapshot};
-use crate::cli::cooldown::look_at_store;
+use crate::cli::cooldown::glance_at_store;
 use crate::cli::exit::Failure;
 use crate::cli::list::{Proven, length, row};
 use crate::cli::picture::{Facts, bytes, count, or_dash, percent, plain};
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
-    let known = look_at_store(&places, session)?;
+    let known = glance_at_store(&places, session)?;
     let account = args.account.as_deref().map(|asked| named(asked, &known)).transpose()?;
     let fits = |stored: &Stored| account.is_none_or(|account| stored.is_of(&account.account));
     let stored = snapshot(args.snapshot.as_deref(), fits, &known, &places.zone, &session.world)?;

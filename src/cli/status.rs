@@ -68,8 +68,10 @@ struct Status {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let now = session.world.now;
-    let mut known =
-        overview::observe(&places.store, &places.home, &places.config, &places.zone, now)?;
+    // Another account's login, and one that may be replaced, are not taken on trust.
+    let only_looks = args.account.is_none() && !args.refresh;
+    let observe = if only_looks { overview::glance } else { overview::observe };
+    let mut known = observe(&places.store, &places.home, &places.config, &places.zone, now)?;
     // What cannot be read is an error here, and then no warning.
     let live = std::mem::replace(&mut known.live, Ok(Live::Absent))?;
     for warning in &known.warnings {

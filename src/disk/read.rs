@@ -16,6 +16,9 @@ use super::sys::{self, Call};
 /// How much is looked at in one go while searching for a line's end.
 const STEP: u64 = 64 * 1024;
 
+/// No more room than this is made for a file before it is read.
+const AT_ONCE: usize = 16 << 20;
+
 /// A file of lines, as far as its lines were whole when it was opened.
 #[derive(Debug)]
 pub struct Lines {
@@ -187,7 +190,9 @@ pub(super) fn after_last_newline(file: &mut File, size: u64) -> io::Result<u64> 
 
 fn read_up_to(file: &File, path: &Path, cap: u64) -> Result<Vec<u8>> {
     sys::ask(Call::Read, path).at("read", path)?;
-    let mut bytes = Vec::new();
+    // With room for what is there and one byte more, it is read in one go.
+    let likely = file.metadata().at("read", path)?.len().min(cap).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(likely).unwrap_or(0).min(AT_ONCE));
     file.take(cap.saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > cap {
         let what = format!("it is larger than {cap} bytes");

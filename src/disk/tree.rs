@@ -87,6 +87,15 @@ pub fn walk(root: &Path, enter: &mut dyn FnMut(&Node) -> Visit) -> Result<Walk> 
     Ok(walk)
 }
 
+/// Whether `root` is a folder that can be walked: one that is there, and not a link to one.
+///
+/// # Errors
+///
+/// When it is not.
+pub fn is_root(root: &Path) -> Result<()> {
+    open_root(root).map(drop).map_err(sys::explain_open).at("list", root)
+}
+
 /// Creates an empty folder (0700) under a reserved name in the folder that holds `beside`, and
 /// so on the same file system; an interrupted run leaves it to [`super::replace::litter`].
 ///

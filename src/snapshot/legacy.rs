@@ -22,7 +22,7 @@ use crate::snapshot::metadata::{Kind, Metadata, MetadataError, Quota, strict_jso
 use crate::time::{Stamp, Zone};
 use crate::window::{WEEK, Window, weekly};
 
-pub use self::find::{Found, Listing, find};
+pub use self::find::{Found, Listing, find, find_among};
 
 const WEEK_MINUTES: u32 = 10_080;
 

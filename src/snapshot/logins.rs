@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use crate::account::{AccountKey, Email, Login, Order};
 use crate::codex::auth::{self, AuthFile, MAX_BYTES};
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits};
+use crate::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits, Only};
 use crate::disk::read;
-use crate::snapshot::metadata::{self, Metadata};
+use crate::snapshot::metadata::{self, LoginMember, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR};
 use crate::snapshot::store::{Odd, OddKind, Origin, Stored};
 use crate::time::Stamp;
@@ -494,7 +494,8 @@ fn take_newest<'a>(copies: &mut Vec<Known<'a>>) -> Option<Known<'a>> {
     Some(copies.remove(place))
 }
 
-/// Reads the login out of a snapshot; of a large archive only a few kilobytes are touched.
+/// Reads the login out of a snapshot. Where the sidecar says where it lies, nothing else of the
+/// archive is touched; else the table of contents is, and what it says must be what the sidecar does.
 ///
 /// # Errors
 ///
@@ -502,6 +503,11 @@ fn take_newest<'a>(copies: &mut Vec<Known<'a>>) -> Option<Known<'a>> {
 pub fn read_login(stored: &Stored) -> Result<AuthFile, LoginError> {
     let title = || stored.title.clone();
     let failed = |source| LoginError::Archive { title: title(), source };
+    let no_login =
+        |error: auth::NotALogin| LoginError::NoLogin { title: title(), why: error.to_string() };
+    if let Some(bytes) = described(stored) {
+        return auth::parse(bytes).map_err(no_login);
+    }
     let archive = open(stored).map_err(failed)?;
     if is_another(&archive, stored) {
         return Err(LoginError::OtherArchive { title: title() });
@@ -510,8 +516,15 @@ pub fn read_login(stored: &Stored) -> Result<AuthFile, LoginError> {
         CodexHome::AUTH.parse().map_err(|error| failed(ArchiveError::Name(error)))?;
     let bytes = archive.read(&name, MAX_BYTES).map_err(failed)?;
     let bytes = bytes.ok_or_else(|| LoginError::None { title: title() })?;
-    auth::parse(bytes)
-        .map_err(|error| LoginError::NoLogin { title: title(), why: error.to_string() })
+    auth::parse(bytes).map_err(no_login)
+}
+
+/// The content of `auth.json`, if it lies where the sidecar says and is what it says.
+fn described(stored: &Stored) -> Option<Vec<u8>> {
+    let facts = stored.metadata.archive.as_ref()?;
+    let LoginMember { offset, bytes, digest } = facts.login.as_ref()?;
+    let only = Only { archive: facts.bytes, offset: *offset, bytes: *bytes, digest };
+    only.read(&stored.archive)
 }
 
 /// Opens a snapshot's archive.

@@ -1,8 +1,10 @@
 //! Where in the manager home does everything lie, and which snapshots are there?
 
 mod files;
+mod packed;
 mod rollouts;
 mod scan;
+mod sidecars;
 mod told;
 
 use std::collections::BTreeSet;
@@ -22,6 +24,7 @@ use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
 use crate::snapshot::operations::{OperationError, Pair, log};
 use crate::snapshot::sign_in;
 use crate::time::Zone;
+use sidecars::Rows;
 use told::read_sidecar;
 
 pub use told::{
@@ -36,12 +39,13 @@ pub const MAX_CONFIG: u64 = 1 << 20;
 
 /// What is in every manager home that was ever written to, this program's or the older tool's,
 /// and hardly anywhere else. `backups/` counts too, if snapshots are in it.
-const MARKS: [&str; 6] = [
+const MARKS: [&str; 7] = [
     "ledger.jsonl",
     "operations.jsonl",
     "inventory.json",
     "cooldown.json",
     "rollouts.cache",
+    "sidecars.cache",
     "lock",
 ];
 
@@ -358,7 +362,7 @@ impl Store {
     ///
     /// When the folder itself cannot be listed. A folder that does not exist holds nothing.
     pub fn scan(&self, zone: &Zone) -> Result<Scan, StoreError> {
-        scan::scan(&self.backups(), zone)
+        scan::scan(&self.backups(), zone, Rows::default(), &mut Vec::new())
     }
 
     /// Reads what is in `trash/`; an absent folder holds nothing.
@@ -367,7 +371,7 @@ impl Store {
     ///
     /// When the folder itself cannot be listed.
     pub fn scan_trash(&self, zone: &Zone) -> Result<Scan, StoreError> {
-        scan::scan(&self.trash(), zone)
+        scan::scan(&self.trash(), zone, Rows::default(), &mut Vec::new())
     }
 
     /// The ledger, as far as it can be read.

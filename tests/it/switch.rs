@@ -563,6 +563,43 @@ fn an_older_login_does_not_stand_in_for_a_damaged_newer_one() {
 }
 
 #[test]
+fn a_login_that_is_proven_whole_can_be_used_whatever_else_is_damaged() {
+    let home = two_accounts();
+    let stored = |ending: &str| {
+        format!(".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.{ending}")
+    };
+    let (archive, sidecar) = (home.read(&stored("tar.gz")), home.read(&stored("metadata.json")));
+    let mut damaged = archive.clone();
+    let in_the_table = archive.len() - 200;
+    damaged[in_the_table] ^= 0x10;
+    let home = home.file(&stored("tar.gz"), &damaged);
+    assert_eq!(home.play("verify ada").exit, 5);
+    assert_ne!(home.play("show --files --account ada").exit, 0);
+    assert_eq!(home.play("use ada").exit, 0, "the sidecar tells where it lies, and its digest");
+    let wanted = std::fs::read(home.codex("auth.json")).unwrap();
+    assert_eq!(home.play("use bob").exit, 0);
+
+    // Who does not say it, or says it wrong, has to be right in all.
+    let told = without_checksum(&sidecar);
+    let member = told.split_once("\"login\": {\n      \"offset\": ").unwrap().1;
+    let (offset, rest) = member.split_once(',').unwrap();
+    let wrong =
+        told.replace(&format!("\"offset\": {offset},{rest}"), &format!("\"offset\": 1,{rest}"));
+    assert_ne!(told, wrong);
+    let home = home.file(&stored("metadata.json"), &wrong);
+    let before = home.tree(".codex");
+    let seen = home.play("use ada");
+    assert_eq!(seen.exit, 5, "{}", seen.screen);
+    home.assert_same(".codex", &before);
+    // In a sound archive it is found where it is; that the sidecar lies is told.
+    let home = home.file(&stored("tar.gz"), &archive);
+    assert_eq!(home.play("use ada").exit, 0);
+    assert_eq!(std::fs::read(home.codex("auth.json")).unwrap(), wanted);
+    let seen = home.play("verify ada");
+    assert!(seen.screen.contains("the login lies elsewhere"), "{}", seen.screen);
+}
+
+#[test]
 fn a_sidecar_that_describes_another_login_is_not_believed() {
     let home = two_accounts();
     assert_eq!(home.play("use ada").exit, 0);

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -116,7 +116,7 @@ impl<'a> Look<'a> {
     /// What a process is to the home; `None` if it is nothing to it, or ended.
     fn process(&mut self, pid: u32) -> Option<Seen> {
         let process = Path::new("/proc").join(pid.to_string());
-        let words = words(&fs::read(process.join("cmdline")).ok()?);
+        let words = words(&told(&process.join("cmdline")).ok()?);
         if words.is_empty() {
             return None; // A thread of the kernel, or a process that has ended.
         }
@@ -184,7 +184,7 @@ impl<'a> Look<'a> {
             Some(codex) => codex.role,
             None => Role::Other,
         };
-        let words = words(&fs::read(process.join("cmdline")).ok()?);
+        let words = words(&told(&process.join("cmdline")).ok()?);
         self.seen(pid, role, codex, evidence, stat, &words)
     }
 
@@ -263,7 +263,7 @@ impl<'a> Look<'a> {
 
     /// Whether a process's environment names the home: `CODEX_HOME`, else `HOME` and `.codex`.
     fn is_named_by(&self, process: &Path) -> bool {
-        let Ok(environment) = fs::read(process.join("environ")) else { return false };
+        let Ok(environment) = told(&process.join("environ")) else { return false };
         let variables: BTreeMap<OsString, OsString> =
             words(&environment).iter().filter_map(|word| variable(word)).collect();
         let set = |name: &str| variables.get(OsStr::new(name)).filter(|value| !value.is_empty());
@@ -307,7 +307,7 @@ struct Stat {
 
 impl Stat {
     fn read(process: &Path) -> Option<Self> {
-        Self::parse(&fs::read_to_string(process.join("stat")).ok()?)
+        Self::parse(str::from_utf8(&told(&process.join("stat")).ok()?).ok()?)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -339,7 +339,7 @@ fn starter(parent: u32) -> Option<String> {
     let mut pid = parent;
     for _ in 0..2 {
         let process = Path::new("/proc").join(pid.to_string());
-        let words = words(&fs::read(process.join("cmdline")).ok()?);
+        let words = words(&told(&process.join("cmdline")).ok()?);
         let program = fs::read_link(process.join("exe")).ok();
         if !command_line::codex(&words, program.as_deref()).is_some_and(|codex| codex.is_script) {
             // What every process falls to whose own starter has ended tells nothing.
@@ -387,6 +387,12 @@ fn identities(folder: &Path) -> Vec<Identity> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     files.map(|entry| (device, entry.ino())).collect()
+}
+
+/// What the system tells in a file of no length, mostly in one go: there are hundreds of processes.
+fn told(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    fs::File::open(path)?.read_to_end(&mut bytes).map(|_| bytes)
 }
 
 #[cfg(test)]

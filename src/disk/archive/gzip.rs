@@ -240,26 +240,6 @@ impl Inflater {
     }
 }
 
-/// Unpacks a whole frame into at most `cap` bytes.
-///
-/// # Errors
-///
-/// What does not fit.
-#[cfg(test)]
-pub(super) fn open_frame(member: &[u8], cap: u64) -> Result<Vec<u8>, &'static str> {
-    Inflater::new().frame(member, cap).map(<[u8]>::to_vec)
-}
-
-/// Unpacks a whole chunk member that must hold exactly `size` bytes.
-///
-/// # Errors
-///
-/// What does not fit.
-#[cfg(test)]
-pub(super) fn open_chunk(member: &[u8], size: u64) -> Result<Vec<u8>, &'static str> {
-    Inflater::new().chunk(member, size).map(<[u8]>::to_vec)
-}
-
 /// Most bytes a chunk member of `size` bytes can have; a longer one is not ours.
 pub(super) fn largest_member(size: u64) -> u64 {
     size.saturating_add(size / 8).saturating_add(1024)
@@ -285,6 +265,14 @@ pub(super) fn read_footer(bytes: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use std::io::Read;
+
+    fn open_frame(member: &[u8], cap: u64) -> Result<Vec<u8>, &'static str> {
+        Inflater::new().frame(member, cap).map(<[u8]>::to_vec)
+    }
+
+    fn open_chunk(member: &[u8], size: u64) -> Result<Vec<u8>, &'static str> {
+        Inflater::new().chunk(member, size).map(<[u8]>::to_vec)
+    }
 
     fn chunk_member(content: &[u8], level: u32) -> Vec<u8> {
         let mut member = Buffer::default();

@@ -300,7 +300,7 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 }
 
 #[cfg(unix)]
-fn open_regular(path: &Path) -> Result<File, ArchiveError> {
+pub(super) fn open_regular(path: &Path) -> Result<File, ArchiveError> {
     let not_regular = || ArchiveError::NotRegular { path: path.to_owned() };
     let file = match sys::open_read(path) {
         Ok(file) => file,
@@ -314,7 +314,7 @@ fn open_regular(path: &Path) -> Result<File, ArchiveError> {
 }
 
 #[cfg(not(unix))]
-fn open_regular(path: &Path) -> Result<File, ArchiveError> {
+pub(super) fn open_regular(path: &Path) -> Result<File, ArchiveError> {
     let opening = |source| ArchiveError::Io { doing: "open", source };
     if !std::fs::symlink_metadata(path).map_err(opening)?.is_file() {
         return Err(ArchiveError::NotRegular { path: path.to_owned() });

@@ -9,13 +9,16 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::account::Email;
-use crate::disk::tree::{self, Kind as NodeKind, Node, Visit};
+use crate::disk::tree::{self, Kind as NodeKind, Visit};
 use crate::disk::{DiskError, read};
 use crate::snapshot::metadata::{self, Kind, strict_json};
 use crate::snapshot::name::{ARCHIVE, SIDECAR};
 
 /// How the name of a flat archive ends.
 const FLAT: &str = "-codex.tar.gz";
+
+/// The folders of 23.0.0.
+const FOLDERS: [&str; 2] = ["auth", "sessions"];
 
 /// The footer of a seekable archive: its length, and the word in it.
 const FOOTER: (u64, &[u8]) = (51, b"STARGZ");
@@ -60,27 +63,43 @@ pub struct Listing {
 ///
 /// When the folder cannot be listed. What fails below it is in [`Listing::unreadable`].
 pub fn find(backups: &Path) -> Result<Listing, DiskError> {
-    let walked = read::absent_is_none(tree::walk(backups, &mut |node| {
-        if belongs(node) { Visit::Take } else { Visit::Skip }
-    }))?;
-    let Some(walk) = walked else {
+    let Some(names) = read::absent_is_none(read::names(backups))? else {
         return Ok(Listing::default());
     };
-    let mut listing = Listing::default();
-    for (path, why) in walk.unreadable {
-        listing.unreadable.push((backups.join(path), why));
-    }
+    find_among(backups, names.iter().filter_map(|name| name.to_str()))
+}
 
-    let files = walk.nodes.iter().filter(|node| node.kind == NodeKind::File);
-    let files: BTreeSet<&Path> = files.map(|node| node.path.as_path()).collect();
+/// As [`find`], but only of what has one of these names in `backups`, and below it. Who knows that
+/// a pair is ours leaves it out.
+///
+/// # Errors
+///
+/// When `backups` is no folder, or a link to one.
+pub fn find_among<'a>(
+    backups: &Path,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<Listing, DiskError> {
+    let mut listing = Listing::default();
+    let Some(()) = read::absent_is_none(tree::is_root(backups))? else { return Ok(listing) };
+    let mut files = BTreeSet::new();
+    for name in names {
+        let (top, path) = (PathBuf::from(name), backups.join(name));
+        if FOLDERS.contains(&name) {
+            collect(&top, &path, &mut files, &mut listing);
+        } else if belongs(NodeKind::File, &top)
+            && path.symlink_metadata().is_ok_and(|facts| facts.is_file())
+        {
+            files.insert(top);
+        }
+    }
+    listing.unreadable.sort();
     for file in &files {
         let looked = if let Some(base) = without(file, ARCHIVE) {
             let sidecar = with(&base, SIDECAR);
-            let sidecar = files.contains(sidecar.as_path()).then(|| backups.join(sidecar));
+            let sidecar = files.contains(&sidecar).then(|| backups.join(sidecar));
             archive(file, &base, backups, sidecar).map(|found| listing.archives.extend(found))
         } else {
-            let lone = without(file, SIDECAR)
-                .filter(|base| !files.contains(with(base, ARCHIVE).as_path()));
+            let lone = without(file, SIDECAR).filter(|base| !files.contains(&with(base, ARCHIVE)));
             let path = backups.join(file);
             lone.map_or(Ok(()), |_| {
                 is_theirs(&path)
@@ -94,17 +113,37 @@ pub fn find(backups: &Path) -> Result<Listing, DiskError> {
     Ok(listing)
 }
 
+/// Takes what matters in one of the older tool's folders.
+fn collect(top: &Path, folder: &Path, files: &mut BTreeSet<PathBuf>, listing: &mut Listing) {
+    if !folder.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+        return;
+    }
+    let walked = tree::walk(folder, &mut |node| {
+        if belongs(node.kind, &top.join(&node.path)) { Visit::Take } else { Visit::Skip }
+    });
+    match read::absent_is_none(walked) {
+        Ok(walk) => {
+            let walk = walk.unwrap_or_default();
+            let nodes = walk.nodes.into_iter().filter(|node| node.kind == NodeKind::File);
+            files.extend(nodes.map(|node| top.join(node.path)));
+            let unreadable = walk.unreadable.into_iter();
+            listing.unreadable.extend(unreadable.map(|(path, why)| (folder.join(path), why)));
+        }
+        Err(error) => listing.unreadable.push((folder.to_owned(), error.source.to_string())),
+    }
+}
+
 /// Whether an entry can matter: it lies where the older tool puts things, and is named so.
-fn belongs(node: &Node) -> bool {
-    let mut parts = node.path.iter();
+fn belongs(kind: NodeKind, path: &Path) -> bool {
+    let mut parts = path.iter();
     let top = parts.next().and_then(|part| part.to_str());
     let is_nested = parts.next().is_some();
-    let name = node.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let fits = |stem: fn(&str) -> bool| {
         [ARCHIVE, SIDECAR].iter().any(|end| name.strip_suffix(end).is_some_and(stem))
     };
-    match (node.kind, top) {
-        (NodeKind::Dir, Some("auth" | "sessions")) => node.path.iter().count() <= MAX_DEPTH,
+    match (kind, top) {
+        (NodeKind::Dir, Some("auth" | "sessions")) => path.iter().count() <= MAX_DEPTH,
         (NodeKind::File, Some("auth")) if is_nested => fits(|stem| stem == "latest"),
         (NodeKind::File, Some("sessions")) if is_nested => fits(|stem| stem.starts_with("backup-")),
         (NodeKind::File, _) if !is_nested => fits(|stem| stem.ends_with("-codex")),

@@ -1,10 +1,12 @@
 //! Which snapshots are in `backups/`, and what there is not as it should be?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::sidecars::Rows;
 use super::told::{inside, inside_older, read_sidecar};
 use super::{Odd, OddKind, Origin, Scan, StoreError, Stored, list};
+use crate::disk::facts::Facts;
 use crate::disk::read;
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, MAX_BYTES, Metadata};
@@ -15,30 +17,70 @@ use crate::time::Zone;
 /// list does without what it says.
 const GLANCE: u64 = 1 << 20;
 
-/// Reads one folder of snapshots.
-pub(super) fn scan(backups: &Path, zone: &Zone) -> Result<Scan, StoreError> {
+/// Reads one folder of snapshots, but for the sidecars that are `known` and look as they did. Those
+/// that were read come into `fresh`, with how they looked before.
+pub(super) fn scan(
+    backups: &Path,
+    zone: &Zone,
+    mut known: Rows<'_>,
+    fresh: &mut Vec<(String, Facts)>,
+) -> Result<Scan, StoreError> {
     let mut scan = Scan::default();
     let Some(names) = read::absent_is_none(list(backups))? else { return Ok(scan) };
-    let older = legacy::find(backups)?;
+    let names = Names(names.into_iter().collect());
+    let mut rest = Vec::new();
+    let mut taken = HashSet::new();
+    for name in &names.0 {
+        let Some(title) = name.strip_suffix(ARCHIVE) else { continue };
+        let sidecar = format!("{title}{SIDECAR}");
+        let path = backups.join(&sidecar);
+        let facts = match names.has(&sidecar) {
+            true => Facts::at(&path).ok().flatten(),
+            false => None,
+        };
+        let recalled = facts.and_then(|facts| known.find(title, &facts));
+        let told = recalled.or_else(|| {
+            let facts = facts.filter(|_| title.parse::<SnapshotName>().is_ok())?;
+            let metadata = read_sidecar(&path).ok()?;
+            fresh.push((title.to_owned(), facts));
+            Some(metadata)
+        });
+        match told {
+            Some(metadata) => {
+                taken.insert(title);
+                take_told(title, backups.join(name), path, metadata, &mut scan);
+            }
+            None => rest.push((name.as_str(), title)),
+        }
+    }
+    // What has a sidecar of ours is none of the older tool's.
+    let is_taken = |name: &str| {
+        let ends = [ARCHIVE, SIDECAR];
+        ends.iter().any(|end| name.strip_suffix(end).is_some_and(|base| taken.contains(base)))
+    };
+    let others = names.0.iter().map(String::as_str).filter(|name| !is_taken(name));
+    let older = legacy::find_among(backups, others.clone())?;
     let theirs: BTreeSet<&Path> = older
         .archives
         .iter()
         .map(|found| found.archive.as_path())
         .chain(older.metadata_only.iter().map(PathBuf::as_path))
         .collect();
-    for name in &names {
-        let path = backups.join(name);
-        if theirs.contains(path.as_path()) {
-            continue;
+    for (name, title) in rest {
+        if title.parse::<SnapshotName>().is_ok() && !theirs.contains(backups.join(name).as_path()) {
+            take(backups, title, &names, &mut scan);
         }
-        if let Some(Ok(title)) = name.strip_suffix(ARCHIVE).map(str::parse) {
-            take(backups, &title, &names, &mut scan);
-        } else if let Some(base) = name.strip_suffix(SIDECAR)
-            && !names.contains(&format!("{base}{ARCHIVE}"))
+    }
+    for name in others {
+        let path = backups.join(name);
+        if let Some(base) = name.strip_suffix(SIDECAR)
+            && !names.has(&format!("{base}{ARCHIVE}"))
+            && !theirs.contains(path.as_path())
         {
             lone_sidecar(path, &mut scan);
         }
     }
+    scan.problems.sort_by(|a, b| a.path.cmp(&b.path));
     for (path, what) in older.unreadable {
         scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
     }
@@ -50,38 +92,56 @@ pub(super) fn scan(backups: &Path, zone: &Zone) -> Result<Scan, StoreError> {
     Ok(scan)
 }
 
+/// The names in the folder, in bytewise order.
+struct Names(Vec<String>);
+
+impl Names {
+    fn has(&self, name: &str) -> bool {
+        self.0.binary_search_by(|other| other.as_str().cmp(name)).is_ok()
+    }
+}
+
+/// One archive of ours with its sidecar.
+fn take_told(title: &str, archive: PathBuf, sidecar: PathBuf, metadata: Metadata, scan: &mut Scan) {
+    match disagreement(&archive, &metadata) {
+        None => scan.snapshots.push(Stored {
+            title: title.to_owned(),
+            archive,
+            sidecar: Some(sidecar),
+            metadata,
+            origin: Origin::Ours,
+        }),
+        Some(what) => scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive }),
+    }
+}
+
 /// One archive of ours: with its sidecar, or with the copy inside it.
-fn take(backups: &Path, name: &SnapshotName, names: &BTreeSet<String>, scan: &mut Scan) {
-    let archive = backups.join(name.archive());
-    let sidecar = backups.join(name.sidecar());
-    let told = if names.contains(&name.sidecar()) {
+fn take(backups: &Path, title: &str, names: &Names, scan: &mut Scan) {
+    let archive = backups.join(format!("{title}{ARCHIVE}"));
+    let sidecar = backups.join(format!("{title}{SIDECAR}"));
+    let has_sidecar = names.has(&format!("{title}{SIDECAR}"));
+    let told = if has_sidecar {
         read_sidecar(&sidecar)
     } else {
         Err("has no sidecar; the copy inside it is used".to_owned())
     };
-    let found = |sidecar, metadata| Stored {
-        title: name.to_string(),
-        archive: archive.clone(),
-        sidecar,
-        metadata,
-        origin: Origin::Ours,
-    };
     match told {
-        Ok(metadata) => match disagreement(&archive, &metadata) {
-            None => scan.snapshots.push(found(Some(sidecar), metadata)),
-            Some(what) => {
-                scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive });
-            }
-        },
+        Ok(metadata) => take_told(title, archive, sidecar, metadata, scan),
         Err(what) => {
-            let (path, kind) = if names.contains(&name.sidecar()) {
+            let (path, kind) = if has_sidecar {
                 (sidecar, OddKind::BadSidecar)
             } else {
                 (archive.clone(), OddKind::NoSidecar)
             };
             match inside(&archive) {
                 Ok(metadata) => {
-                    scan.snapshots.push(found(None, metadata));
+                    scan.snapshots.push(Stored {
+                        title: title.to_owned(),
+                        archive,
+                        sidecar: None,
+                        metadata,
+                        origin: Origin::Ours,
+                    });
                     scan.problems.push(Odd { path, what, kind });
                 }
                 Err(inner) if kind == OddKind::NoSidecar => {

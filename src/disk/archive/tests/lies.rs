@@ -9,7 +9,8 @@ fn with_toc(bytes: &[u8], change: &dyn Fn(&mut Value)) -> Vec<u8> {
     let (body, footer) = bytes.split_at(bytes.len() - 51);
     let toc_offset = gzip::read_footer(footer).unwrap();
     let (body, toc) = body.split_at(usize::try_from(toc_offset).unwrap());
-    let tail = gzip::open_frame(toc, 1 << 24).unwrap();
+    let mut inflater = gzip::Inflater::new();
+    let tail = inflater.frame(toc, 1 << 24).unwrap();
     let end = tail.iter().rposition(|byte| *byte == b'}').unwrap() + 1;
     let mut document: Value = serde_json::from_slice(&tail[512..end]).unwrap();
     change(&mut document);

@@ -1,0 +1,329 @@
+//! What does the manager home remember of sidecars, so that a look at thousands does not read them?
+//!
+//! `sidecars.cache` may be deleted at any time: without it the sidecars are read. It says "the file
+//! of this name, which looked so to the system, said this"; a file that looks otherwise now is
+//! read. So is everything by whoever changes anything: only a look believes it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest as _, Sha256};
+
+use super::packed::{Packed, layout, take};
+use super::{Origin, Scan, Store, StoreError, scan};
+use crate::disk::facts::Facts;
+use crate::disk::{read, replace};
+use crate::snapshot::metadata::Metadata;
+use crate::time::Zone;
+
+/// So many sidecars that had to be read are worth remembering. Fewer are quickly read again, and
+/// whoever has few finds nothing new in the manager home.
+const WORTH: usize = 200;
+
+/// A larger memory is neither written nor read, in bytes.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What the file begins with; a digest of the rest follows.
+const HEAD: &[u8] = b"codex-manager/sidecars/1\n";
+
+/// A file that changed less than so many seconds before it was looked at may change again without
+/// looking otherwise.
+const RACY: i64 = 2;
+
+impl Store {
+    /// `sidecars.cache`, what is remembered of sidecars.
+    #[must_use]
+    pub fn sidecars(&self) -> PathBuf {
+        self.root().join("sidecars.cache")
+    }
+
+    /// Reads what is in `backups/` as [`Store::scan`] does, but for the sidecars that look as they
+    /// did when they were read before. What had to be read is remembered, if it was much and that
+    /// is possible.
+    ///
+    /// For those who only look: what decides about a change is read.
+    ///
+    /// # Errors
+    ///
+    /// When the folder itself cannot be listed. A folder that does not exist holds nothing.
+    pub fn recall(&self, zone: &Zone) -> Result<Scan, StoreError> {
+        recall(self, zone, SystemTime::now(), WORTH)
+    }
+}
+
+fn recall(
+    store: &Store,
+    zone: &Zone,
+    looked: SystemTime,
+    worth: usize,
+) -> Result<Scan, StoreError> {
+    let bytes = read::optional(&store.sidecars(), MAX_BYTES).ok().flatten().unwrap_or_default();
+    let known = Rows::of(&bytes);
+    let mut fresh = Vec::new();
+    let scan = scan::scan(&store.backups(), zone, known, &mut fresh)?;
+    if worth <= fresh.len() {
+        let bytes = remember(&scan, known, fresh, looked);
+        // Of no use the next time, no more.
+        let _unwritten = bytes.map(|bytes| replace::write(&store.sidecars(), &bytes));
+    }
+    Ok(scan)
+}
+
+/// What is remembered, in bytewise order of the names.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rows<'a>(&'a [u8]);
+
+/// What is remembered of one sidecar.
+pub(super) struct Row<'a> {
+    /// The snapshot's base name.
+    name: &'a str,
+    /// How the sidecar looked.
+    facts: Facts,
+    /// What it said.
+    packed: &'a [u8],
+}
+
+impl<'a> Rows<'a> {
+    /// Nothing, if the file is not what was written by this version of the program.
+    fn of(bytes: &'a [u8]) -> Self {
+        let rows = || {
+            let (seal, rows) = bytes.strip_prefix(HEAD)?.split_first_chunk::<32>()?;
+            (*seal == sealed(rows)).then_some(Self(rows))
+        };
+        rows().unwrap_or_default()
+    }
+
+    /// What the sidecar of this name says, if it is remembered and looks as it did. Names have to be
+    /// asked for in bytewise order: what comes before one is passed over.
+    pub(super) fn find(&mut self, name: &str, facts: &Facts) -> Option<Metadata> {
+        loop {
+            let mut after = *self;
+            let row = after.next()?;
+            match row.name.cmp(name) {
+                std::cmp::Ordering::Less => *self = after,
+                std::cmp::Ordering::Greater => return None,
+                std::cmp::Ordering::Equal => {
+                    *self = after;
+                    let mut packed = row.packed;
+                    let metadata = Metadata::unpack(&mut packed).filter(|_| packed.is_empty());
+                    return metadata.filter(|_| row.facts == *facts);
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = Row<'a>;
+
+    fn next(&mut self) -> Option<Row<'a>> {
+        let from = &mut self.0;
+        let name = std::str::from_utf8(counted(from)?).ok()?;
+        let facts = Facts::unpack(from)?;
+        Some(Row { name, facts, packed: counted(from)? })
+    }
+}
+
+/// Takes bytes off the front that stand behind their number.
+fn counted<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(u32::unpack(from)?).ok()?;
+    take(from, length)
+}
+
+/// The bytes of the file: what was found, as far as it will look otherwise when it changes.
+fn remember(
+    scan: &Scan,
+    known: Rows<'_>,
+    fresh: Vec<(String, Facts)>,
+    looked: SystemTime,
+) -> Option<Vec<u8>> {
+    let looked = i64::try_from(looked.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()?;
+    let is_settled = |facts: &Facts| {
+        [facts.modified, facts.changed].iter().all(|(seconds, _)| *seconds < looked - RACY)
+    };
+    let mut facts: HashMap<String, Facts> =
+        known.map(|row| (row.name.to_owned(), row.facts)).collect();
+    facts.extend(fresh);
+    let mut found: Vec<_> = scan
+        .snapshots
+        .iter()
+        .filter(|stored| stored.origin == Origin::Ours && stored.sidecar.is_some())
+        .filter_map(|stored| Some((&stored.title, facts.get(&stored.title)?, &stored.metadata)))
+        .filter(|(_, facts, _)| is_settled(facts))
+        .collect();
+    found.sort_by_key(|(title, ..)| *title);
+    let mut rows = Vec::new();
+    let mut packed = Vec::new();
+    for (title, facts, metadata) in found {
+        title.pack(&mut rows);
+        facts.pack(&mut rows);
+        packed.clear();
+        metadata.pack(&mut packed);
+        u32::try_from(packed.len()).ok()?.pack(&mut rows);
+        rows.extend(&packed);
+    }
+    let bytes = [HEAD, &sealed(&rows), &rows].concat();
+    u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES).then_some(bytes)
+}
+
+/// What vouches for the rows, and for what their bytes mean.
+fn sealed(rows: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(layout()).chain_update([0]).chain_update(rows).finalize().into()
+}
+
+impl Packed for Facts {
+    fn pack(&self, out: &mut Vec<u8>) {
+        let Self { device, inode, size, modified, changed } = self;
+        [device, inode, size].into_iter().for_each(|number| number.pack(out));
+        [modified.0, modified.1, changed.0, changed.1].iter().for_each(|number| number.pack(out));
+    }
+
+    fn unpack(from: &mut &[u8]) -> Option<Self> {
+        let (device, inode, size) = (u64::unpack(from)?, u64::unpack(from)?, u64::unpack(from)?);
+        let modified = (i64::unpack(from)?, i64::unpack(from)?);
+        let changed = (i64::unpack(from)?, i64::unpack(from)?);
+        Some(Self { device, inode, size, modified, changed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::disk::faults::Weather;
+    use crate::disk::{Call, archive};
+    use crate::snapshot::metadata::{ArchiveFacts, Kind};
+
+    /// A manager home with these snapshots, whose archives are of three bytes.
+    fn lab(names: &[&str]) -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path().join("manager"));
+        drop(store.open(Duration::ZERO, "test").unwrap());
+        for name in names {
+            write(&store, name, "first");
+        }
+        (dir, store)
+    }
+
+    fn title(name: &str) -> String {
+        format!("2026-11-21-100000-{name}@example.com-codex")
+    }
+
+    fn write(store: &Store, name: &str, label: &str) {
+        let path = |ending: &str| store.backups().join(format!("{}{ending}", title(name)));
+        let metadata = Metadata {
+            email: Some(format!("{name}@example.com").parse().unwrap()),
+            label: Some(label.to_owned()),
+            archive: Some(ArchiveFacts {
+                name: format!("{}.tar.gz", title(name)),
+                bytes: 3,
+                toc_digest: archive::digest_of(b"table"),
+                files: 2,
+                content_bytes: 9,
+                compressor: None,
+                login: None,
+            }),
+            ..Metadata::empty(Kind::Full)
+        };
+        fs::write(path(".tar.gz"), "abc").unwrap();
+        fs::write(path(".metadata.json"), metadata.to_bytes()).unwrap();
+    }
+
+    /// Looks as long after everything was written that nothing is racy.
+    fn look(store: &Store, worth: usize) -> Scan {
+        let later = SystemTime::now() + Duration::from_secs(60);
+        recall(store, &Zone::UTC, later, worth).unwrap()
+    }
+
+    /// Everything a look found, and how many sidecars it opened.
+    fn told(store: &Store) -> (String, usize) {
+        let (scan, asked) = Weather::default().over(|| look(store, usize::MAX));
+        let opened = |(call, path): &&(Call, PathBuf)| {
+            *call == Call::Open && path.to_string_lossy().ends_with(".metadata.json")
+        };
+        (format!("{scan:?}"), asked.iter().filter(opened).count())
+    }
+
+    fn anew(store: &Store) -> String {
+        format!("{:?}", store.scan(&Zone::UTC).unwrap())
+    }
+
+    #[test]
+    fn sidecars_that_look_as_they_did_are_not_opened_and_what_is_told_is_the_same() {
+        let (_dir, store) = lab(&["ada", "bob", "cyd"]);
+        assert_eq!(look(&store, 4).snapshots.len(), 3);
+        assert!(!store.sidecars().exists(), "it was not worth it");
+        look(&store, 3);
+        assert_eq!(told(&store), (anew(&store), 0));
+
+        write(&store, "bob", "second");
+        write(&store, "abe", "new");
+        for ending in ["tar.gz", "metadata.json"] {
+            fs::remove_file(store.backups().join(format!("{}.{ending}", title("cyd")))).unwrap();
+        }
+        let (seen, opened) = told(&store);
+        assert_eq!(seen, anew(&store));
+        assert!(seen.contains("second") && !seen.contains("cyd"), "{seen}");
+        assert_eq!(opened, 2);
+        look(&store, 2);
+        assert_eq!(told(&store), (anew(&store), 0));
+    }
+
+    #[test]
+    fn the_length_of_an_archive_is_never_remembered() {
+        let (_dir, store) = lab(&["ada"]);
+        look(&store, 1);
+        fs::write(store.backups().join(format!("{}.tar.gz", title("ada"))), "abcd").unwrap();
+        let (seen, opened) = told(&store);
+        assert_eq!((seen.as_str(), opened), (anew(&store).as_str(), 0));
+        assert!(seen.contains("has 4 bytes, its sidecar says 3"), "{seen}");
+    }
+
+    #[test]
+    fn a_sidecar_that_was_written_just_now_is_not_remembered() {
+        let (_dir, store) = lab(&["ada", "bob"]);
+        recall(&store, &Zone::UTC, SystemTime::now(), 1).unwrap();
+        assert!(store.sidecars().exists());
+        assert_eq!(told(&store), (anew(&store), 2));
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_the_memory_is_told_by_nobody_and_changes_nothing() {
+        let (_dir, store) = lab(&["ada", "bob"]);
+        look(&store, 1);
+        let good = fs::read(store.sidecars()).unwrap();
+        let expected = anew(&store);
+        for length in (0..good.len()).step_by(11) {
+            fs::write(store.sidecars(), &good[..length]).unwrap();
+            assert_eq!(told(&store), (expected.clone(), 2), "{length}");
+        }
+        for at in (0..good.len()).step_by(5) {
+            let mut bent = good.clone();
+            bent[at] ^= 1 << (at % 8);
+            fs::write(store.sidecars(), bent).unwrap();
+            assert_eq!(told(&store), (expected.clone(), 2), "{at}");
+        }
+        fs::remove_file(store.sidecars()).unwrap();
+        fs::create_dir(store.sidecars()).unwrap();
+        look(&store, 1);
+        assert_eq!(told(&store), (expected, 2));
+    }
+
+    #[test]
+    fn who_changes_anything_does_not_believe_it() {
+        let (_dir, store) = lab(&["ada"]);
+        look(&store, 1);
+        // Sealed, of the right file, and a lie.
+        let good = fs::read(store.sidecars()).unwrap();
+        let rows = good.get(HEAD.len() + 32..).unwrap();
+        let at = rows.windows(5).position(|part| part == b"first").unwrap();
+        let mut lie = rows.to_vec();
+        lie.splice(at..at + 5, *b"wrong");
+        fs::write(store.sidecars(), [HEAD, &sealed(&lie), &lie].concat()).unwrap();
+        assert!(told(&store).0.contains("wrong"));
+        assert!(!anew(&store).contains("wrong"));
+    }
+}
