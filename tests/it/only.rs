@@ -94,7 +94,7 @@ fn of_a_damaged_snapshot_the_sound_files_come_out_and_the_others_are_named() {
     let home = home.file(ARCHIVE, rotten_member(&rotten, "prompts/review.md"));
     assert_snapshot!(home.run("restore --to all"), @"
     $ codex-manager restore --to all
-    error: 2026-11-19-100200-ada@example.com-codex: prompts/review.md, chunk 1 of 1 (bytes 0-10): not what was written, at byte # of the archive
+    error: 2026-11-19-100200-ada@example.com-codex: notes/big.bin, chunk 3 of 3 (bytes 2097152-2097156): not what was written, at byte # of the archive
     hint: use another snapshot; `codex-manager verify` names everything that is damaged, and `restore --only WHAT --to DIR` takes out what is sound
     (exit 5)
     ");

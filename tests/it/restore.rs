@@ -15,7 +15,7 @@ use codex_manager::time::Zone;
 use insta::assert_snapshot;
 use rusqlite::Connection;
 
-use crate::home::{Node, TestHome, ids, login, rotten_member, without_checksum};
+use crate::home::{Node, TestHome, ids, login, rotten_member, table_of_contents, without_checksum};
 
 const NAME: &str = "2026-11-19-100200-ada@example.com-codex";
 
@@ -981,4 +981,34 @@ fn while_a_journal_cannot_be_finished_no_home_is_replaced() {
     let seen = home.play("restore --yes");
     assert_eq!(seen.exit, 2, "{}", seen.screen);
     assert_eq!(text(&home, ".codex/new.md"), "came later");
+}
+
+#[test]
+fn what_the_live_home_still_has_is_taken_from_there_also_if_it_is_damaged_in_the_archive() {
+    let line = "{\"line\":\"of a session that is long enough to be looked for\"}\n".repeat(800);
+    let home = TestHome::of_ada().file(".codex/sessions/long.jsonl", &line);
+    home.run("backup");
+    let path = ".codex-manager/backups/2026-11-19-100200-ada@example.com-codex.tar.gz";
+    let mut bytes = home.read(path);
+    let table = table_of_contents(&bytes);
+    let entries = table["entries"].as_array().unwrap();
+    let long = entries.iter().find(|it| it["name"] == "sessions/long.jsonl").unwrap();
+    bytes[usize::try_from(long["offset"].as_u64().unwrap()).unwrap() + 20] ^= 1;
+    let appended = format!("{line}{{\"line\":\"since\"}}\n");
+    let home = home.file(path, &bytes);
+    assert_eq!(home.play("restore --yes").exit, 0);
+    assert_eq!(home.read(".codex/sessions/long.jsonl"), line.as_bytes());
+    // It is one chunk, and with another line it is another one.
+    let home = home.file(".codex/sessions/long.jsonl", &appended);
+    assert_eq!(home.play("restore --yes").exit, 0, "its beginning is the chunk");
+    assert_eq!(home.read(".codex/sessions/long.jsonl"), line.as_bytes());
+    let home = home.file(".codex/sessions/long.jsonl", line.replacen("session", "Session", 1));
+    let refused = home.play("restore --yes");
+    assert_eq!(refused.exit, 5, "{}", refused.screen);
+    assert!(refused.screen.contains("sessions/long.jsonl, chunk 1 of 1"), "{}", refused.screen);
+    assert_eq!(
+        home.play("restore --to copy").exit,
+        5,
+        "a copy elsewhere has nothing to take it from"
+    );
 }

@@ -419,9 +419,10 @@ impl<'a> Reader<'a> {
 
     fn not_opened(&self, rest: &[u8]) -> ArchiveError {
         let version = OPENING.get(..11).unwrap_or_default();
-        let number = rest.strip_prefix(version).and_then(<[u8]>::first);
-        match number {
-            Some(b'0'..=b'9') => {
+        let number = rest.strip_prefix(version).unwrap_or_default();
+        let is_number = |part: &[u8]| part.first().is_some_and(u8::is_ascii_digit);
+        match number.split(|byte| !byte.is_ascii_digit()).next() {
+            Some(found) if is_number(found) && found != b"1" => {
                 ArchiveError::hostile("a table of contents of another version than 1")
             }
             _ => self.breaks_off(0),
