@@ -16,6 +16,7 @@ use crate::cli::picture::{CARE, Table, count, or_dash, percent, styled};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
+use crate::disk::Jobs;
 use crate::overview::history::{Event, History, Range, Week, What, history};
 use crate::overview::{Overview, Sessions};
 use crate::quota::Confidence;
@@ -106,7 +107,8 @@ pub(crate) fn read_sessions(
     let stop = Arc::clone(&session.world.interrupted);
     let mut progress = Progress::bytes("reading sessions", 0, session);
     let advance = &mut |count, total| progress.advance_of(count, total);
-    let read = Sessions::read(&places.store, &places.home, advance, &stop);
+    let jobs = Jobs::of(places.settings.jobs);
+    let read = Sessions::read(&places.store, &places.home, jobs, advance, &stop);
     drop(progress);
     match read {
         Ok(read) => Ok(Some(read)),

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::codex::home::CodexHome;
 use crate::codex::rollout::{self, Memory, Scan};
-use crate::disk::DiskError;
 use crate::disk::lock::Lock;
+use crate::disk::{DiskError, Jobs};
 use crate::snapshot::store::Store;
 
 /// What took fewer bytes to read than this is read again the next time rather than written down.
@@ -31,11 +31,12 @@ impl Sessions {
     pub fn read(
         store: &Store,
         home: &CodexHome,
+        jobs: Jobs,
         advance: &mut dyn FnMut(u64, u64),
         stop: &AtomicBool,
     ) -> io::Result<Self> {
         let mut memory = store.remembered();
-        let scan = rollout::scan(home.root(), memory.of(home.root()), advance, stop)?;
+        let scan = rollout::scan(home.root(), memory.of(home.root()), jobs, advance, stop)?;
         if WORTH <= scan.read {
             memory.keep(home.root(), scan.sessions.clone());
         }

@@ -23,6 +23,7 @@ use chrono::{DateTime, Utc};
 use codex_manager::account::{AccountKey, Email, LegacyName};
 use codex_manager::codex::{auth, rollout, status};
 use codex_manager::config::{self, Config};
+use codex_manager::disk::Jobs;
 use codex_manager::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits, Node};
 use codex_manager::quota::{availability, ledger};
 use codex_manager::snapshot::inventory::Inventory;
@@ -311,7 +312,7 @@ pub(crate) fn rollout(data: &[u8]) {
         assert!(limits.windows.iter().all(|window| window.used_percent.is_none_or(f64::is_finite)));
     }
     let stop = AtomicBool::new(false);
-    let scan = rollout::scan(&home, &[], &mut |_, _| {}, &stop).unwrap();
+    let scan = rollout::scan(&home, &[], Jobs::of(2), &mut |_, _| {}, &stop).unwrap();
     assert!(scan.sessions.len() <= 1);
     let mut memory = rollout::Memory::default();
     memory.keep(&home, scan.sessions);

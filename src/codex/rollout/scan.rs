@@ -9,14 +9,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use memchr::{memchr, memmem, memrchr};
 
 use super::MAX_LINE;
 use super::line::{Line, meta};
-use super::listing::{Facts, Listed, list, open};
+use super::listing::{Facts, Listed, Listing, list, open};
 use super::memory::{Session, Start, digest};
+use crate::disk::Jobs;
 
 /// How much is read at a time.
 const BLOCK: usize = 256 << 10;
@@ -38,6 +41,12 @@ pub struct Scan {
     pub read: u64,
 }
 
+/// So much to read is worth a thread, in bytes.
+const WORTH_A_THREAD: u64 = 8 << 20;
+
+/// More threads than this only wait for the disk.
+const MOST_HELPERS: usize = 15;
+
 /// Reads all session files of a home, but for what is remembered of them. `advance` hears how many
 /// bytes were read, and of how many; memory does not grow with the files.
 ///
@@ -48,33 +57,58 @@ pub struct Scan {
 pub fn scan(
     codex_home: &Path,
     remembered: &[Session],
+    jobs: Jobs,
     advance: &mut dyn FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> io::Result<Scan> {
-    let listing = list(codex_home)?;
+    let Listing { files, skipped } = list(codex_home)?;
     let known = Known::new(remembered);
-    let mut scan = Scan { skipped: listing.skipped, ..Scan::default() };
     let new = |listed: &Listed| match known.of(&place(codex_home, &listed.path)) {
         Some(known) if is_untouched(known, &listed.facts) => 0,
         Some(known) if known.read_to <= listed.facts.size => listed.facts.size - known.read_to,
         _ => listed.facts.size,
     };
-    let total = listing.files.iter().map(new).fold(0, u64::saturating_add);
-    let advance = &mut |bytes| advance(bytes, total);
-    let mut reader = Reader { block: vec![0; BLOCK], read: 0, advance, stop };
-    for listed in listing.files {
-        // A name that is not UTF-8 cannot be remembered; Codex makes none.
-        let place = place(codex_home, &listed.path);
-        match reader.look(&listed, &place, known.of(&place)) {
-            Ok(session) => scan.sessions.push(session),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-            Err(error) => scan.skipped.push((listed.path, error.to_string())),
+    let total = files.iter().map(new).fold(0, u64::saturating_add);
+
+    // Files are independent of each other: whoever is free takes the next one.
+    let (next, read) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let found = Mutex::new((Vec::with_capacity(files.len()), skipped));
+    let look = |tell: &mut dyn FnMut()| {
+        let mut reader = Reader { block: vec![0; BLOCK], read: &read, tell, stop };
+        while let Some(listed) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // A name that is not UTF-8 cannot be remembered; Codex makes none.
+            let place = place(codex_home, &listed.path);
+            let looked = reader.look(listed, &place, known.of(&place));
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            match looked {
+                Ok(session) => found.0.push(session),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+                Err(error) => found.1.push((listed.path.clone(), error.to_string())),
+            }
         }
-    }
-    scan.read = reader.read;
-    scan.sessions.sort_by(|a, b| a.path.cmp(&b.path));
-    scan.skipped.sort();
-    Ok(scan)
+        Ok(())
+    };
+    let worth = usize::try_from(total / WORTH_A_THREAD).unwrap_or(usize::MAX);
+    let helpers = jobs.count().saturating_sub(1).min(worth).min(MOST_HELPERS);
+    let mut told = 0;
+    let mut tell = || {
+        let read = read.load(Ordering::Relaxed);
+        advance(read - told, total);
+        told = read;
+    };
+    thread::scope(|scope| {
+        let helping: Vec<_> = (0..helpers).map(|_| scope.spawn(|| look(&mut || {}))).collect();
+        let own = look(&mut tell);
+        let joined = |helper: thread::ScopedJoinHandle<'_, _>| {
+            helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        helping.into_iter().map(joined).fold(own, Result::and)
+    })?;
+    tell();
+    let (mut sessions, mut skipped) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sessions.sort_by(|a, b| a.path.cmp(&b.path));
+    skipped.sort();
+    Ok(Scan { sessions, skipped, read: read.into_inner() })
 }
 
 /// Where a file is, relative to the home, with `/`.
@@ -135,8 +169,10 @@ fn ends(file: &mut File, read_to: u64) -> io::Result<(String, String)> {
 
 struct Reader<'a> {
     block: Vec<u8>,
-    read: u64,
-    advance: &'a mut dyn FnMut(u64),
+    /// Bytes that were read by all.
+    read: &'a AtomicU64,
+    /// Hears that they became more.
+    tell: &'a mut dyn FnMut(),
     stop: &'a AtomicBool,
 }
 
@@ -175,8 +211,8 @@ impl Reader<'_> {
     }
 
     fn count(&mut self, bytes: u64) {
-        self.read = self.read.saturating_add(bytes);
-        (self.advance)(bytes);
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+        (self.tell)();
     }
 
     /// Takes in the whole lines that were not read yet.
@@ -196,8 +232,7 @@ impl Reader<'_> {
             }
             let bytes = u64::try_from(count).unwrap_or(u64::MAX);
             left = left.saturating_sub(bytes);
-            self.read = self.read.saturating_add(bytes);
-            (self.advance)(bytes);
+            self.count(bytes);
             lines.take(self.block.get(..count).unwrap_or_default(), session);
         }
         Ok(())
@@ -310,7 +345,9 @@ mod tests {
                 heard += count;
                 of = total;
             };
-            let scan = scan(self.0.path(), remembered, advance, &AtomicBool::new(false)).unwrap();
+            let scan =
+                scan(self.0.path(), remembered, Jobs::of(2), advance, &AtomicBool::new(false))
+                    .unwrap();
             assert_eq!(scan.read, heard);
             assert!(of <= scan.read, "{of} of {}", scan.read);
             scan
@@ -482,7 +519,7 @@ mod tests {
     fn a_scan_stops_when_it_is_told_to() {
         let home = Home::new();
         home.write(A, head(8, "a"));
-        let stopped = scan(home.0.path(), &[], &mut |_, _| {}, &AtomicBool::new(true));
+        let stopped = scan(home.0.path(), &[], Jobs::ONE, &mut |_, _| {}, &AtomicBool::new(true));
         assert_eq!(stopped.unwrap_err().kind(), io::ErrorKind::Interrupted);
     }
 
