@@ -230,7 +230,7 @@ pub fn observe(
 }
 
 /// Looks at everything as [`observe`] does, but believes what is remembered of sidecars that look
-/// as they did: for those who change nothing.
+/// as they did: for those who change nothing. `began` is when this run did, by the machine's clock.
 ///
 /// # Errors
 ///
@@ -241,11 +241,12 @@ pub fn glance(
     config: &Config,
     zone: &Zone,
     now: DateTime<Utc>,
+    began: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
     let memory = store.remembered();
     let remembered = memory.of(home.root());
     let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
-    gather(store, home, config, zone, now, (found.unwrap_or_default(), store.recall(zone)?))
+    gather(store, home, config, zone, now, (found.unwrap_or_default(), store.recall(zone, began)?))
 }
 
 /// Looks at everything but the session files.
@@ -274,8 +275,9 @@ pub fn glance_store(
     config: &Config,
     zone: &Zone,
     now: DateTime<Utc>,
+    began: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
-    gather(store, home, config, zone, now, (rollout::Found::default(), store.recall(zone)?))
+    gather(store, home, config, zone, now, (rollout::Found::default(), store.recall(zone, began)?))
 }
 
 fn gather(

@@ -218,7 +218,8 @@ pub(crate) fn glance(
     now: DateTime<Utc>,
     session: &mut Session,
 ) -> Result<Overview, Failure> {
-    let known = overview::glance(&places.store, &places.home, &places.config, &places.zone, now)?;
+    let Places { store, home, config, zone, .. } = places;
+    let known = overview::glance(store, home, config, zone, now, session.world.now)?;
     Ok(warned(known, session))
 }
 
@@ -234,7 +235,7 @@ pub(crate) fn look_at_store(places: &Places, session: &mut Session) -> Result<Ov
 pub(crate) fn glance_at_store(places: &Places, session: &mut Session) -> Result<Overview, Failure> {
     let now = session.world.now;
     let Places { store, home, config, zone, .. } = places;
-    let known = overview::glance_store(store, home, config, zone, now)?;
+    let known = overview::glance_store(store, home, config, zone, now, now)?;
     Ok(warned(known, session))
 }
 

@@ -70,8 +70,12 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let now = session.world.now;
     // Another account's login, and one that may be replaced, are not taken on trust.
     let only_looks = args.account.is_none() && !args.refresh;
-    let observe = if only_looks { overview::glance } else { overview::observe };
-    let mut known = observe(&places.store, &places.home, &places.config, &places.zone, now)?;
+    let Places { store, home, config, zone, .. } = &places;
+    let mut known = if only_looks {
+        overview::glance(store, home, config, zone, now, now)?
+    } else {
+        overview::observe(store, home, config, zone, now)?
+    };
     // What cannot be read is an error here, and then no warning.
     let live = std::mem::replace(&mut known.live, Ok(Live::Absent))?;
     for warning in &known.warnings {

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::disk::error::At as _;
 use crate::disk::{Result, tree};
 

@@ -207,7 +207,7 @@ pub(super) use beneath::sync_file_system;
 
 /// Brings all that was written to the file system of an open folder onto the disk, where that is one
 /// call.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 pub(super) fn sync_file_system(_dir: &File) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

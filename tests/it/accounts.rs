@@ -628,7 +628,7 @@ fn the_trash_lets_go_of_a_login_that_nobody_wants() {
     assert_snapshot!(home.run("prune --yes"), @"
     $ codex-manager prune --yes
     expired: ~/.codex-manager/trash/2026-11-19-100200-ada@example.com-codex.tar.gz (#.# KiB)
-    deleted 1 expired item for good (6.1 KiB)
+    deleted 1 expired item for good (6.4 KiB)
     ");
     assert!(!home.files().contains("trash/2026"), "{}", home.files());
     assert_snapshot!(home.run("undo accounts-forget"), @"

@@ -455,8 +455,10 @@ fn the_newest_login_being_damaged_is_told_and_no_older_one_takes_its_place() {
         both().later("+1h").signed_in_as("ada@example.com", &user, &workspace, "rt_again", at);
     let home = stored(again, "--label third").later("+1h").signed_in("bob@example.com");
     let third = "2026-11-21-130000-ada@example.com-codex";
+    let told: Value = serde_json::from_slice(&fs::read(sidecar(&home, third)).unwrap()).unwrap();
+    let offset = told["archive"]["login"]["offset"].as_u64().unwrap();
     change(&archive(&home, third), |mut bytes| {
-        bytes[100] ^= 4;
+        bytes[usize::try_from(offset).unwrap() + 100] ^= 4;
         bytes
     });
     refused(&home, "use ada", 5, third);

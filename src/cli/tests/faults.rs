@@ -293,7 +293,10 @@ impl<'a> Lab<'a> {
             let differs = differs.differs(&self.new.below(".codex-manager/backups"), false);
             assert!(differs.is_empty(), "exit 0, but in the store {differs:?}\n{}", said.screen);
             let is_out = |name: &Path| {
-                is_swept(name) || name == Path::new(OPERATIONS) || name == Path::new(LEDGER)
+                is_swept(name)
+                    || is_cache(name)
+                    || name == Path::new(OPERATIONS)
+                    || name == Path::new(LEDGER)
             };
             let differs = left.without(is_out).differs(&self.new.without(is_out), false);
             let is_noted =
@@ -391,6 +394,12 @@ fn to_new_exists(photo: &Photo) -> bool {
 fn is_swept(name: &Path) -> bool {
     let leaf = name.file_name().unwrap_or_default().to_string_lossy();
     leaf.starts_with(TEMP_PREFIX) || matches!(&*leaf, "lock" | "journal.json")
+}
+
+/// What may be deleted at any time: that of files tells their numbers, which are others in each run.
+fn is_cache(name: &Path) -> bool {
+    let leaf = name.file_name().unwrap_or_default().to_string_lossy();
+    leaf.starts_with("files-") && leaf.ends_with(".cache")
 }
 
 /// How many operations are noted down. What is noted of one has the numbers of folders in it,

@@ -97,7 +97,10 @@ pub fn scan(
         told = read;
     };
     thread::scope(|scope| {
-        let helping: Vec<_> = (0..helpers).map(|_| scope.spawn(|| look(&mut || {}))).collect();
+        // A system that has no thread to give is no reason to fail.
+        let helping: Vec<_> = (0..helpers)
+            .map_while(|_| thread::Builder::new().spawn_scoped(scope, || look(&mut || {})).ok())
+            .collect();
         let own = look(&mut tell);
         let joined = |helper: thread::ScopedJoinHandle<'_, _>| {
             helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

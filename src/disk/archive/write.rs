@@ -182,27 +182,27 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// As [`Writer::file`]: [`ArchiveError::ContentChanged`] if `known` does not tile a file, or if
-    /// what had to be read is not what was known; [`ArchiveError::Source`] if it cannot be read or
-    /// went away.
+    /// As [`Writer::file`]: [`ArchiveError::ContentChanged`] if `known` does not tile a file of
+    /// `size` bytes, or if what had to be read is not what was known; [`ArchiveError::Source`] if it
+    /// cannot be read or went away.
     pub fn unchanged(
         &mut self,
         name: &EntryName,
         mode: u32,
         modified: i64,
-        known: Vec<Known>,
+        size: u64,
+        known: impl IntoIterator<Item = Known>,
         again: &Again,
     ) -> Result<FileSummary, ArchiveError> {
-        let size = known.iter().map(|chunk| chunk.size).fold(0, u64::saturating_add);
-        let chunks = as_u64(known.len());
         if size > LARGEST_FILE {
             return Err(ArchiveError::TooLarge { name: name.clone(), size });
         }
         let entry = self.begin_file(name, mode, modified, size)?;
-        let mut at = 0;
+        let changed = || ArchiveError::ContentChanged { name: name.clone(), expected: size };
+        let (mut at, mut chunks) = (0, 0);
         for chunk in known {
             if chunk.size != CHUNK.min(size - at) || chunk.size == 0 {
-                return Err(ArchiveError::ContentChanged { name: name.clone(), expected: size });
+                return Err(changed());
             }
             let bytes = usize::try_from(chunk.member_size).unwrap_or(usize::MAX);
             self.make_room(bytes)?;
@@ -210,6 +210,10 @@ impl<W: Write> Writer<W> {
             let next = at + chunk.size;
             self.add(Piece::Known { entry, at, known: chunk, again }, bytes)?;
             at = next;
+            chunks += 1;
+        }
+        if at != size {
+            return Err(changed());
         }
         self.end_file(size);
         Ok(FileSummary { size, chunks })

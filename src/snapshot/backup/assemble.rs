@@ -147,7 +147,8 @@ impl Build<'_> {
         metadata: &mut Metadata,
         store: &Store,
     ) -> Result<Whole, BackupError> {
-        for _ in 0..RESTARTS {
+        let mut restarts = 0;
+        while restarts < RESTARTS {
             let (name, obstacle) = match self.pass(items, metadata, store)? {
                 Pass::Done(whole) => return Ok(*whole),
                 Pass::Stopped(name, obstacle) => (name, obstacle),
@@ -157,7 +158,9 @@ impl Build<'_> {
             match (&item.content, obstacle) {
                 (Content::Kept { .. } | Content::Proven { .. }, _) | (_, Obstacle::Unproven) => {
                     self.open_after_all(items, &name, metadata)?;
+                    restarts += 1;
                 }
+                // It will not be in the way again, however many there are.
                 (_, Obstacle::Unreadable(why)) => {
                     let item = items.remove(number);
                     self.skip(item.name.as_str(), why)?;
@@ -167,6 +170,7 @@ impl Build<'_> {
                     if let Some(item) = items.get_mut(number) {
                         item.content.copy_aside(copy)?;
                     }
+                    restarts += 1;
                 }
             }
         }
@@ -355,8 +359,11 @@ impl Build<'_> {
     ) -> Result<Option<(EntryName, Obstacle)>, BackupError> {
         let Item { name, mode, modified, .. } = item;
         let size = known.iter().map(|chunk| chunk.size).sum();
-        let done = underway.writer.unchanged(name, *mode, *modified, known, again);
-        (self.advance)(size);
+        let (advance, stop) = (&mut *self.advance, self.stop);
+        let known = known.into_iter().take_while(|_| !stop.load(Ordering::Relaxed));
+        let known = known.inspect(|chunk| advance(chunk.size));
+        let done = underway.writer.unchanged(name, *mode, *modified, size, known, again);
+        self.stopped()?;
         underway.done(done, Some(look), self.now)
     }
 

@@ -208,7 +208,7 @@ impl Gathered {
         if archive::LARGEST_FILE < node.size {
             return Err("it has 64 GiB or more".to_owned());
         }
-        let content = match self.kept(path, &absolute, node.size, node.modified) {
+        let content = match self.kept(path, &absolute) {
             Some(content) => Ok(content),
             None => of_file(path, absolute),
         };
@@ -269,7 +269,7 @@ impl Gathered {
         facts: &Facts,
     ) -> Result<(), Objection> {
         let (bytes, modified) = (facts.size, facts.modified.0);
-        let content = match self.kept(inside, &path, bytes, modified) {
+        let content = match self.kept(inside, &path) {
             Some(content) => content,
             None => of_magic(path).map_err(|error| error.source.to_string())?,
         };
@@ -279,9 +279,9 @@ impl Gathered {
     }
 
     /// The file as what it was stored as before, if at a glance it did not change since.
-    fn kept(&self, name: &str, path: &Path, size: u64, modified: i64) -> Option<Content> {
+    fn kept(&self, name: &str, path: &Path) -> Option<Content> {
         let past = self.past.as_ref()?;
-        let (entry, is_database) = past.glance(&name.parse().ok()?, size, modified)?;
+        let (entry, is_database) = past.glance(&name.parse().ok()?, path)?;
         Some(Content::Kept { path: path.to_owned(), entry, is_database })
     }
 

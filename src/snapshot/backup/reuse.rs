@@ -69,17 +69,13 @@ impl Past {
         Some(Self { cache, table: Arc::new(table) })
     }
 
-    /// Which entry a file was, if at a glance it did not change since, and whether as a database.
-    pub(super) fn glance(
-        &self,
-        name: &EntryName,
-        size: u64,
-        modified: i64,
-    ) -> Option<(usize, bool)> {
+    /// Which entry the file at `path` was, if it looks as it did then, and whether as a database.
+    /// What lies beside a database is looked at when it is its turn.
+    pub(super) fn glance(&self, name: &EntryName, path: &Path) -> Option<(usize, bool)> {
         let entry = self.table.archive.position(name)?;
         let Look { file, beside } = self.cache.look(entry)?;
-        let is_alike = file.size == size && file.modified.0 == modified;
-        is_alike.then_some((entry, beside.is_some()))
+        // A file that nobody may read any more bears another time of change.
+        (Facts::at(path).ok()? == Some(file)).then_some((entry, beside.is_some()))
     }
 
     /// The chunks of the entry, if a file that looks like this surely is what it holds.

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::packed::{Packed, layout, take};
@@ -42,20 +42,21 @@ impl Store {
     /// did when they were read before. What had to be read is remembered, if it was much and that
     /// is possible.
     ///
-    /// For those who only look: what decides about a change is read.
+    /// For those who only look: what decides about a change is read. `began` is when this run did:
+    /// what changed shortly before, or since, is not remembered.
     ///
     /// # Errors
     ///
     /// When the folder itself cannot be listed. A folder that does not exist holds nothing.
-    pub fn recall(&self, zone: &Zone) -> Result<Scan, StoreError> {
-        recall(self, zone, SystemTime::now(), WORTH)
+    pub fn recall(&self, zone: &Zone, began: DateTime<Utc>) -> Result<Scan, StoreError> {
+        recall(self, zone, began, WORTH)
     }
 }
 
 fn recall(
     store: &Store,
     zone: &Zone,
-    looked: SystemTime,
+    began: DateTime<Utc>,
     worth: usize,
 ) -> Result<Scan, StoreError> {
     let bytes = read::optional(&store.sidecars(), MAX_BYTES).ok().flatten().unwrap_or_default();
@@ -63,7 +64,7 @@ fn recall(
     let mut fresh = Vec::new();
     let scan = scan::scan(&store.backups(), zone, known, &mut fresh)?;
     if worth <= fresh.len() {
-        let bytes = remember(&scan, known, fresh, looked);
+        let bytes = remember(&scan, known, fresh, began);
         // Of no use the next time, no more.
         let _unwritten = bytes.map(|bytes| replace::write(&store.sidecars(), &bytes));
     }
@@ -136,11 +137,12 @@ fn remember(
     scan: &Scan,
     known: Rows<'_>,
     fresh: Vec<(String, Facts)>,
-    looked: SystemTime,
+    began: DateTime<Utc>,
 ) -> Option<Vec<u8>> {
-    let looked = i64::try_from(looked.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()?;
     let is_settled = |facts: &Facts| {
-        [facts.modified, facts.changed].iter().all(|(seconds, _)| *seconds < looked - RACY)
+        [facts.modified, facts.changed]
+            .iter()
+            .all(|(seconds, _)| *seconds < began.timestamp() - RACY)
     };
     let mut facts: HashMap<String, Facts> =
         known.map(|row| (row.name.to_owned(), row.facts)).collect();
@@ -192,6 +194,8 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::disk::faults::Weather;
     use crate::disk::{Call, archive};
@@ -234,7 +238,7 @@ mod tests {
 
     /// Looks as long after everything was written that nothing is racy.
     fn look(store: &Store, worth: usize) -> Scan {
-        let later = SystemTime::now() + Duration::from_secs(60);
+        let later = Utc::now() + TimeDelta::minutes(1);
         recall(store, &Zone::UTC, later, worth).unwrap()
     }
 
@@ -285,7 +289,7 @@ mod tests {
     #[test]
     fn a_sidecar_that_was_written_just_now_is_not_remembered() {
         let (_dir, store) = lab(&["ada", "bob"]);
-        recall(&store, &Zone::UTC, SystemTime::now(), 1).unwrap();
+        recall(&store, &Zone::UTC, Utc::now(), 1).unwrap();
         assert!(store.sidecars().exists());
         assert_eq!(told(&store), (anew(&store), 2));
     }

@@ -68,7 +68,8 @@ impl Earlier {
         let mut result = Ok(());
         for (text, _) in &self.tree {
             let (known, again) = (self.known(text), self.again(text, &count));
-            result = writer.unchanged(&name(text), 0o600, TIME, known, &again).map(|_| ());
+            let size = known.iter().map(|chunk| chunk.size).sum();
+            result = writer.unchanged(&name(text), 0o600, TIME, size, known, &again).map(|_| ());
             if result.is_err() {
                 break;
             }
@@ -152,9 +153,10 @@ fn chunks_that_tile_no_file_are_refused() {
     let chunks = earlier.known("old");
     let twice = vec![chunks[2].clone(), chunks[2].clone()];
     let empty = vec![Known { size: 0, ..chunks[2].clone() }];
-    for known in [twice, empty] {
+    for known in [twice, empty, chunks[..2].to_vec()] {
+        let size = chunks.iter().map(|chunk| chunk.size).sum();
         let mut writer = Writer::new(Vec::new(), 6, 1);
-        let error = writer.unchanged(&name("a"), 0o600, TIME, known, &again).unwrap_err();
+        let error = writer.unchanged(&name("a"), 0o600, TIME, size, known, &again).unwrap_err();
         assert!(matches!(error, ArchiveError::ContentChanged { .. }));
         assert!(writer.finish().is_err());
     }

@@ -484,6 +484,8 @@ fn a_disk_that_fails_at_any_call_of_a_second_backup_costs_nothing_but_that_backu
             bench.holds_the_home(&made);
         }
         bench.tick();
+        // Like every command, the next one ends what was begun before it looks.
+        drop(bench.open());
         let next = bench.backup(Kind::Full);
         bench.holds_the_home(&next);
         for stored in bench.scan().snapshots.iter().filter(|it| it.title != kept.name.to_string()) {
@@ -491,4 +493,21 @@ fn a_disk_that_fails_at_any_call_of_a_second_backup_costs_nothing_but_that_backu
             fs::remove_file(stored.sidecar.as_ref().unwrap()).unwrap();
         }
     }
+}
+
+#[test]
+fn whoever_stops_it_while_a_large_file_is_copied_from_the_last_snapshot_is_heard_at_once() {
+    let bench = Bench::at_rest();
+    bench.backup(Kind::Full);
+    bench.tick();
+    let plan = bench.plan(Kind::Full, false);
+    let stop = AtomicBool::new(false);
+    let mut copied = Vec::new();
+    let mut advance = |bytes| {
+        copied.push(bytes);
+        stop.store(bytes == 1 << 20, Ordering::Relaxed);
+    };
+    let error = prepare(plan, &bench.store, &mut advance, &stop).unwrap_err();
+    assert!(matches!(error, BackupError::Interrupted), "{error}");
+    assert_eq!(copied.last(), Some(&(1 << 20)), "{copied:?}");
 }
