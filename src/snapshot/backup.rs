@@ -387,7 +387,14 @@ fn room_needed(plan: &Plan) -> u64 {
     let databases: u64 = plan
         .items
         .iter()
-        .map(|item| if let Content::Database { bytes, .. } = item.content { bytes } else { 0 })
+        .map(|item| match &item.content {
+            Content::Database { bytes, .. } => *bytes,
+            // Its log may have grown, and then it is copied after all.
+            Content::Kept { path, is_database: true, .. } => {
+                path.metadata().map_or(0, |facts| facts.len())
+            }
+            _ => 0,
+        })
         .sum();
     databases.saturating_add(plan.content_bytes() / 4).saturating_add(1 << 20)
 }

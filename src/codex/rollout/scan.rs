@@ -44,8 +44,8 @@ pub struct Scan {
 /// So much to read is worth a thread, in bytes.
 const WORTH_A_THREAD: u64 = 8 << 20;
 
-/// More threads than this only wait for the disk.
-const MOST_HELPERS: usize = 15;
+/// Each thread may have a line of [`MAX_LINE`] in its hands.
+const MOST_HELPERS: usize = 3;
 
 /// Reads all session files of a home, but for what is remembered of them. `advance` hears how many
 /// bytes were read, and of how many; memory does not grow with the files.
@@ -58,6 +58,16 @@ pub fn scan(
     codex_home: &Path,
     remembered: &[Session],
     jobs: Jobs,
+    advance: &mut dyn FnMut(u64, u64),
+    stop: &AtomicBool,
+) -> io::Result<Scan> {
+    scan_by(codex_home, remembered, (jobs, WORTH_A_THREAD), advance, stop)
+}
+
+fn scan_by(
+    codex_home: &Path,
+    remembered: &[Session],
+    (jobs, worth): (Jobs, u64),
     advance: &mut dyn FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> io::Result<Scan> {
@@ -88,7 +98,7 @@ pub fn scan(
         }
         Ok(())
     };
-    let worth = usize::try_from(total / WORTH_A_THREAD).unwrap_or(usize::MAX);
+    let worth = usize::try_from(total / worth).unwrap_or(usize::MAX);
     let helpers = jobs.count().saturating_sub(1).min(worth).min(MOST_HELPERS);
     let mut told = 0;
     let mut tell = || {
@@ -348,9 +358,9 @@ mod tests {
                 heard += count;
                 of = total;
             };
-            let scan =
-                scan(self.0.path(), remembered, Jobs::of(2), advance, &AtomicBool::new(false))
-                    .unwrap();
+            // Every byte is worth a thread here.
+            let (by, stop) = ((Jobs::of(4), 1), AtomicBool::new(false));
+            let scan = scan_by(self.0.path(), remembered, by, advance, &stop).unwrap();
             assert_eq!(scan.read, heard);
             assert!(of <= scan.read, "{of} of {}", scan.read);
             scan

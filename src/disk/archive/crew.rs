@@ -177,7 +177,8 @@ impl Crew {
             Underway::Done((batch, result))
         } else {
             let (reply, answer) = sync_channel(1);
-            // Should nobody be there to take it, the answer says so.
+            // The desk is ours, so it is taken; a thread that dies takes its own batch with it, and
+            // that one is asked for first.
             let _ = self.orders.send((batch, reply));
             Underway::Waiting(answer)
         };

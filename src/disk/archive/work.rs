@@ -19,6 +19,9 @@ use super::toc::{CHUNK, Toc};
 use super::{ArchiveError, Entry};
 use crate::disk::sys::Errand;
 
+/// Most threads, whatever is asked for: each takes about two MiB.
+const MOST_THREADS: usize = 16;
+
 /// Most chunks in a unit.
 const CHUNKS: usize = 4;
 /// Most files in a unit.
@@ -126,7 +129,7 @@ pub(super) fn run<Own: Default + Send>(
         }
     };
     let mut done = Vec::new();
-    let jobs = jobs.min(count);
+    let jobs = jobs.min(count).min(MOST_THREADS);
     let mut hired = 0;
     if jobs > 1 {
         let errand = Errand::of_this_thread();

@@ -1,6 +1,8 @@
 //! What happens to a backup while the home and the user do something else?
 
+#[cfg(unix)]
 mod histories;
+#[cfg(unix)]
 mod reuse;
 
 use std::fs;

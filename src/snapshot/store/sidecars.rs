@@ -139,10 +139,12 @@ fn remember(
     fresh: Vec<(String, Facts)>,
     began: DateTime<Utc>,
 ) -> Option<Vec<u8>> {
+    // Where files have no numbers, one may have been put in the place of another.
     let is_settled = |facts: &Facts| {
-        [facts.modified, facts.changed]
-            .iter()
-            .all(|(seconds, _)| *seconds < began.timestamp() - RACY)
+        facts.inode != 0
+            && [facts.modified, facts.changed]
+                .iter()
+                .all(|(seconds, _)| *seconds < began.timestamp() - RACY)
     };
     let mut facts: HashMap<String, Facts> =
         known.map(|row| (row.name.to_owned(), row.facts)).collect();

@@ -511,3 +511,17 @@ fn whoever_stops_it_while_a_large_file_is_copied_from_the_last_snapshot_is_heard
     assert!(matches!(error, BackupError::Interrupted), "{error}");
     assert_eq!(copied.last(), Some(&(1 << 20)), "{copied:?}");
 }
+
+#[test]
+fn a_file_of_another_mode_is_looked_into_when_the_plan_is_made() {
+    let bench = Bench::at_rest();
+    bench.backup(Kind::Full);
+    bench.tick();
+    let is_kept = |plan: &Plan| {
+        let mut items = plan.items.iter();
+        items.any(|it| it.name.as_str() == "notes.md" && matches!(it.content, Content::Kept { .. }))
+    };
+    assert!(is_kept(&bench.plan(Kind::Full, false)));
+    fs::set_permissions(bench.at("notes.md"), fs::Permissions::from_mode(0o000)).unwrap();
+    assert!(!is_kept(&bench.plan(Kind::Full, false)));
+}
