@@ -191,7 +191,7 @@ fn threads(home: &Path, plan: &[Planned], library: &Library) -> io::Result<()> {
         )?;
         let mut insert = db.prepare(
             "INSERT INTO threads VALUES
-                (?1, ?2, ?3, ?3, 'cli', 'openai', '/home/ada/work/ledger', ?4, ?5, 0, 'main', ?6)",
+                (?1, ?2, ?3, ?3, 'cli', 'openai', '/home/ada/code/ledger', ?4, ?5, 0, 'main', ?6)",
         )?;
         for each in plan {
             let (title, said) = (random.one(&titles), random.one(&titles));

@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
         self.open("session_meta");
         let _ = write!(
             self.text,
-            r#"{{"session_id":"{id}","id":"{id}","timestamp":"{time}","cwd":"/home/ada/work/ledger","originator":"codex-tui","cli_version":"0.169.0","source":"cli","thread_source":"user","model_provider":"openai","base_instructions":{{"text":"{instructions}"}},"history_mode":"paginated","git":{{"commit_hash":"{commit}","branch":"main"}}}}"#
+            r#"{{"session_id":"{id}","id":"{id}","timestamp":"{time}","cwd":"/home/ada/code/ledger","originator":"codex-tui","cli_version":"0.169.0","source":"cli","thread_source":"user","model_provider":"openai","base_instructions":{{"text":"{instructions}"}},"history_mode":"paginated","git":{{"commit_hash":"{commit}","branch":"main"}}}}"#
         );
         self.close();
     }
@@ -122,7 +122,7 @@ impl<'a> Session<'a> {
         self.open("turn_context");
         let _ = write!(
             self.text,
-            r#"{{"turn_id":"{turn}","root_turn_id":"{turn}","disabled_plugin_ids":[],"cwd":"/home/ada/work/ledger","approval_policy":"on-request","permission_profile":{{"type":"managed","file_system":{{"type":"restricted","entries":[{{"path":{{"type":"special","value":{{"kind":"root"}}}},"access":"read"}},{{"path":{{"type":"path","path":"/home/ada/work/ledger"}},"access":"write"}}]}},"network":"restricted"}},"model":"gpt-5-codex","effort":"medium","summary":"auto"}}"#
+            r#"{{"turn_id":"{turn}","root_turn_id":"{turn}","disabled_plugin_ids":[],"cwd":"/home/ada/code/ledger","approval_policy":"on-request","permission_profile":{{"type":"managed","file_system":{{"type":"restricted","entries":[{{"path":{{"type":"special","value":{{"kind":"root"}}}},"access":"read"}},{{"path":{{"type":"path","path":"/home/ada/code/ledger"}},"access":"write"}}]}},"network":"restricted"}},"model":"gpt-5-codex","effort":"medium","summary":"auto"}}"#
         );
         self.close();
         let said = self.sentences(1, 4);
@@ -253,7 +253,7 @@ impl<'a> Session<'a> {
         self.open("response_item");
         let _ = write!(
             self.text,
-            r#"{{"type":"function_call","name":"exec_command","arguments":"{{\"cmd\":\"{command}\",\"workdir\":\"/home/ada/work/ledger\",\"max_output_tokens\":6000}}","call_id":"call_{id}","internal_chat_message_metadata_passthrough":{{"turn_id":"{}"}}}}"#,
+            r#"{{"type":"function_call","name":"exec_command","arguments":"{{\"cmd\":\"{command}\",\"workdir\":\"/home/ada/code/ledger\",\"max_output_tokens\":6000}}","call_id":"call_{id}","internal_chat_message_metadata_passthrough":{{"turn_id":"{}"}}}}"#,
             self.turn
         );
         self.close();
