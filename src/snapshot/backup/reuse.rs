@@ -226,7 +226,7 @@ fn choose(snapshots: &[Stored], whose: &Whose, compressor: &str) -> VecDeque<Can
     let mut accounts = BTreeSet::new();
     let (mut own, mut others) = (Vec::new(), Vec::new());
     for stored in snapshots {
-        let Metadata { kind, source_codex_home: home, host, archive, .. } = &stored.metadata;
+        let Metadata { kind, source_codex_home: home, host, archive, .. } = &*stored.metadata;
         let Some(facts) = archive else { continue };
         let fits = stored.origin == Origin::Ours
             && kind.has_state()
