@@ -249,7 +249,7 @@ impl Build<'_> {
         metadata: &Metadata,
         store: &Store,
     ) -> Result<Pass, BackupError> {
-        let file = NewFile::create_in(&store.backups())?;
+        let file = NewFile::create_in(&store.backups())?.synced_early();
         // Batches of members go straight to the file; what is small shares a call.
         let file = io::BufWriter::with_capacity(64 << 10, file);
         let mut writer = Writer::new(file, self.level, self.jobs.count());
