@@ -80,9 +80,9 @@ mod tests {
     #[test]
     fn what_failed_on_the_way_is_told_in_the_end() {
         let file = tempfile::tempfile().unwrap();
-        let fails = Some((0, Fault::Errno(5)));
-        let broken = Weather { fails, only: Some(Call::Sync), ..Weather::default() };
         for (written, expected) in [(WORTH - 1, true), (WORTH, false)] {
+            let fails = Some((0, Fault::Errno(5)));
+            let broken = Weather { fails, only: Some(Call::Sync), ..Weather::default() };
             let (done, _) = broken.over(|| {
                 let mut early = Early::default();
                 early.wrote(&file, written);
