@@ -39,6 +39,8 @@ pub(crate) enum Call {
     Create,
     /// Write into one.
     Write,
+    /// Let one have the content of another: not every file system can.
+    Clone,
     /// Reserve room for one.
     Reserve,
     /// Change its length.
