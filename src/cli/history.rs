@@ -100,10 +100,7 @@ fn range(args: &Args, zone: &Zone, now: DateTime<Utc>) -> Result<Range, Failure>
 
 /// Reads all session files of the home, but for what is remembered. `None` if there is no home
 /// that could be looked at; files in it that cannot be read are warned of.
-pub(crate) fn read_sessions(
-    places: &Places,
-    session: &mut Session,
-) -> Result<Option<Sessions>, Failure> {
+fn read_sessions(places: &Places, session: &mut Session) -> Result<Option<Sessions>, Failure> {
     let stop = Arc::clone(&session.world.interrupted);
     let mut progress = Progress::bytes("reading sessions", 0, session);
     let advance = &mut |count, total| progress.advance_of(count, total);

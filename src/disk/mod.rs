@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod database;
 pub mod durable;
+mod early;
 pub mod error;
 pub mod facts;
 pub mod jobs;

@@ -20,6 +20,7 @@ use super::line::{Line, meta};
 use super::listing::{Facts, Listed, Listing, list, open};
 use super::memory::{Session, Start, digest};
 use crate::disk::Jobs;
+use crate::disk::read::fill;
 
 /// How much is read at a time.
 const BLOCK: usize = 256 << 10;
@@ -173,9 +174,9 @@ fn ends(file: &mut File, read_to: u64) -> io::Result<(String, String)> {
     let len = read_to.min(ENDS);
     let mut at = |from| {
         file.seek(SeekFrom::Start(from))?;
-        let mut bytes = Vec::new();
-        file.by_ref().take(len).read_to_end(&mut bytes)?;
-        Ok::<_, io::Error>(digest(&bytes))
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        let count = fill(&*file, &mut bytes)?;
+        Ok::<_, io::Error>(digest(bytes.get(..count).unwrap_or_default()))
     };
     Ok((at(0)?, at(read_to - len)?))
 }
