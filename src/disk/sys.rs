@@ -172,6 +172,19 @@ pub(super) fn preallocate(file: &File, len: u64) -> io::Result<()> {
     imp::preallocate(file, len)
 }
 
+/// Lets an open file have the content of another one, of which the file system makes no copy before one
+/// of the two is written to. The rest of what both are is left alone; most file systems cannot.
+pub(super) fn clone_content(file: &File, from: &File) -> io::Result<()> {
+    ask(Call::Clone, Path::new(""))?;
+    #[cfg(test)]
+    if faults::is_cloning() {
+        // What a test runs on cannot, mostly.
+        let (mut file, mut from) = (file, from);
+        return io::copy(&mut from, &mut file).map(drop);
+    }
+    imp::clone_content(file, from)
+}
+
 pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
     ask(Call::Truncate, Path::new(""))?;
     file.set_len(len)

@@ -176,7 +176,7 @@ mod unix {
         /// Lets an empty file begin with the content of another one, at no cost, where the file
         /// system can do that. It is not said what that content is: somebody may write to it.
         pub(in super::super) fn clone_from(&self, other: &File) -> io::Result<()> {
-            let cloned = beneath::clone_content(&self.file, other);
+            let cloned = sys::clone_content(&self.file, other);
             // One that failed may have left something.
             if cloned.is_ok() || self.file.metadata().map_or(true, |facts| facts.len() > 0) {
                 self.is_clone.store(true, Ordering::Relaxed);
@@ -334,11 +334,13 @@ mod paths {
             .map(drop)
         }
 
-        /// None can have another one's content here.
-        pub(in super::super) fn clone_from(&self, _other: &File) -> io::Result<()> {
-            Err(io::ErrorKind::Unsupported.into())
+        /// Lets an empty file begin with the content of another one, at no cost; no system does
+        /// here.
+        pub(in super::super) fn clone_from(&self, other: &File) -> io::Result<()> {
+            sys::clone_content(&self.file.lock().unwrap_or_else(PoisonError::into_inner), other)
         }
 
+        /// None began so.
         pub(in super::super) fn cloned(&self) -> Option<&File> {
             None
         }

@@ -68,26 +68,6 @@ pub(in crate::disk) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Resul
     file.write_all_at(bytes, at)
 }
 
-/// Lets an open file have the content of another one, of which the file system makes no copy before one
-/// of the two is written to. The rest of what both are is left alone.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(in crate::disk) fn clone_content(file: &File, from: &File) -> io::Result<()> {
-    ask(Call::Clone, Path::new(""))?;
-    #[cfg(test)]
-    if super::faults::is_cloning() {
-        // What a test runs on cannot, mostly.
-        let mut from = from;
-        return io::copy(&mut from, &mut &*file).map(drop);
-    }
-    Ok(rustix::fs::ioctl_ficlone(file, from)?)
-}
-
-/// No file system lets us do that by an open file here.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(in crate::disk) fn clone_content(_file: &File, _from: &File) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
 /// Gives an open file or folder its time, in seconds since 1970.
 pub(in crate::disk) fn date(file: &File, modified: i64) -> io::Result<()> {
     ask(Call::Date, Path::new(""))?;
