@@ -39,6 +39,8 @@ pub(crate) enum Call {
     Create,
     /// Write into one.
     Write,
+    /// Let one have the content of another: not every file system can.
+    Clone,
     /// Reserve room for one.
     Reserve,
     /// Change its length.
@@ -168,6 +170,19 @@ pub(super) fn open_or_create(path: &Path) -> io::Result<File> {
 pub(super) fn preallocate(file: &File, len: u64) -> io::Result<()> {
     ask(Call::Reserve, Path::new(""))?;
     imp::preallocate(file, len)
+}
+
+/// Lets an open file have the content of another one, of which the file system makes no copy before one
+/// of the two is written to. The rest of what both are is left alone; most file systems cannot.
+pub(super) fn clone_content(file: &File, from: &File) -> io::Result<()> {
+    ask(Call::Clone, Path::new(""))?;
+    #[cfg(test)]
+    if faults::is_cloning() {
+        // What a test runs on cannot, mostly.
+        let (mut file, mut from) = (file, from);
+        return io::copy(&mut from, &mut file).map(drop);
+    }
+    imp::clone_content(file, from)
 }
 
 pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {

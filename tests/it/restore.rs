@@ -984,6 +984,31 @@ fn while_a_journal_cannot_be_finished_no_home_is_replaced() {
 }
 
 #[test]
+#[cfg(unix)]
+fn what_codex_appends_after_a_restore_is_not_in_the_home_that_is_kept() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let line = "{\"line\":\"of a session that is long enough to be looked for\"}\n".repeat(800);
+    let home = TestHome::of_ada().file(".codex/sessions/long.jsonl", &line);
+    home.run("backup");
+    let facts = |path: &str| std::fs::metadata(home.path(path)).unwrap();
+    let before = facts(".codex/sessions/long.jsonl");
+    assert_eq!(home.play("restore --yes").exit, 0);
+    let kept = format!("{}/sessions/long.jsonl", kept(&home));
+    let (live, old) = (facts(".codex/sessions/long.jsonl"), facts(&kept));
+    let same = |facts: &std::fs::Metadata| {
+        (facts.ino(), facts.mode(), facts.mtime(), facts.mtime_nsec(), facts.nlink())
+    };
+    assert_eq!(same(&old), same(&before));
+    assert_eq!((live.nlink(), live.mode() & 0o777), (1, 0o600));
+    assert_ne!(live.ino(), old.ino());
+    // Codex goes on with a session in the file that is there.
+    let file = std::fs::File::options().append(true).open(home.path(".codex/sessions/long.jsonl"));
+    std::io::Write::write_all(&mut file.unwrap(), b"{}\n").unwrap();
+    assert_eq!(home.read(&kept), line.as_bytes());
+}
+
+#[test]
 fn what_the_live_home_still_has_is_taken_from_there_also_if_it_is_damaged_in_the_archive() {
     let line = "{\"line\":\"of a session that is long enough to be looked for\"}\n".repeat(800);
     let home = TestHome::of_ada().file(".codex/sessions/long.jsonl", &line);

@@ -68,6 +68,7 @@ pub(crate) const CASES: &[Case] = &[
     case("backup --force", "backup --force", as_it_is),
     case("backup --status-file", "backup --status-file ~/status.txt", with_status),
     switching("restore", "restore adas-week --yes", as_it_is),
+    switching("restore (live content)", "restore switched --yes", mostly_the_same),
     switching("restore (databases elsewhere)", "restore elsewhere --yes", databases_elsewhere),
     switching("restore --login keep", "restore --yes --login keep", as_it_is),
     case("restore --only --to", "restore adas-week --only sessions --to ~/copy", as_it_is),
@@ -134,6 +135,27 @@ fn with_status(ground: &Ground) {
 fn worth_remembering(ground: &Ground) {
     let line = format!("{{\"type\":\"response_item\",\"payload\":\"{}\"}}\n", "x".repeat(3 << 19));
     ground.write(".codex/sessions/2026/11/20/rollout-2026-11-20T10-00-00-x.jsonl", line);
+}
+
+/// Ada's snapshot and the live home have sessions in common that are large enough to be taken from the
+/// live home; one has gone on since, and one says other things in as many bytes at the same time.
+fn mostly_the_same(ground: &Ground) {
+    let path =
+        |name: &str| format!(".codex/sessions/2026/11/19/rollout-2026-11-19T10-00-00-{name}.jsonl");
+    let line = |word: &str| format!("{{\"type\":\"event\",\"payload\":\"{word}\"}}\n").repeat(800);
+    for name in ["same", "longer", "other"] {
+        ground.write(&path(name), line(name));
+    }
+    let live = std::fs::read(ground.codex().join("auth.json")).expect("somebody is signed in");
+    ground.sign_in(&Login::of("ada", 2 * 3_600));
+    ground.must(&["backup", "--label", "switched"]);
+    ground.write(".codex/auth.json", live);
+    ground.write(&path("longer"), line("longer") + "{}\n");
+    let other = ground.path(&path("other"));
+    let modified = other.metadata().and_then(|facts| facts.modified()).expect("it has a time");
+    std::fs::write(&other, line("OTHER")).expect("a file can be written");
+    let file = std::fs::File::options().append(true).open(&other);
+    file.and_then(|file| file.set_modified(modified)).expect("a file can be dated");
 }
 
 /// The live login is the one that the last snapshot holds.

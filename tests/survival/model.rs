@@ -193,6 +193,12 @@ impl Disk {
                     self.open_mut(*to).expect("it is open").at += count;
                 }
             }
+            Event::Clone { from, to } => {
+                let Some(target) = self.open_mut(*to).map(|open| *open) else { return false };
+                let source = *self.open_mut(*from).expect("what is cloned is below the place too");
+                let bytes = self.bytes(source.inode).clone();
+                *self.bytes(target.inode) = bytes;
+            }
             Event::Resize { descriptor, to } => {
                 let Some(open) = self.open_mut(*descriptor).map(|open| *open) else { return false };
                 self.bytes(open.inode).resize(*to, 0);

@@ -52,6 +52,11 @@ pub(crate) enum Event {
         to_at: Option<usize>,
         count: usize,
     },
+    /// `FICLONE`: the whole content of another file.
+    Clone {
+        from: i64,
+        to: i64,
+    },
     Resize {
         descriptor: i64,
         to: usize,
@@ -99,6 +104,7 @@ pub(crate) const FOLLOWING: &[&str] = &[
     "dup3",
     "fcntl",
     "fstat",
+    "ioctl",
     "lseek",
     "lstat",
     "newfstatat",
@@ -166,6 +172,10 @@ pub(crate) fn event(call: &Call) -> Option<Event> {
             to_at: None,
             count,
         },
+        "ioctl" if at(1).contains("FICLONE") && !at(1).contains("RANGE") => {
+            Event::Clone { from: descriptor(2), to: descriptor(0) }
+        }
+        "ioctl" => return None,
         "ftruncate" => Event::Resize { descriptor: descriptor(0), to: size(1)? },
         "fallocate" if at(1).contains("KEEP_SIZE") => return None,
         "fallocate" if at(1) == "0" => {

@@ -208,6 +208,7 @@ impl<'a> Lab<'a> {
                 Call::Reserve => (&[Errno::NOSPC], false),
                 Call::Create => (&[Errno::NOSPC, Errno::MFILE, Errno::PERM], true),
                 Call::Write => (&[Errno::NOSPC, Errno::IO], true),
+                Call::Clone => (&[Errno::OPNOTSUPP, Errno::IO], true),
                 Call::Truncate | Call::Database => (&[Errno::IO], true),
                 Call::Narrow | Call::Date => (&[Errno::PERM], true),
                 Call::MakeDir | Call::Link => (&[Errno::NOSPC, Errno::PERM], true),

@@ -68,7 +68,7 @@ mod unix {
     use std::fs::File;
     use std::io;
     use std::path::Path;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::super::EntryName;
     use super::write_stretches;
@@ -84,8 +84,10 @@ mod unix {
     /// A file that did not exist before. Its content may come from several threads, in any order.
     pub(in super::super) struct NewFile {
         file: File,
-        /// Where the last byte ends that was written.
+        /// Where the last byte ends that was written; behind every place, where nobody knows.
         reached: AtomicU64,
+        /// Whether it began with the content of another file, so that no hole is one.
+        is_clone: AtomicBool,
     }
 
     impl Destination {
@@ -106,7 +108,7 @@ mod unix {
         ) -> io::Result<NewFile> {
             self.walk_to_parent(name)?;
             let file = beneath::create_new(self.here(), name.leaf(), executable)?;
-            Ok(NewFile { file, reached: AtomicU64::new(0) })
+            Ok(NewFile { file, reached: AtomicU64::new(0), is_clone: AtomicBool::new(false) })
         }
 
         /// Creates a symbolic link.
@@ -171,9 +173,31 @@ mod unix {
     }
 
     impl NewFile {
-        /// Writes bytes at their place; long stretches of zeros become holes.
+        /// Lets an empty file begin with the content of another one, at no cost, where the file
+        /// system can do that. It is not said what that content is: somebody may write to it.
+        pub(in super::super) fn clone_from(&self, other: &File) -> io::Result<()> {
+            let cloned = sys::clone_content(&self.file, other);
+            // One that failed may have left something.
+            if cloned.is_ok() || self.file.metadata().map_or(true, |facts| facts.len() > 0) {
+                self.is_clone.store(true, Ordering::Relaxed);
+                // It may be longer than it should be.
+                self.reached.store(u64::MAX, Ordering::Relaxed);
+            }
+            cloned
+        }
+
+        /// The file itself, if it began with the content of another one: what is in it by now is
+        /// what stays in it.
+        pub(in super::super) fn cloned(&self) -> Option<&File> {
+            self.is_clone.load(Ordering::Relaxed).then_some(&self.file)
+        }
+
+        /// Writes bytes at their place; in an empty file, long stretches of zeros become holes.
         pub(in super::super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
             let write = |part: &[u8], at| beneath::write_at(&self.file, part, at);
+            if self.cloned().is_some() {
+                return write(bytes, at);
+            }
             let reached = write_stretches(bytes, at, write)?;
             self.reached.fetch_max(reached, Ordering::Relaxed);
             Ok(())
@@ -308,6 +332,17 @@ mod paths {
                 Output(&file).write_all(part)
             })
             .map(drop)
+        }
+
+        /// Lets an empty file begin with the content of another one, at no cost; no system does
+        /// here.
+        pub(in super::super) fn clone_from(&self, other: &File) -> io::Result<()> {
+            sys::clone_content(&self.file.lock().unwrap_or_else(PoisonError::into_inner), other)
+        }
+
+        /// None began so.
+        pub(in super::super) fn cloned(&self) -> Option<&File> {
+            None
         }
 
         /// Sets length and time, and brings the bytes onto the disk.

@@ -5,6 +5,10 @@
 //! then a chunk is taken from there, if what was read has the digest that is asked for. It is those
 //! bytes that are written, whatever happens to that file meanwhile, and the archive's own member of such
 //! a chunk is not looked at.
+//!
+//! Where the file system can give a new file the content of another one without writing it, it does that
+//! first, with the whole file, and what is read is the new one: nobody else writes to that. What of it is
+//! not what is asked for is written over from the archive.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -28,7 +32,7 @@ const WORTH_LOOKING: u64 = 16 << 10;
 /// from there unseen.
 const PATIENCE: usize = 2;
 /// From how many bytes on the disk is told to begin, while threads still unpack.
-const EARLY: u64 = 64 << 20;
+const EARLY: u64 = 16 << 20;
 
 /// What one thread has.
 #[derive(Default)]
@@ -37,6 +41,8 @@ struct Own {
     /// Opened with its first file.
     destination: Option<Destination>,
     like: Option<Likeness>,
+    /// Whether the file system was asked to let a file have another one's content, and cannot.
+    cannot_clone: bool,
     /// A chunk of a file elsewhere.
     copy: Vec<u8>,
 }
@@ -169,7 +175,9 @@ impl Job<'_> {
         let writing = |source| extract::writing(name, source);
         let destination = opened(&mut own.destination, self.into)?;
         let file = destination.file(name, is_executable(entry)).map_err(writing)?;
-        match self.fill(own, &file, (index, entry, name), unit) {
+        let like = self.alike(own, entry, name);
+        own.begin(&file, like.as_ref());
+        match self.fill(own, (&file, like.as_ref()), (index, entry, name), unit) {
             Ok(bytes) => file.finish(entry.size(), entry.modified).map(|()| bytes).map_err(writing),
             Err(ArchiveError::CorruptFile { problem }) if self.is_pick => {
                 own.hands.problems.push(*problem);
@@ -188,8 +196,10 @@ impl Job<'_> {
         unit: &Unit,
     ) -> Result<u64, ArchiveError> {
         let writing = |source| extract::writing(name, source);
-        let shared = self.shared(own, (index, entry, name))?;
-        let bytes = match self.fill(own, &shared.file, (index, entry, name), unit) {
+        let like = self.alike(own, entry, name);
+        let shared = self.shared(own, like.as_ref(), (index, entry, name))?;
+        let file = (&shared.file, like.as_ref());
+        let bytes = match self.fill(own, file, (index, entry, name), unit) {
             Ok(bytes) => bytes,
             Err(ArchiveError::CorruptFile { problem }) if self.is_pick => {
                 own.hands.problems.push(*problem);
@@ -214,6 +224,7 @@ impl Job<'_> {
     fn shared(
         &self,
         own: &mut Own,
+        like: Option<&File>,
         (index, entry, name): (usize, &Entry, &EntryName),
     ) -> Result<Arc<Shared>, ArchiveError> {
         let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,39 +234,51 @@ impl Job<'_> {
         let file = opened(&mut own.destination, self.into)?
             .file(name, is_executable(entry))
             .map_err(|source| extract::writing(name, source))?;
+        // Before anybody else sees it: what is written first would be written over.
+        own.begin(&file, like);
         let left = AtomicUsize::new(work::parts(self.archive.toc.chunks_of(index).len()));
         let shared = Arc::new(Shared { file, left, is_damaged: AtomicBool::new(false) });
         all.insert(index, Arc::clone(&shared));
         Ok(shared)
     }
 
-    /// Writes the chunks of a file that are in the unit.
+    /// The file elsewhere that may be the one that is needed.
+    fn alike(&self, own: &mut Own, entry: &Entry, name: &EntryName) -> Option<File> {
+        match self.like {
+            Some(folder) if entry.size() >= WORTH_LOOKING => own.look_in(folder, name),
+            _ => None,
+        }
+    }
+
+    /// Writes the chunks of a file that are in the unit and are not in it yet.
     fn fill(
         &self,
         own: &mut Own,
-        file: &NewFile,
-        (index, entry, name): (usize, &Entry, &EntryName),
+        (file, like): (&NewFile, Option<&File>),
+        (index, _, name): (usize, &Entry, &EntryName),
         unit: &Unit,
     ) -> Result<u64, ArchiveError> {
         let last = self.archive.last_of(unit);
-        let like = match self.like {
-            Some(folder) if entry.size() >= WORTH_LOOKING => own.look_in(folder, name),
-            _ => None,
-        };
+        let cloned = file.cloned();
+        let like = cloned.or(like);
         let (mut bytes, mut others) = (0, 0);
         let chunks = self.archive.toc.chunks_of(index).iter().enumerate();
         for (number, chunk) in chunks.take(unit.chunks.end).skip(unit.chunks.start) {
             go_on(self.stop)?;
             let at = u64::try_from(number).unwrap_or(u64::MAX).saturating_mul(CHUNK);
-            let like = like.as_ref().filter(|_| others < PATIENCE);
+            let like = like.filter(|_| others < PATIENCE);
             let content = match like.and_then(|like| same(&mut own.copy, like, at, chunk)) {
-                Some(content) => content,
+                // It was read where it has to be.
+                Some(_) if cloned.is_some() => None,
+                Some(content) => Some(content),
                 None => {
                     others += 1;
-                    self.archive.chunk(&mut own.hands, (index, number, chunk), last)?
+                    Some(self.archive.chunk(&mut own.hands, (index, number, chunk), last)?)
                 }
             };
-            file.write(content, at).map_err(|source| extract::writing(name, source))?;
+            if let Some(content) = content {
+                file.write(content, at).map_err(|source| extract::writing(name, source))?;
+            }
             bytes += chunk.size;
         }
         Ok(bytes)
@@ -275,6 +298,16 @@ impl Own {
             self.like = Likeness::open(folder).ok();
         }
         self.like.as_mut()?.file(name)
+    }
+
+    /// Lets a new file have the content of another one, if that costs nothing.
+    fn begin(&mut self, file: &NewFile, like: Option<&File>) {
+        use std::io::ErrorKind::{CrossesDevices, Unsupported};
+        let Some(like) = like.filter(|_| !self.cannot_clone) else { return };
+        // Whatever the reason is, what should be in it can be written.
+        if let Err(error) = file.clone_from(like) {
+            self.cannot_clone = matches!(error.kind(), CrossesDevices | Unsupported);
+        }
     }
 }
 

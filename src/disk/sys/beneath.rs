@@ -81,10 +81,10 @@ pub(in crate::disk) fn create_dir(dir: &File, name: &str) -> io::Result<()> {
     Ok(mkdirat(dir, name, Mode::RWXU)?)
 }
 
-/// Creates a file for writing, 0600 or 0700; one that is there already is an error.
+/// Creates a file for reading and writing, 0600 or 0700; one that is there already is an error.
 pub(in crate::disk) fn create_new(dir: &File, name: &str, executable: bool) -> io::Result<File> {
     ask(Call::Create, Path::new(name))?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | imp::SAFE;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | imp::SAFE;
     let mode = if executable { Mode::RWXU } else { Mode::RUSR | Mode::WUSR };
     Ok(openat(dir, name, flags, mode)?.into())
 }

@@ -33,6 +33,8 @@ pub(crate) struct Weather {
     pub(crate) only: Option<Call>,
     /// Whether renaming knows no flags, as on NFS.
     pub(crate) without_flags: bool,
+    /// Whether a file can have another one's content at once, as on Btrfs.
+    pub(crate) clones: bool,
 }
 
 /// A call that was asked for, and on what, where that is known.
@@ -75,7 +77,7 @@ pub(crate) fn without_flags<T>(act: impl FnOnce() -> T) -> T {
 /// what a kill at that point leaves.
 pub(crate) fn stopped_after<T>(renames: usize, act: impl FnOnce() -> T) -> T {
     let fails = Some((renames, Fault::Gone));
-    Weather { fails, only: Some(Call::Rename), without_flags: true }.over(act).0
+    Weather { fails, only: Some(Call::Rename), without_flags: true, clones: false }.over(act).0
 }
 
 /// The weather over a thread, for another one that works for it.
@@ -104,7 +106,7 @@ impl Errand {
 pub(in crate::disk) fn ask(call: Call, path: &Path) -> io::Result<()> {
     let Some(state) = STATE.with_borrow(Clone::clone) else { return Ok(()) };
     let mut state = lock(&state);
-    let Weather { fails, only, without_flags } = state.weather;
+    let Weather { fails, only, without_flags, .. } = state.weather;
     state.torn = false;
     let mut answer = None;
     if only.is_none_or(|only| only == call) {
@@ -133,6 +135,12 @@ pub(in crate::disk) fn ask(call: Call, path: &Path) -> io::Result<()> {
 /// many commands are played in a short time.
 pub(in crate::disk) fn is_played() -> bool {
     STATE.with_borrow(Option::is_some)
+}
+
+/// Whether a file can have another one's content, also where a test runs on what cannot do that.
+pub(super) fn is_cloning() -> bool {
+    let state = STATE.with_borrow(Clone::clone);
+    state.is_some_and(|state| lock(&state).weather.clones)
 }
 
 /// What reaches the disk of a write that has just failed.

@@ -134,6 +134,10 @@ pub(super) fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+pub(super) fn clone_content(_file: &File, _from: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub(super) fn preallocate(_file: &File, _len: u64) -> io::Result<()> {
     Ok(())
 }

@@ -139,6 +139,16 @@ pub(super) fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn clone_content(file: &File, from: &File) -> io::Result<()> {
+    Ok(rustix::fs::ioctl_ficlone(file, from)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn clone_content(_file: &File, _from: &File) -> io::Result<()> {
+    Err(Errno::NOTSUP.into())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn preallocate(file: &File, len: u64) -> io::Result<()> {
     use rustix::fs::FallocateFlags;
     match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, len) {

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
 use crate::disk::Call;
-use crate::disk::faults::Weather;
+use crate::disk::faults::{Fault, Weather};
 
 /// A large file of nine mebibytes and a bit, with a hole in it.
 fn large() -> Vec<u8> {
@@ -138,6 +138,73 @@ fn a_file_of_the_right_size_and_other_content_is_never_believed() {
     let like = home(&wrong(5 * MIB));
     let error = unpack(&spoiled(&content), Some(like.path()), 2, &mut |_| {}).unwrap_err();
     assert!(error.to_string().starts_with("d/big, chunk 6 of 10"), "{error}");
+}
+
+#[test]
+fn what_begins_as_a_clone_is_read_where_it_is_and_mended_from_the_archive() {
+    let content = large();
+    let sound = Desk::with(&write(&tree(&[("d/big", &content), ("d/e", &[7; 20_000])]), 2).0);
+    let wrong = |at: usize| {
+        let mut live = content.clone();
+        live[at] ^= 1;
+        live
+    };
+    // Where the file has its hole, the live one has something, and its end is other than it was.
+    let filled = [&content[..3 * MIB], &noise(MIB + 9, 3), &content[4 * MIB + 9..]].concat();
+    let rows: [(&str, Vec<u8>, usize); 7] = [
+        ("the same", content.clone(), 0),
+        ("grown", [&content[..], b"and more"].concat(), 0),
+        ("another end", wrong(9 * MIB + 76), 1),
+        ("no hole", filled, 2),
+        ("cut off", content[..2 * MIB + 5].to_vec(), 8),
+        ("empty", Vec::new(), 10),
+        ("another file", noise(content.len(), 9), 10),
+    ];
+    for (what, live, written) in rows {
+        for jobs in [1, 4] {
+            let like = home(&live);
+            let cloning = Weather { clones: true, ..Weather::default() };
+            let unpack = || unpack(&sound, Some(like.path()), jobs, &mut |_| {});
+            let (into, asked) = cloning.over(unpack);
+            let into = into.unwrap();
+            assert!(fs::read(into.join("d/big")).unwrap() == content, "{what}");
+            assert!(fs::read(like.path().join("d/big")).unwrap() == live, "{what}");
+            let about = fs::metadata(into.join("d/big")).unwrap();
+            assert_eq!((about.mtime(), about.mode() & 0o777, about.nlink()), (TIME, 0o600, 1));
+            let count = |call| asked.iter().filter(|(asked, _)| *asked == call).count();
+            assert_eq!(count(Call::Clone), 1, "{what}");
+            // The small file beside it is written, for the folder has none. Of several threads one
+            // may find zeros where they should be, because another one wrote behind them.
+            let is_expected = |count| count == written + 1 || jobs > 1 && count == written;
+            assert!(is_expected(count(Call::Write)), "{what}: {}", count(Call::Write));
+        }
+    }
+    // And what it does not have is not made up.
+    let like = home(&wrong(5 * MIB));
+    let cloning = Weather { clones: true, ..Weather::default() };
+    let spoiled = spoiled(&content);
+    let (done, _) = cloning.over(|| unpack(&spoiled, Some(like.path()), 2, &mut |_| {}));
+    let error = done.unwrap_err().to_string();
+    assert!(error.starts_with("d/big, chunk 6 of 10"), "{error}");
+}
+
+#[test]
+fn where_cloning_fails_everything_is_written_and_a_disk_that_never_can_is_asked_once() {
+    let files: Tree = (0..9).map(|n| (format!("d/f{n}"), noise(40_000, n + 1))).collect();
+    let desk = Desk::with(&write(&files, 2).0);
+    let like = TempDir::new().unwrap();
+    fs::create_dir(like.path().join("d")).unwrap();
+    files.iter().for_each(|(name, bytes)| fs::write(like.path().join(name), bytes).unwrap());
+    // EOPNOTSUPP and EXDEV are true of every file, EINVAL and ENOSPC of the first one only.
+    for (errno, tries) in [(95, 1), (18, 1), (22, 9), (28, 9)] {
+        let fails = Some((0, Fault::Errno(errno)));
+        let unable = Weather { fails, only: Some(Call::Clone), clones: true, ..Weather::default() };
+        let unpack = || unpack(&desk, Some(like.path()), 1, &mut |_| {});
+        let (into, asked) = unable.over(unpack);
+        let into = into.unwrap();
+        assert!(files.iter().all(|(name, bytes)| fs::read(into.join(name)).unwrap() == *bytes));
+        assert_eq!(asked.len(), tries, "{errno}");
+    }
 }
 
 #[test]
