@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::extract::{self, Plan, go_on, is_executable};
@@ -66,6 +66,8 @@ struct Job<'a> {
     /// looked at then.
     is_pick: bool,
     shared: Mutex<HashMap<usize, Arc<Shared>>>,
+    /// How many bytes were written, which a clone's are not.
+    written: AtomicU64,
 }
 
 impl Seekable {
@@ -121,15 +123,16 @@ impl Seekable {
     ) -> Result<Vec<Own>, ArchiveError> {
         let shared = Mutex::new(HashMap::new());
         let (like, stop) = (how.like, how.stop);
-        let job = Job { archive: self, plan, into, like, stop, is_pick, shared };
+        let written = AtomicU64::new(0);
+        let job = Job { archive: self, plan, into, like, stop, is_pick, shared, written };
         // What is written here reaches the disk while the rest is unpacked.
         let destination = extract::open(into)?;
-        let (mut waiting, mut early) = (0, Ok(()));
+        let (mut hurried, mut early) = (0, Ok(()));
         let mut progress = |bytes| {
             (how.progress)(bytes);
-            waiting += bytes;
-            if waiting >= EARLY && early.is_ok() {
-                waiting = 0;
+            let written = job.written.load(Ordering::Relaxed);
+            if written - hurried >= EARLY && early.is_ok() {
+                hurried = written;
                 early = destination.hurry();
             }
         };
@@ -278,6 +281,7 @@ impl Job<'_> {
             };
             if let Some(content) = content {
                 file.write(content, at).map_err(|source| extract::writing(name, source))?;
+                self.written.fetch_add(chunk.size, Ordering::Relaxed);
             }
             bytes += chunk.size;
         }
