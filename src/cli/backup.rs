@@ -17,6 +17,7 @@ use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
 use crate::codex::auth::{AuthFile, Mode};
 use crate::codex::home::{Class, CodexHome};
+use crate::codex::rollout::{Extent, MOST_SESSIONS};
 use crate::config;
 use crate::disk::Jobs;
 use crate::overview::{Overview, Sessions};
@@ -117,7 +118,10 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
     let reading = reading.map(|reading| reading.in_zone(&places.zone));
     // A login alone is stored without reading gigabytes of sessions.
-    let sessions = if request.kind == Kind::Auth { None } else { read_sessions(&places, session)? };
+    let sessions = match request.kind {
+        Kind::Auth => None,
+        _ => read_sessions(&places, Extent::Newest(MOST_SESSIONS), session)?,
+    };
     let circumstances = Circumstances {
         now,
         zone: &places.zone,
@@ -128,6 +132,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         codex_version: newest_version(sessions.as_ref(), &known),
         host: session.world.host.clone(),
     };
+    let note = sessions.and_then(Sessions::into_note);
     let opened = if args.dry_run {
         places.store.refuse_foreign()?;
         None
@@ -148,7 +153,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let advance = &mut |count| progress.advance(count);
     let made = backup::apply(plan, &places.store, &opened.lock, said, advance, &stop)?;
     drop(progress);
-    if let Some(Err(error)) = sessions.map(|read| read.remember(&places.store, &opened.lock)) {
+    if let Some(Err(error)) = note.map(|note| note.remember(&places.store, &opened.lock)) {
         session.warn(error.to_string());
     }
     for warning in &made.warnings {

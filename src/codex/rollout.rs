@@ -33,8 +33,8 @@ use crate::time::Stamp;
 use crate::window::Window;
 
 pub use self::line::Event;
-pub use self::memory::{MAX_MEMORY, Memory, Session, Start, Stretch};
-pub use self::scan::{Scan, scan};
+pub use self::memory::{MAX_MEMORY, MOST_SESSIONS, Memory, Session, Start, Stretch};
+pub use self::scan::{Extent, Scan, scan};
 
 /// Longest line that is looked at, in bytes; a longer one is passed over.
 const MAX_LINE: usize = 16 << 20;

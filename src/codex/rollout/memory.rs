@@ -17,7 +17,12 @@ use crate::time::Stamp;
 use crate::window::weekly;
 
 /// A larger memory is neither written nor read, in bytes.
-pub const MAX_MEMORY: u64 = 64 << 20;
+pub const MAX_MEMORY: u64 = 32 << 20;
+
+/// So many sessions are remembered: of a home those that were written to last, and of further homes
+/// what there is room for. Who has more of them pays with time for what he rarely asks for, and not
+/// with memory for each command.
+pub const MOST_SESSIONS: usize = 20_000;
 
 /// The format that [`Memory::to_bytes`] writes; any other is not read.
 const VERSION: u32 = 1;
@@ -131,6 +136,8 @@ impl Session {
                 if self.stretches.len() == STRETCHES {
                     self.stretches.remove(0);
                 }
+                // Most files have one, and there may be thousands of files.
+                self.stretches.reserve_exact(1);
                 self.stretches.push(Stretch::new(event));
             }
         }
@@ -207,14 +214,28 @@ impl Memory {
         found.map_or(&[], |home| &home.sessions)
     }
 
-    /// Remembers these sessions of a home instead of what was known of it. A home whose name is
-    /// not UTF-8 is not remembered.
-    pub fn keep(&mut self, codex_home: &Path, sessions: Vec<Session>) {
+    /// Remembers these sessions of a home instead of what was known of it, as far as there are no
+    /// more than [`MOST_SESSIONS`]. A home whose name is not UTF-8 is not remembered.
+    pub fn keep(&mut self, codex_home: &Path, mut sessions: Vec<Session>) {
         self.0.retain(|home| Path::new(&home.home) != codex_home);
+        if MOST_SESSIONS < sessions.len() {
+            let newest = |session: &Session| std::cmp::Reverse(session.facts.modified);
+            sessions.select_nth_unstable_by_key(MOST_SESSIONS, newest);
+            sessions.truncate(MOST_SESSIONS);
+            sessions.sort_by(|a, b| a.path.cmp(&b.path));
+        }
         if let Some(home) = codex_home.to_str() {
             self.0.insert(0, Home { home: home.to_owned(), sessions });
         }
         self.0.truncate(HOMES);
+        let mut room = MOST_SESSIONS;
+        self.0.retain(|home| match room.checked_sub(home.sessions.len()) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        });
     }
 }
 
