@@ -184,3 +184,64 @@ impl Text {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::archive::Node;
+
+    /// The text of so many files with a chunk each, which come long after their entries, and how
+    /// much of it was in memory at most.
+    fn text(files: usize, folder: Option<&Path>) -> (Vec<u8>, usize) {
+        let mut contents = Contents::default();
+        if let Some(folder) = folder {
+            contents.wait_in(folder);
+        }
+        let (mut behind, mut most) = (VecDeque::new(), 0);
+        for number in 0..files {
+            let name = format!("sessions/2026/01/02/rollout-{number:07}.jsonl").parse().unwrap();
+            let (node, digest) = (Node::File { size: 1 }, [7; 32]);
+            let entry = Entry { name, node, mode: 0o600, modified: 1 };
+            behind.push_back(contents.push_entry(entry).unwrap());
+            let chunk = Chunk { offset: 1, member_size: 1, member_digest: digest, size: 1, digest };
+            if behind.len() > 100 || number + 1 == files {
+                for entry in behind.drain(..) {
+                    assert!(contents.waiting(entry).is_some());
+                    contents.push_chunk(entry, chunk.clone()).unwrap();
+                    assert!(contents.waiting(entry).is_none());
+                }
+            }
+            most = most.max(contents.text.rest.capacity());
+        }
+        let (bytes, digest) = contents.close().unwrap();
+        let mut text = Vec::new();
+        contents.write(&mut text).unwrap();
+        assert_eq!(as_u64(text.len()), bytes);
+        assert_eq!(digest, super::super::digest_of(&text));
+        (text, most)
+    }
+
+    #[test]
+    fn a_long_text_waits_in_a_file_and_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        for files in [0, 1, 3_000] {
+            let (in_memory, _) = text(files, None);
+            let (on_disk, most) = text(files, Some(folder.path()));
+            assert_eq!(on_disk, in_memory);
+            assert!(most <= 2 * IN_MEMORY + (4 << 10), "{most}");
+            assert_eq!(in_memory.len() > IN_MEMORY, files == 3_000);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left over");
+    }
+
+    #[test]
+    fn a_table_that_lacks_a_chunk_is_not_closed() {
+        let mut contents = Contents::default();
+        let (name, node) = ("a".parse().unwrap(), Node::File { size: CHUNK + 1 });
+        let entry = contents.push_entry(Entry { name, node, mode: 0o600, modified: 1 }).unwrap();
+        let (member_digest, digest) = ([0; 32], [0; 32]);
+        let chunk = Chunk { offset: 0, member_size: 1, member_digest, size: CHUNK, digest };
+        contents.push_chunk(entry, chunk).unwrap();
+        assert!(contents.close().is_err());
+    }
+}

@@ -175,7 +175,7 @@ impl Gathered {
                 self.captured(path, true);
                 Ok(())
             }
-            NodeKind::File => self.file(path, absolute(), node),
+            NodeKind::File => self.file(path, &absolute(), node),
             // Codex reads its configuration through a link, so the snapshot holds what it reads.
             NodeKind::Symlink if path == CodexHome::CONFIG => {
                 let target =
@@ -222,13 +222,13 @@ impl Gathered {
         Ok(())
     }
 
-    fn file(&mut self, path: &str, absolute: PathBuf, node: &Node) -> Result<(), Objection> {
+    fn file(&mut self, path: &str, absolute: &Path, node: &Node) -> Result<(), Objection> {
         if archive::LARGEST_FILE < node.size {
             return Err("it has 64 GiB or more".to_owned());
         }
-        let content = match self.kept(path, &absolute, Place::OWN) {
+        let content = match self.kept(path, absolute, Place::OWN) {
             Some(content) => Ok(content),
-            None => of_file(path, &absolute, Place::OWN),
+            None => of_file(path, absolute, Place::OWN),
         };
         let content = match content {
             Ok(content) => content,
