@@ -495,16 +495,27 @@ struct Gathered {
 
 impl Gathered {
     fn reading(&mut self, reading: Reading) {
-        if let Some(email) = &reading.email {
-            self.emails.entry(reading.account.clone()).or_insert_with(|| email.clone());
+        self.call(&reading.account, reading.email.as_ref());
+        // Thousands are of few accounts: a key is copied only for one that is new.
+        match self.readings.get_mut(&reading.account) {
+            Some(readings) => readings.push(reading),
+            None => drop(self.readings.insert(reading.account.clone(), vec![reading])),
         }
-        self.readings.entry(reading.account.clone()).or_default().push(reading);
     }
 
     fn know(&mut self, key: &AccountKey, email: Option<&Email>) {
-        self.readings.entry(key.clone()).or_default();
-        if let Some(email) = email {
-            self.emails.entry(key.clone()).or_insert_with(|| email.clone());
+        self.call(key, email);
+        if !self.readings.contains_key(key) {
+            self.readings.insert(key.clone(), Vec::new());
+        }
+    }
+
+    /// Remembers the first address that is told of an account.
+    fn call(&mut self, key: &AccountKey, email: Option<&Email>) {
+        if let Some(email) = email
+            && !self.emails.contains_key(key)
+        {
+            self.emails.insert(key.clone(), email.clone());
         }
     }
 
@@ -520,17 +531,17 @@ impl Gathered {
     /// A sidecar carries the reading it was named after.
     fn snapshots(&mut self, snapshots: &[Stored]) {
         for stored in snapshots {
-            let metadata = &stored.metadata;
-            let Some(key) = stored.key() else { continue };
-            self.know(&key, metadata.email.as_ref());
-            let Some(quota) = &metadata.quota else { continue };
-            let Some(observed_at) = quota.observed_at.or(metadata.created_at) else { continue };
+            let (whose, brief) = (stored.metadata.whose(), stored.metadata.brief());
+            let Some(key) = &whose.key else { continue };
+            self.know(key, whose.email.as_ref());
+            let Some(figures) = &brief.figures else { continue };
+            let Some(observed_at) = figures.observed_at.or(brief.created_at) else { continue };
             self.reading(Reading {
-                email: metadata.email.clone(),
-                limit_reached: quota.limit_reached,
-                validation: metadata.validation_status,
-                known_start: metadata.session_start_at,
-                ..Reading::new(key, quota.source, observed_at, quota.windows.clone())
+                email: whose.email.clone(),
+                limit_reached: figures.limit_reached,
+                validation: brief.validation,
+                known_start: brief.session_start_at,
+                ..Reading::new(key.clone(), figures.source, observed_at, figures.windows.clone())
             });
         }
     }
@@ -619,17 +630,15 @@ impl Gathered {
         let found = |key: &AccountKey| {
             overview.noticed().filter(|entry| entry.account() == Some(key)).map(Entry::at)
         };
-        let with_login: BTreeSet<Email> = snapshots
-            .iter()
-            .filter(|stored| stored.metadata.kind.has_login())
-            .filter(|stored| matches!(stored.key(), Some(AccountKey::Email(_))))
-            .filter_map(|stored| stored.metadata.email.clone())
-            .collect();
-        let keys: BTreeSet<AccountKey> = snapshots
-            .iter()
-            .filter(|stored| stored.metadata.kind.has_login())
-            .filter_map(Stored::key)
-            .collect();
+        // One by one: to collect thousands would sort them.
+        let (mut with_login, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for stored in snapshots.iter().filter(|stored| stored.metadata.brief().kind.has_login()) {
+            let whose = stored.metadata.whose();
+            keys.extend(&whose.key);
+            if matches!(whose.key, Some(AccountKey::Email(_))) {
+                with_login.extend(&whose.email);
+            }
+        }
         let Self { readings, emails } = self;
         let mut accounts: Vec<KnownAccount> = readings
             .into_iter()

@@ -15,7 +15,7 @@ use codex_manager::time::{Stamp, Zone};
 
 use crate::backups::BACKUP;
 use crate::codex_home::{self, Size};
-use crate::lab::{Lab, Runner, warm};
+use crate::lab::{Lab, Runner, age, warm};
 use crate::measure::Cost;
 use crate::report::{Goal, Report, float, seconds};
 
@@ -180,5 +180,7 @@ fn snapshots(lab: &Lab, home: &Path, count: usize, accounts: usize) -> io::Resul
         fs::write(backups.join(name.sidecar()), told.to_bytes())?;
         fs::hard_link(&archive, backups.join(name.archive()))?;
     }
+    // What is young is rightly not remembered.
+    age();
     Ok(())
 }

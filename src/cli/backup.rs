@@ -9,7 +9,6 @@ use serde_json::json;
 use crate::cli::cooldown::look;
 use crate::cli::evidence::{Evidence, Sources};
 use crate::cli::exit::Failure;
-use crate::cli::history::read_sessions;
 use crate::cli::live::{self, Wish};
 use crate::cli::picture::{CARE, FAINT, Facts, Table, bytes, count, plain, styled};
 use crate::cli::progress::Progress;
@@ -17,10 +16,10 @@ use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
 use crate::codex::auth::{AuthFile, Mode};
 use crate::codex::home::{Class, CodexHome};
-use crate::codex::rollout::{Extent, MOST_SESSIONS};
+use crate::codex::rollout;
 use crate::config;
 use crate::disk::Jobs;
-use crate::overview::{Overview, Sessions};
+use crate::overview::Overview;
 use crate::quota::Reading;
 use crate::snapshot::backup::{self, Circumstances, Made, Plan, Request, Size};
 use crate::snapshot::metadata::{Kind, Metadata};
@@ -117,11 +116,6 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let login = backup::login(&places.home, request.kind)?;
     let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
     let reading = reading.map(|reading| reading.in_zone(&places.zone));
-    // A login alone is stored without reading gigabytes of sessions.
-    let sessions = match request.kind {
-        Kind::Auth => None,
-        _ => read_sessions(&places, Extent::Newest(MOST_SESSIONS), session)?,
-    };
     let circumstances = Circumstances {
         now,
         zone: &places.zone,
@@ -129,10 +123,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         status_text: evidence.and_then(|evidence| evidence.text),
         home_for_people: session.show(places.home.root()),
         around: session.surroundings(),
-        codex_version: newest_version(sessions.as_ref(), &known),
+        codex_version: newest_version(&places.home, &known),
         host: session.world.host.clone(),
     };
-    let note = sessions.and_then(Sessions::into_note);
     let opened = if args.dry_run {
         places.store.refuse_foreign()?;
         None
@@ -153,9 +146,6 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let advance = &mut |count| progress.advance(count);
     let made = backup::apply(plan, &places.store, &opened.lock, said, advance, &stop)?;
     drop(progress);
-    if let Some(Err(error)) = note.map(|note| note.remember(&places.store, &opened.lock)) {
-        session.warn(error.to_string());
-    }
     for warning in &made.warnings {
         session.warn(warning.clone());
     }
@@ -301,12 +291,9 @@ fn reading(
 }
 
 /// The Codex version of the newest session, or of the one with the newest limits.
-pub(crate) fn newest_version(sessions: Option<&Sessions>, known: &Overview) -> Option<String> {
-    let starts = sessions.iter().flat_map(|read| &read.scan.sessions);
-    let starts = starts.filter_map(|session| session.start.as_ref());
-    let newest = starts.filter(|start| start.cli_version.is_some()).max_by_key(|start| start.at);
+pub(crate) fn newest_version(home: &CodexHome, known: &Overview) -> Option<String> {
     let limits = || known.limits.as_ref().and_then(|limits| limits.cli_version.clone());
-    newest.and_then(|start| start.cli_version.clone()).or_else(limits)
+    rollout::newest_version(home.root()).or_else(limits)
 }
 
 fn pairs(list: &[(String, String)]) -> Vec<serde_json::Value> {

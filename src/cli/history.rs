@@ -16,7 +16,6 @@ use crate::cli::picture::{CARE, Table, count, or_dash, percent, styled};
 use crate::cli::progress::Progress;
 use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
-use crate::codex::rollout::Extent;
 use crate::disk::Jobs;
 use crate::overview::history::{Event, History, Range, Week, What, history};
 use crate::overview::{Overview, Sessions};
@@ -58,7 +57,7 @@ struct Row<'a> {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let range = range(args, &places.zone, session.world.now)?;
-    let sessions = read_sessions(&places, Extent::All, session)?;
+    let sessions = read_sessions(&places, session)?;
     if let Some(sessions) = &sessions {
         remember(sessions, &places, session);
     }
@@ -99,18 +98,14 @@ fn range(args: &Args, zone: &Zone, now: DateTime<Utc>) -> Result<Range, Failure>
     Ok(Range { since, until })
 }
 
-/// Reads session files of the home, but for what is remembered. `None` if there is no home
+/// Reads all session files of the home, but for what is remembered. `None` if there is no home
 /// that could be looked at; files in it that cannot be read are warned of.
-pub(crate) fn read_sessions(
-    places: &Places,
-    extent: Extent,
-    session: &mut Session,
-) -> Result<Option<Sessions>, Failure> {
+fn read_sessions(places: &Places, session: &mut Session) -> Result<Option<Sessions>, Failure> {
     let stop = Arc::clone(&session.world.interrupted);
     let mut progress = Progress::bytes("reading sessions", 0, session);
     let advance = &mut |count, total| progress.advance_of(count, total);
     let jobs = Jobs::of(places.settings.jobs);
-    let read = Sessions::read(&places.store, &places.home, extent, jobs, advance, &stop);
+    let read = Sessions::read(&places.store, &places.home, jobs, advance, &stop);
     drop(progress);
     match read {
         Ok(read) => Ok(Some(read)),
@@ -130,10 +125,12 @@ fn remember(sessions: &Sessions, places: &Places, session: &mut Session) {
     if let Some(more @ 1..) = sessions.scan.skipped.len().checked_sub(3) {
         session.warn(format!("{} more were not read", count(more, "session file")));
     }
-    let Some(note) = sessions.note() else { return };
+    if !sessions.is_worth_remembering() {
+        return;
+    }
     let kept = session
         .open(places, "history")
-        .and_then(|opened| Ok(note.remember(&places.store, &opened.lock)?));
+        .and_then(|opened| Ok(sessions.remember(&places.store, &opened.lock)?));
     if let Err(failure) = kept {
         session.warn(format!("what was read is not remembered: {}", failure.message));
     }

@@ -1,16 +1,20 @@
 //! `list`: which snapshots are there?
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{Datelike, NaiveDateTime, Timelike};
-use serde_json::{Value, json};
+use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
 
 use crate::cli::Report;
 use crate::cli::accounts::named;
 use crate::cli::cooldown::glance_at_store;
 use crate::cli::exit::Failure;
-use crate::cli::picture::{Table, bytes, or_dash};
+use crate::cli::picture::{Table, UNKNOWN, bytes};
 use crate::cli::session::Session;
+use crate::disk::archive::digest_text;
+use crate::snapshot::metadata::Metadata;
 use crate::snapshot::store::{Origin, Store, Stored};
 use crate::snapshot::{drill, operations};
 use crate::time::{Stamp, span};
@@ -35,8 +39,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let proven = Proven::read(&places.store, session);
     // There may be thousands: only one of the two is made.
     if session.global.json {
-        let rows: Vec<Value> = shown.iter().map(|stored| row(stored, &proven)).collect();
-        return Ok(Report::new(&json!({ "snapshots": rows }), ""));
+        return Ok(Report::long(&Rows { snapshots: Each { shown: &shown, proven: &proven } }));
     }
     Ok(Report::new(&(), draw(&shown, &proven, session)))
 }
@@ -59,38 +62,75 @@ impl Proven {
 
     /// When that was for a snapshot; none if never.
     fn at(&self, stored: &Stored) -> Option<Stamp> {
-        let archive = stored.metadata.archive.as_ref();
-        let which = archive.map_or(&stored.title, |archive| &archive.toc_digest);
-        self.0.get(which).copied()
+        if self.0.is_empty() {
+            return None;
+        }
+        match &stored.metadata.brief().toc_digest {
+            Some(digest) => self.0.get(&digest_text(&digest.0)).copied(),
+            None => self.0.get(&stored.title).copied(),
+        }
+    }
+}
+
+/// All snapshots, one after the other: no more than one is held as JSON.
+#[derive(Serialize)]
+struct Rows<'a> {
+    snapshots: Each<'a>,
+}
+
+struct Each<'a> {
+    shown: &'a [&'a Stored],
+    proven: &'a Proven,
+}
+
+impl Serialize for Each<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(Some(self.shown.len()))?;
+        for stored in self.shown {
+            rows.serialize_element(&Row::new(stored, &stored.metadata.whole(), self.proven))?;
+        }
+        rows.end()
     }
 }
 
 /// A snapshot as `list` and `show` tell it: the sidecar, where it lies, what it is called, and
 /// when it was proven.
-pub(crate) fn row(stored: &Stored, proven: &Proven) -> Value {
-    let mut row = serde_json::to_value(&stored.metadata).unwrap_or_default();
-    if let Some(object) = row.as_object_mut() {
-        let mut named = serde_json::Map::new();
-        named.insert("name".to_owned(), stored.title.clone().into());
-        named.insert("path".to_owned(), stored.archive.display().to_string().into());
+#[derive(Serialize)]
+pub(crate) struct Row<'a> {
+    name: &'a str,
+    path: String,
+    origin: &'static str,
+    proven_at: Option<Stamp>,
+    #[serde(flatten)]
+    metadata: Cow<'a, Metadata>,
+}
+
+impl<'a> Row<'a> {
+    /// The keys that it adds to those of a sidecar.
+    const OWN: [&'static str; 5] = ["name", "path", "origin", "proven_at", "files"];
+
+    pub(crate) fn new(stored: &'a Stored, metadata: &'a Metadata, proven: &Proven) -> Self {
+        // A later version may have such a key too; no key stands twice.
+        let is_taken = Self::OWN.iter().any(|key| metadata.more.contains_key(*key));
+        let mut metadata = Cow::Borrowed(metadata);
+        if is_taken {
+            metadata.to_mut().more.retain(|key, _| !Self::OWN.contains(&key.as_str()));
+        }
         let origin = match stored.origin {
             Origin::Ours => "codex-manager",
             Origin::Python => "codex-manager (Python)",
         };
-        named.insert("origin".to_owned(), origin.into());
-        named.insert("proven_at".to_owned(), json!(proven.at(stored)));
-        named.append(object);
-        *object = named;
+        let path = stored.archive.display().to_string();
+        Self { name: &stored.title, path, origin, proven_at: proven.at(stored), metadata }
     }
-    row
 }
 
 /// Bytes of the archive as it lies there.
 pub(crate) fn length(stored: &Stored) -> Option<u64> {
     // A sidecar is believed only if that is what it says.
-    let said = stored.metadata.archive.as_ref().filter(|_| stored.sidecar.is_some());
+    let said = stored.metadata.brief().bytes.filter(|_| stored.sidecar.is_some());
     let found = || stored.archive.metadata().ok().map(|facts| facts.len());
-    said.map(|facts| facts.bytes).or_else(found)
+    said.or_else(found)
 }
 
 fn draw(shown: &[&Stored], proven: &Proven, session: &Session) -> String {
@@ -107,32 +147,81 @@ fn draw(shown: &[&Stored], proven: &Proven, session: &Session) -> String {
         ("PROVEN", 6),
     ]);
     for stored in shown {
-        let metadata = &stored.metadata;
-        let wall = |at: Stamp| minute(at.wall());
-        table.row([
-            stored.title.clone(),
-            metadata.kind.to_string(),
-            or_dash(length(stored).map(bytes)),
-            or_dash(metadata.created_at.map(wall)),
-            or_dash(metadata.next_available_at.map(wall)),
-            or_dash(metadata.label.as_deref()),
-            or_dash(proven.at(stored).map(|at| span(session.world.now - at.instant()))),
-        ]);
+        let brief = stored.metadata.brief();
+        table.cell(|text| text.push_str(&stored.title));
+        table.cell(|text| text.push_str(brief.kind.name()));
+        table.cell(|text| match length(stored) {
+            Some(length) => text.push_str(&bytes(length)),
+            None => text.push_str(UNKNOWN),
+        });
+        for at in [brief.created_at, brief.next_available_at] {
+            table.cell(|text| match at {
+                Some(at) => minute(at.wall(), text),
+                None => text.push_str(UNKNOWN),
+            });
+        }
+        table.cell(|text| text.push_str(brief.label.as_deref().unwrap_or(UNKNOWN)));
+        table.cell(|text| match proven.at(stored) {
+            Some(at) => text.push_str(&span(session.world.now - at.instant())),
+            None => text.push_str(UNKNOWN),
+        });
     }
     table.draw(session.world.width)
 }
 
-/// `2026-11-21 10:00`; a general formatter would be half of what a row costs.
-fn minute(wall: NaiveDateTime) -> String {
-    let (day, time) = (wall.date(), wall.time());
-    let (year, month, day) = (day.year(), day.month(), day.day());
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", time.hour(), time.minute())
+/// Appends `2026-11-21 10:00`; a general formatter would be half of what a row costs.
+fn minute(wall: NaiveDateTime, text: &mut String) {
+    let year = wall.year().unsigned_abs();
+    let parts = [
+        ("", year / 100),
+        ("", year % 100),
+        ("-", wall.month()),
+        ("-", wall.day()),
+        (" ", wall.hour()),
+        (":", wall.minute()),
+    ];
+    for (sign, number) in parts {
+        text.push_str(sign);
+        text.extend(
+            [number / 10, number % 10].map(|digit| char::from_digit(digit, 10).unwrap_or('?')),
+        );
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
-    use crate::snapshot::metadata::{ArchiveFacts, Kind, Metadata};
+    use crate::snapshot::metadata::{ArchiveFacts, Kind, strict_json};
+
+    #[test]
+    fn a_row_is_the_sidecar_behind_what_is_known_of_its_place_and_no_key_stands_twice() {
+        let mut metadata = Metadata::empty(Kind::Auth);
+        metadata.label = Some("x".to_owned());
+        for key in ["name", "files", "mood"] {
+            metadata.more.insert(key.to_owned(), "odd".into());
+        }
+        let stored = Stored {
+            title: "ada".to_owned(),
+            archive: "/a/ada.tar.gz".into(),
+            sidecar: None,
+            metadata: metadata.into(),
+            origin: Origin::Ours,
+        };
+        let proven = Proven::default();
+        let rows = Rows { snapshots: Each { shown: &[&stored, &stored], proven: &proven } };
+        let text = serde_json::to_string(&rows).unwrap();
+        let begins = r#"{"snapshots":[{"name":"ada","path":"/a/ada.tar.gz","origin":"codex-manager","proven_at":null,"schema":"#;
+        assert!(text.starts_with(begins), "{text}");
+        let read = strict_json(text.as_bytes()).unwrap();
+        let row = &read["snapshots"][1];
+        assert_eq!(
+            (&row["label"], &row["mood"], &row["name"]),
+            (&"x".into(), &"odd".into(), &"ada".into())
+        );
+        assert_eq!(row["files"], Value::Null);
+    }
 
     #[test]
     fn how_long_ago_a_snapshot_was_proven_is_told_and_is_the_first_to_give_way() {
@@ -154,11 +243,13 @@ mod tests {
             title: "ada".to_owned(),
             archive: folder.path().join("none"),
             sidecar: None,
-            metadata,
+            metadata: metadata.into(),
             origin: Origin::Ours,
         };
         let at: Stamp = "2026-11-19T09:00:00Z".parse().unwrap();
-        assert_eq!(minute(at.wall()), at.wall().format("%Y-%m-%d %H:%M").to_string());
+        let mut text = String::new();
+        minute(at.wall(), &mut text);
+        assert_eq!(text, at.wall().format("%Y-%m-%d %H:%M").to_string());
         let proven = Proven(BTreeMap::from([(digest, at)]));
         let mut drawn = |proven: &Proven, width| {
             session.world.width = width;
@@ -176,7 +267,9 @@ mod tests {
         assert!(
             drawn(&proven, Some(50)).starts_with("NAME  KIND  SIZE  CREATED  AVAILABLE  LABEL\n")
         );
-        assert_eq!(row(&stored, &proven)["proven_at"], at.to_string());
-        assert_eq!(row(&stored, &Proven::default())["proven_at"], Value::Null);
+        let row =
+            |proven| serde_json::to_value(Row::new(&stored, &stored.metadata, proven)).unwrap();
+        assert_eq!(row(&proven)["proven_at"], at.to_string());
+        assert_eq!(row(&Proven::default())["proven_at"], Value::Null);
     }
 }

@@ -42,8 +42,9 @@ mod tests;
 mod undo;
 mod verify;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ pub use self::exit::{Exit, Failure};
 /// What a command found or did, ready to be shown in either way.
 pub(crate) struct Report {
     /// The `data` of the JSON envelope.
-    data: Value,
+    data: Data,
     /// The lines for a person, with styles; each ends in a newline.
     text: String,
     exit: Exit,
@@ -68,13 +69,26 @@ pub(crate) struct Report {
 impl Report {
     /// Serializing plain data with text keys cannot fail; if it ever did, `data` would be null.
     pub(crate) fn new(data: &impl Serialize, text: impl Into<String>) -> Self {
-        let data = serde_json::to_value(data).unwrap_or_default();
+        let data = Data::Value(serde_json::to_value(data).unwrap_or_default());
         Self { data, text: text.into(), exit: Exit::Done }
+    }
+
+    /// As [`Report::new`], of what may be thousands: no more of it is held than its text.
+    pub(crate) fn long(data: &impl Serialize) -> Self {
+        let data = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned());
+        Self { data: Data::Text(data), text: String::new(), exit: Exit::Done }
     }
 
     pub(crate) fn exit(self, exit: Exit) -> Self {
         Self { exit, ..self }
     }
+}
+
+/// What a command found, as JSON.
+enum Data {
+    Value(Value),
+    /// Written already.
+    Text(String),
 }
 
 /// Runs one command line (the program's own name first) in `world`.
@@ -172,18 +186,25 @@ fn show_json(
     outcome: &Result<Report, Failure>,
     session: &mut Session,
 ) -> io::Result<()> {
-    let envelope = envelope(name, outcome.as_ref(), session.warnings());
-    writeln!(session.world.out, "{envelope}")?;
-    session.world.out.flush()
+    let warnings = session.warnings().to_vec();
+    // In large pieces: a stream of lines writes what has none in very small ones.
+    let mut out = BufWriter::with_capacity(64 << 10, &mut session.world.out);
+    write_envelope(&mut out, name, outcome.as_ref(), &warnings)?;
+    out.flush()
 }
 
 /// Exactly one document: what was done, what is worth knowing, what went wrong.
 ///
 /// `ok` says whether the command did its work and `data` is its answer. What the answer means
 /// for a script, such as that a snapshot is corrupt, the exit code says.
-fn envelope(name: Option<&str>, outcome: Result<&Report, &Failure>, warnings: &[String]) -> Value {
+fn write_envelope(
+    out: &mut impl Write,
+    name: Option<&str>,
+    outcome: Result<&Report, &Failure>,
+    warnings: &[String],
+) -> io::Result<()> {
     let (data, error) = match outcome {
-        Ok(report) => (report.data.clone(), Value::Null),
+        Ok(report) => (Some(&report.data), Value::Null),
         Err(failure) => {
             let mut error = json!({
                 "code": failure.exit.code(),
@@ -196,29 +217,28 @@ fn envelope(name: Option<&str>, outcome: Result<&Report, &Failure>, warnings: &[
             {
                 error.insert("holders".to_owned(), json!(failure.holders));
             }
-            (Value::Null, error)
+            (None, error)
         }
     };
     let command = name.map(|name| format!(".{name}")).unwrap_or_default();
-    json!({
-        "schema": format!("codex-manager{command}/1"),
-        "ok": error.is_null(),
-        "data": data,
-        "warnings": warnings,
-        "error": error,
-    })
+    let schema = Value::from(format!("codex-manager{command}/1"));
+    write!(out, "{{\"schema\":{schema},\"ok\":{},\"data\":", error.is_null())?;
+    match data {
+        Some(Data::Value(value)) => serde_json::to_writer(&mut *out, value)?,
+        Some(Data::Text(text)) => out.write_all(text.as_bytes())?,
+        None => out.write_all(b"null")?,
+    }
+    writeln!(out, ",\"warnings\":{},\"error\":{error}}}", json!(warnings))
 }
 
 /// Only what goes to standard output can get lost: it is the result.
 fn show_text(outcome: &Result<Report, Failure>, session: &mut Session) -> io::Result<()> {
     let colorful = is_colorful(session);
-    let dress = |text: &str| {
-        if colorful { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
-    };
     let mut remarks = String::new();
     let user_home = session.world.user_home.as_deref();
     let mut remark = |label: &str, style, what: &str| {
-        let label = dress(&picture::styled(label, style));
+        let label = picture::styled(label, style);
+        let label = dressed(&label, colorful);
         remarks.push_str(&format!("{label} {}\n", plain(&picture::at_home(what, user_home))));
     };
     if !session.global.quiet {
@@ -234,10 +254,15 @@ fn show_text(outcome: &Result<Report, Failure>, session: &mut Session) -> io::Re
     }
     tell(&remarks, &mut session.world);
     if let Ok(report) = outcome {
-        session.world.out.write_all(dress(&report.text).as_bytes())?;
+        session.world.out.write_all(dressed(&report.text, colorful).as_bytes())?;
         session.world.out.flush()?;
     }
     Ok(())
+}
+
+/// A text, with its styles or without them.
+fn dressed(text: &str, colorful: bool) -> Cow<'_, str> {
+    if colorful { text.into() } else { picture::undressed(text).into() }
 }
 
 /// Writes to standard error. If that is gone too, the exit code has to do.

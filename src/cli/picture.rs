@@ -3,10 +3,11 @@
 //! Text from files is escaped here before it is shown; styles are always written and taken out
 //! again by [`crate::cli`] where colour is not wanted.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::path::Path;
 
+use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
@@ -26,6 +27,21 @@ pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Some text in a style.
 pub(crate) fn styled(text: impl Display, style: Style) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// A text without its styles. Of what has none it takes no more than a copy.
+pub(crate) fn undressed(text: &str) -> String {
+    let mut bare = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        // No control character in any form, but for the one at the end.
+        let is_bare = |byte: u8| b' ' <= byte && byte != 0x7f && byte != 0xc2;
+        let content = line.strip_suffix('\n').unwrap_or(line);
+        match content.bytes().fold(true, |bare, byte| bare & is_bare(byte)) {
+            true => bare.push_str(line),
+            false => bare.extend(strip_str(line)),
+        }
+    }
+    bare
 }
 
 /// Makes text from a file or an archive harmless: control, bidirectional and invisible
@@ -91,9 +107,12 @@ pub(crate) fn percent(share: Option<f64>) -> String {
     )
 }
 
+/// How what is unknown reads.
+pub(crate) const UNKNOWN: &str = "–";
+
 /// What is unknown reads `–`.
 pub(crate) fn or_dash<T: Display>(value: Option<T>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
+    value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
 }
 
 /// `1 file`, `2 files`.
@@ -109,9 +128,15 @@ pub(crate) fn capitalized(text: &str) -> String {
 }
 
 /// A table whose less important columns give way when the terminal is narrow.
+///
+/// It may have thousands of rows: its cells are one text, and it is laid out in one go.
 pub(crate) struct Table {
     columns: Vec<Column>,
-    rows: Vec<Row>,
+    /// All cells, row by row, one behind the other.
+    text: String,
+    cells: Vec<Cell>,
+    /// The rows in which a word is styled.
+    accents: BTreeMap<usize, (String, Style)>,
 }
 
 struct Column {
@@ -120,33 +145,60 @@ struct Column {
     spare: u8,
     /// How narrow its cells may be cut, if they may.
     floor: Option<usize>,
+    /// Left out, whatever the width.
+    omitted: bool,
 }
 
-struct Row {
-    cells: Vec<String>,
-    accent: Option<(String, Style)>,
+struct Cell {
+    /// Where it ends in the text; it begins where the one before it ends.
+    end: usize,
+    /// Columns of a terminal that it takes.
+    breadth: usize,
+}
+
+/// A column of which a table shows no more than so much.
+#[derive(Clone, Copy)]
+struct Cut {
+    column: usize,
+    room: usize,
 }
 
 impl Table {
     /// Heads from left to right, each with how readily it is dropped (0: never).
     pub(crate) fn new(columns: &[(&'static str, u8)]) -> Self {
-        let columns =
-            columns.iter().map(|&(head, spare)| Column { head, spare, floor: None }).collect();
-        Self { columns, rows: Vec::new() }
+        let column = |&(head, spare)| Column { head, spare, floor: None, omitted: false };
+        let columns = columns.iter().map(column).collect();
+        Self { columns, text: String::new(), cells: Vec::new(), accents: BTreeMap::new() }
     }
 
     /// Adds a row; its cells are escaped here.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        let safe = |cell: String| if is_harmless(&cell) { cell } else { plain(&cell) };
-        let cells = cells.into_iter().map(safe).collect();
-        self.rows.push(Row { cells, accent: None });
+        for cell in cells {
+            self.cell(|text| text.push_str(&cell));
+        }
+    }
+
+    /// Adds the next cell of a row, which is appended to what it is given, and escaped here.
+    pub(crate) fn cell(&mut self, write: impl FnOnce(&mut String)) {
+        let from = self.text.len();
+        write(&mut self.text);
+        let written = self.text.get(from..).unwrap_or_default();
+        let breadth = match is_harmless(written) {
+            true => written.len(),
+            false => {
+                let safe = plain(written);
+                self.text.truncate(from);
+                self.text.push_str(&safe);
+                safe.width()
+            }
+        };
+        self.cells.push(Cell { end: self.text.len(), breadth });
     }
 
     /// Leaves a column out, whatever the width: it would tell nothing.
     pub(crate) fn omit(&mut self, head: &str) {
-        if let Some(at) = self.columns.iter().position(|column| column.head == head) {
-            self.columns.remove(at);
-            self.rows.iter_mut().for_each(|row| drop(row.cells.remove(at)));
+        if let Some(column) = self.columns.iter_mut().find(|column| column.head == head) {
+            column.omitted = true;
         }
     }
 
@@ -160,91 +212,156 @@ impl Table {
 
     /// Styles the first occurrence of `word` in the row added last.
     pub(crate) fn accent(&mut self, word: &str, style: Style) {
-        if let Some(row) = self.rows.last_mut() {
-            row.accent = Some((word.to_owned(), style));
+        if let Some(row) = self.height().checked_sub(1) {
+            self.accents.insert(row, (word.to_owned(), style));
         }
     }
 
     /// The table in at most `width` columns, as long as cutting and dropping what may be helps.
     pub(crate) fn draw(&self, width: Option<usize>) -> String {
-        let mut kept: Vec<usize> = (0..self.columns.len()).collect();
+        let shown = self.columns.iter().enumerate().filter(|(_, column)| !column.omitted);
+        let mut kept: Vec<usize> = shown.map(|(index, _)| index).collect();
+        let Some(width) = width else { return self.lay_out(&kept, None) };
         loop {
-            let lines = self.lay_out(&kept, None);
-            let widest = lines.iter().map(|line| breadth(line)).max().unwrap_or(0);
-            let Some(excess) = width.and_then(|width| widest.checked_sub(width)) else {
-                return self.dress(&lines);
-            };
+            let excess = self.breadth(&kept).saturating_sub(width);
             if excess == 0 {
-                return self.dress(&lines);
+                return self.lay_out(&kept, None);
             }
             let spare = |&index: &usize| self.columns.get(index).map_or(0, |column| column.spare);
             let most = kept.iter().copied().filter(|index| 0 < spare(index)).max_by_key(spare);
             // How wide a column would be that makes room for all the others, and how wide it must.
             let fitted = |&index: &usize| {
                 let floor = self.columns.get(index)?.floor?;
-                let cells = self.rows.iter().filter_map(|row| row.cells.get(index));
-                let widest = cells.map(|cell| breadth(cell)).max()?;
+                let widest = self.widest(index);
                 (floor < widest).then(|| (index, widest.saturating_sub(excess), floor))
             };
             let enough = |&(_, room, floor): &(usize, usize, usize)| floor <= room;
             let spared = kept.iter().filter(|index| 0 < spare(index));
-            if let Some((index, room, _)) = spared.filter_map(fitted).find(enough) {
-                return self.dress(&self.lay_out(&kept, Some((index, room))));
+            if let Some((column, room, _)) = spared.filter_map(fitted).find(enough) {
+                return self.lay_out(&kept, Some(Cut { column, room }));
             }
             let Some(drop) = most else {
                 let cut = kept.iter().find_map(fitted);
-                let cut = cut.map(|(index, room, floor)| (index, room.max(floor)));
-                return self.dress(&self.lay_out(&kept, cut));
+                let cut = cut.map(|(column, room, floor)| Cut { column, room: room.max(floor) });
+                return self.lay_out(&kept, cut);
             };
             kept.retain(|&index| index != drop);
         }
     }
 
-    /// The lines with these columns, the cells of one of them cut to so much room.
-    fn lay_out<'a>(&'a self, kept: &[usize], cut: Option<(usize, usize)>) -> Vec<String> {
-        let fit = |index: usize, cell: &'a str| match cut {
-            Some((narrow, room)) if narrow == index => Cow::from(shortened(cell, room)),
-            _ => Cow::from(cell),
-        };
-        let heads =
-            kept.iter().filter_map(|&index| Some(fit(index, self.columns.get(index)?.head)));
-        let rows = self.rows.iter().map(|row| -> Vec<Cow<'a, str>> {
-            let cell = |&index: &usize| row.cells.get(index).map(|cell| fit(index, cell));
-            kept.iter().filter_map(cell).collect()
-        });
-        let rows: Vec<_> = std::iter::once(heads.collect()).chain(rows).collect();
-        let widths: Vec<usize> = (0..kept.len())
-            .map(|place| {
-                rows.iter().filter_map(|row| row.get(place)).map(|cell| breadth(cell)).max()
-            })
-            // One that is empty throughout keeps its place.
-            .map(|widest| widest.unwrap_or_default().max(1))
-            .collect();
-        let line = |row: &Vec<Cow<'_, str>>| {
-            let mut line = String::with_capacity(widths.iter().map(|width| width + 4).sum());
-            for (cell, widest) in row.iter().zip(&widths) {
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', widest.saturating_sub(breadth(cell)) + GAP));
-            }
-            line.truncate(line.trim_end().len());
-            line
-        };
-        rows.iter().map(line).collect()
+    /// How many rows there are.
+    fn height(&self) -> usize {
+        self.cells.len().checked_div(self.columns.len()).unwrap_or(0)
     }
 
-    fn dress(&self, lines: &[String]) -> String {
-        let mut text = String::new();
-        for (index, line) in lines.iter().enumerate() {
-            let row = index.checked_sub(1).and_then(|index| self.rows.get(index));
-            let dressed = match row.map(|row| &row.accent) {
-                None => styled(line, STRONG),
-                Some(None) => line.clone(),
-                Some(Some((word, style))) => line.replacen(word, &styled(word, *style), 1),
+    /// A cell, and the columns of a terminal that it takes; the row above the first is the heads.
+    fn at(&self, row: Option<usize>, column: usize) -> (&str, usize) {
+        let Some(row) = row else {
+            let head = self.columns.get(column).map_or("", |column| column.head);
+            return (head, breadth(head));
+        };
+        let index = row * self.columns.len() + column;
+        let end = |index: usize| self.cells.get(index).map(|cell| cell.end);
+        let from = index.checked_sub(1).and_then(end).unwrap_or(0);
+        let text = end(index).and_then(|to| self.text.get(from..to)).unwrap_or_default();
+        (text, self.cells.get(index).map_or(0, |cell| cell.breadth))
+    }
+
+    /// The rows and, above them, the heads.
+    fn rows(&self) -> impl Iterator<Item = Option<usize>> {
+        std::iter::once(None).chain((0..self.height()).map(Some))
+    }
+
+    /// How wide the widest cell of a column is, but for its head.
+    fn widest(&self, column: usize) -> usize {
+        let cells = self.cells.iter().skip(column).step_by(self.columns.len().max(1));
+        cells.map(|cell| cell.breadth).max().unwrap_or(0)
+    }
+
+    /// How wide each of these columns is; one that is empty throughout keeps its place.
+    fn widths(&self, kept: &[usize], cut: Option<Cut>) -> Vec<usize> {
+        let width = |&index: &usize| match cut.filter(|cut| cut.column == index) {
+            Some(Cut { room, .. }) => {
+                let cells = self.rows().map(|row| breadth(&shortened(self.at(row, index).0, room)));
+                cells.max().unwrap_or(0).max(1)
+            }
+            None => self.widest(index).max(self.at(None, index).1).max(1),
+        };
+        kept.iter().map(width).collect()
+    }
+
+    /// How wide the widest line with these columns is, without the blanks at its end.
+    fn breadth(&self, kept: &[usize]) -> usize {
+        let widths = self.widths(kept, None);
+        let line = |row| {
+            let mut from = 0;
+            let mut end = 0;
+            for (&index, width) in kept.iter().zip(&widths) {
+                let (text, taken) = self.at(row, index);
+                let trimmed = text.trim_end();
+                if !trimmed.is_empty() {
+                    let is_whole = trimmed.len() == text.len();
+                    end = from + if is_whole { taken } else { breadth(trimmed) };
+                }
+                from += width + GAP;
+            }
+            end
+        };
+        self.rows().map(line).max().unwrap_or(0)
+    }
+
+    /// The lines with these columns, the cells of one of them cut to so much room.
+    fn lay_out(&self, kept: &[usize], cut: Option<Cut>) -> String {
+        let widths = self.widths(kept, cut);
+        let length: usize = widths.iter().map(|width| width + GAP).sum();
+        // A little more for signs that take more bytes than columns.
+        let mut all = String::with_capacity((self.height() + 1) * (length + 8));
+        for row in self.rows() {
+            let begin = all.len();
+            for (&index, width) in kept.iter().zip(&widths) {
+                let (text, taken) = self.at(row, index);
+                let taken = match cut.filter(|cut| cut.column == index) {
+                    Some(Cut { room, .. }) => {
+                        let short = shortened(text, room);
+                        all.push_str(&short);
+                        breadth(&short)
+                    }
+                    None => {
+                        all.push_str(text);
+                        taken
+                    }
+                };
+                pad(&mut all, width.saturating_sub(taken) + GAP);
+            }
+            let line = all.get(begin..).unwrap_or_default().trim_end();
+            let dressed = match row {
+                None => Some(styled(line, STRONG)),
+                Some(row) => self
+                    .accents
+                    .get(&row)
+                    .map(|(word, style)| line.replacen(word.as_str(), &styled(word, *style), 1)),
             };
-            text.push_str(&dressed);
-            text.push('\n');
+            let end = begin + line.len();
+            match dressed {
+                Some(dressed) => {
+                    all.truncate(begin);
+                    all.push_str(&dressed);
+                }
+                None => all.truncate(end),
+            }
+            all.push('\n');
         }
-        text
+        all
+    }
+}
+
+/// Appends so many blanks.
+fn pad(text: &mut String, mut count: usize) {
+    const BLANKS: &str = "                                ";
+    while 0 < count {
+        let some = BLANKS.get(..count).unwrap_or(BLANKS);
+        text.push_str(some);
+        count -= some.len();
     }
 }
 
@@ -331,6 +448,17 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_undressed_as_a_library_does_it() {
+        let dressed = styled("a", BAD)
+            + "–é\u{e9}\n"
+            + &styled("b", FAINT)
+            + "\tc\u{7f}\u{9b}\nplain ü\n\ntail";
+        assert_eq!(undressed(&dressed), strip_str(&dressed).to_string());
+        assert!(!undressed(&dressed).contains('\u{1b}'));
+        assert_eq!(undressed(""), "");
+    }
+
+    #[test]
     fn a_table_is_laid_out_as_a_library_for_tables_does_it() {
         use comfy_table::{ContentArrangement, Table as Grid, TableStyle};
         let rows = [
@@ -351,14 +479,15 @@ mod tests {
             grid.column_mut(index).unwrap().set_padding((0, 2));
         }
         let expected: Vec<_> = grid.lines().map(|line| line.trim_end().to_owned()).collect();
-        assert_eq!(table.lay_out(&[0, 1, 2, 3], None), expected);
+        let drawn = undressed(&table.draw(None));
+        assert_eq!(drawn.lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]
     fn a_narrow_table_drops_columns_and_never_wraps() {
         let mut table = Table::new(&[("NAME", 0), ("NOTE", 2), ("STATE", 1)]);
         table.row(["ada@example.com".into(), "a rather long note".into(), "ready".into()]);
-        let bare = |width| anstream::adapter::strip_str(&table.draw(width)).to_string();
+        let bare = |width| strip_str(&table.draw(width)).to_string();
         assert_eq!(
             bare(None),
             "NAME             NOTE                STATE\nada@example.com  a rather long note  ready\n"
@@ -374,7 +503,7 @@ mod tests {
         table.cut("NOTE", 8);
         table.row(["ada@example.com".into(), "ready".into(), "ein größeres Wörterbuch".into()]);
         table.row(["bob".into(), "ready".into(), "kurz".into()]);
-        let bare = |width| anstream::adapter::strip_str(&table.draw(Some(width))).to_string();
+        let bare = |width| strip_str(&table.draw(Some(width))).to_string();
         assert_eq!(
             bare(36),
             "NAME             STATE  NOTE\nada@example.com  ready  ein größere…\nbob              ready  kurz\n"

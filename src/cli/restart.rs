@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::account::AccountKey;
 use crate::cli::exit::Failure;
 use crate::cli::holders::place;
 use crate::cli::picture::plain;
 use crate::cli::session::{Places, Session};
-use crate::cli::{Exit, Report};
+use crate::cli::{Data, Exit, Report};
 use crate::codex::daemon::{self, Answer, PidFile};
 use crate::codex::process::{self, Role};
 use crate::codex::program::{Complaints, Limits, Output, RunError, Task};
@@ -91,7 +91,7 @@ pub(crate) fn around(
             }
         }
     }
-    if let Some(data) = report.data.as_object_mut() {
+    if let Data::Value(Value::Object(data)) = &mut report.data {
         data.insert("server".to_owned(), told);
     }
     Ok(report)

@@ -52,7 +52,7 @@ impl Session {
     pub(crate) fn dressed(&self, text: &str) -> String {
         match crate::cli::is_colorful(self) {
             true => text.to_owned(),
-            false => anstream::adapter::strip_str(text).to_string(),
+            false => crate::cli::picture::undressed(text),
         }
     }
 

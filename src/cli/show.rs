@@ -1,15 +1,15 @@
 //! `show`: what is in one snapshot?
 
-use serde_json::json;
+use serde::{Serialize, Serializer};
 
 use crate::cli::Report;
 use crate::cli::accounts::{named, snapshot};
 use crate::cli::cooldown::glance_at_store;
 use crate::cli::exit::Failure;
-use crate::cli::list::{Proven, length, row};
+use crate::cli::list::{Proven, Row, length};
 use crate::cli::picture::{Facts, bytes, count, or_dash, percent, plain};
 use crate::cli::session::Session;
-use crate::disk::archive::Node;
+use crate::disk::archive::{Archive, Entry, Node};
 use crate::snapshot::logins;
 use crate::snapshot::store::{self, Origin, Stored};
 use crate::window::Kind;
@@ -40,28 +40,61 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
             stored
         }
     };
-    let mut data = row(&stored, &Proven::read(&places.store, session));
+    let proven = Proven::read(&places.store, session);
+    let failed = |source| logins::LoginError::Archive { title: stored.title.clone(), source };
+    let archive = args.files.then(|| logins::open(&stored)).transpose().map_err(failed)?;
+    let entries = archive.as_ref().map(Archive::entries).transpose().map_err(failed)?;
+    // There may be hundreds of thousands: only one of the two is made.
+    if session.global.json {
+        let row = Row::new(&stored, &stored.metadata, &proven);
+        return Ok(Report::long(&Shown { row, files: entries.map(Files) }));
+    }
     let mut text = draw(&stored, session);
-    if args.files {
-        let failed = |source| logins::LoginError::Archive { title: stored.title.clone(), source };
-        let archive = logins::open(&stored).map_err(failed)?;
-        let entries = archive.entries().map_err(failed)?;
-        let mut files = Vec::new();
+    if let Some(entries) = entries {
         text.push('\n');
         for entry in entries {
-            let (kind, note) = match &entry.node {
-                Node::Dir => ("folder", "/".to_owned()),
-                Node::File { size } => ("file", format!("  {}", bytes(*size))),
-                Node::Symlink { target } => ("link", format!(" -> {target}")),
-            };
-            text.push_str(&format!("{}{}\n", plain(entry.name.as_str()), plain(&note)));
-            files.push(json!({ "name": entry.name.as_str(), "kind": kind, "size": entry.size() }));
-        }
-        if let Some(object) = data.as_object_mut() {
-            object.insert("files".to_owned(), files.into());
+            text.push_str(&plain(entry.name.as_str()));
+            text.push_str(&match &entry.node {
+                Node::Dir => "/".to_owned(),
+                Node::File { size } => format!("  {}", bytes(*size)),
+                Node::Symlink { target } => plain(&format!(" -> {target}")),
+            });
+            text.push('\n');
         }
     }
-    Ok(Report::new(&data, text))
+    Ok(Report::new(&(), text))
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    row: Row<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Files<'a>>,
+}
+
+/// What an archive holds, one entry after the other.
+struct Files<'a>(&'a [Entry]);
+
+impl Serialize for Files<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct File<'a> {
+            name: &'a str,
+            kind: &'static str,
+            size: u64,
+        }
+        let kind = |entry: &Entry| match entry.node {
+            Node::Dir => "folder",
+            Node::File { .. } => "file",
+            Node::Symlink { .. } => "link",
+        };
+        serializer.collect_seq(self.0.iter().map(|entry| File {
+            name: entry.name.as_str(),
+            kind: kind(entry),
+            size: entry.size(),
+        }))
+    }
 }
 
 fn draw(stored: &Stored, session: &Session) -> String {

@@ -21,7 +21,8 @@ pub use self::store::{Store, StoreError};
 
 use self::claims::{Claims, text};
 use crate::account::{AccountKey, Email, Fingerprint, Login, Secret};
-use crate::disk::read::{is_settled, rest};
+use crate::disk::Facts;
+use crate::disk::read::{is_at_rest, is_settled, rest};
 
 /// The largest `auth.json` that is read, in bytes.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -180,7 +181,8 @@ impl AuthError {
 ///
 /// Older versions of Codex truncate the file and write it in place, so it is read until two
 /// reads 20 ms apart agree on a JSON object, for up to two seconds. A file that is no login
-/// therefore takes as long to be refused.
+/// therefore takes as long to be refused. One that had not been written for two seconds when it
+/// was read, and was not meanwhile, is read once.
 ///
 /// # Errors
 ///
@@ -304,18 +306,25 @@ fn wipe(value: &mut Value) {
     }
 }
 
-/// Reads until two reads agree and make a login, or agree on what makes none and is left alone.
+/// The bytes of a file, and whether its times prove that nobody was writing them.
+type Seen = (Secret, bool);
+
+/// Reads until a login is at rest or two reads agree on one, or agree on what makes none and is
+/// left alone.
 fn settle(
     path: &Path,
-    mut read: impl FnMut() -> Result<Option<Secret>, AuthError>,
+    mut read: impl FnMut() -> Result<Option<Seen>, AuthError>,
     mut pause: impl FnMut(),
     is_left_alone: impl Fn() -> bool,
 ) -> Result<Option<AuthFile>, AuthError> {
-    let Some(mut last) = read()? else { return Ok(None) };
+    let Some((mut last, is_at_rest)) = read()? else { return Ok(None) };
+    if is_at_rest && let Ok(login) = parse_secret(last.clone()) {
+        return Ok(Some(login));
+    }
     let mut steady = None;
     for _ in 0..PAUSES {
         pause();
-        let Some(next) = read()? else { return Ok(None) };
+        let Some((next, _)) = read()? else { return Ok(None) };
         steady = if next == last {
             match parse_secret(next.clone()) {
                 Ok(login) => return Ok(Some(login)),
@@ -336,8 +345,9 @@ fn settle(
     })
 }
 
-fn read_once(path: &Path) -> Result<Option<Secret>, AuthError> {
+fn read_once(path: &Path) -> Result<Option<Seen>, AuthError> {
     let refused = |source| AuthError::Io { path: path.to_owned(), source };
+    let looks = |file: &File| Facts::of(file, path).map_err(|error| refused(error.source));
     let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
 
     // Asked before opening, because opening a pipe or a device can have effects of its own ...
@@ -365,12 +375,14 @@ fn read_once(path: &Path) -> Result<Option<Secret>, AuthError> {
     }
     // Room for all of it from the start: a buffer that grows leaves copies of tokens behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected.saturating_add(1)));
-    let mut reader = file.take(MAX_BYTES + 1);
+    let before = looks(&file)?;
+    let mut reader = (&file).take(MAX_BYTES + 1);
     reader.read_to_end(&mut bytes).map_err(refused)?;
     if reader.limit() == 0 {
         return Err(too_large());
     }
-    Ok(Some(std::mem::take(&mut *bytes).into()))
+    let is_at_rest = looks(&file)? == before && is_at_rest(&before, PAUSE.saturating_mul(PAUSES));
+    Ok(Some((std::mem::take(&mut *bytes).into(), is_at_rest)))
 }
 
 #[cfg(unix)]
@@ -486,12 +498,20 @@ mod tests {
     /// What `settle` makes of a file that reads like this, one after the other, and the last
     /// for ever; and how often it waited.
     fn settled(reads: &[Option<&str>], is_left_alone: bool) -> (String, usize) {
+        settled_by(reads, false, is_left_alone)
+    }
+
+    fn settled_by(
+        reads: &[Option<&str>],
+        is_at_rest: bool,
+        is_left_alone: bool,
+    ) -> (String, usize) {
         let mut reads = reads.iter();
         let mut last = None;
         let mut pauses = 0;
         let read = || {
             last = reads.next().copied().or(last);
-            Ok(last.flatten().map(|text| Secret::from(text.to_owned())))
+            Ok(last.flatten().map(|text| (Secret::from(text.to_owned()), is_at_rest)))
         };
         let found = settle(Path::new("auth.json"), read, || pauses += 1, || is_left_alone);
         let told = match found {
@@ -527,6 +547,22 @@ mod tests {
         assert_eq!(settled(&[Some("")], true), (broken, 1));
         // Two reads that differ are a writer's work whatever the time of the file says.
         assert_eq!(settled(&[Some(""), Some("{}")], true), ("{}".to_owned(), 2));
+    }
+
+    #[test]
+    fn a_login_that_nobody_writes_is_read_once() {
+        let (a, broken) = (Some("{\"a\":1}"), Some("{\"a\""));
+        assert_eq!(settled_by(&[a], true, true), ("{\"a\":1}".to_owned(), 0));
+        assert_eq!(settled_by(&[broken, a], true, true).1, 2, "half of one is none");
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("auth.json");
+        fs::write(&path, bytes("chatgpt")).unwrap();
+        assert!(!read_once(&path).unwrap().unwrap().1, "written just now");
+        // The time of the content can be set, the time of the change cannot.
+        let old = std::time::SystemTime::now() - Duration::from_secs(60);
+        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        assert_eq!(read_once(&path).unwrap().unwrap().1, cfg!(not(unix)));
     }
 
     #[test]

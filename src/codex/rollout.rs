@@ -4,9 +4,9 @@
 //! the times in the events, not by names or modification times: an old session that is resumed
 //! is appended to. Nothing in an event says whose it is; that is `overview`'s question.
 //!
-//! [`newest_limits`] looks at as little as it can, from the ends of the newest files; [`scan()`]
-//! reads everything once, and afterwards what was appended. What they need not read again is in a
-//! [`Memory`].
+//! [`newest_limits`] looks at as little as it can, from the ends of the newest files, and
+//! [`newest_version`] at the beginnings of a few; [`scan()`] reads everything once, and afterwards
+//! what was appended. What they need not read again is in a [`Memory`].
 //!
 //! Everything is opened read-only, and no link is followed.
 
@@ -25,7 +25,7 @@ use chrono::{DateTime, Utc};
 
 use self::backwards::Backwards;
 use self::line::{Line, meta};
-use self::listing::{Facts, Listed, Listing, list, open};
+use self::listing::{Facts, Listed, Listing, list, newest_by_name, open};
 use self::memory::Newest;
 use self::scan::{Known, begins_so, is_untouched, place};
 use crate::account::AccountKey;
@@ -33,8 +33,8 @@ use crate::time::Stamp;
 use crate::window::Window;
 
 pub use self::line::Event;
-pub use self::memory::{MAX_MEMORY, MOST_SESSIONS, Memory, Session, Start, Stretch};
-pub use self::scan::{Extent, Scan, scan};
+pub use self::memory::{MAX_MEMORY, Memory, Session, Start, Stretch};
+pub use self::scan::{Scan, scan};
 
 /// Longest line that is looked at, in bytes; a longer one is passed over.
 const MAX_LINE: usize = 16 << 20;
@@ -48,6 +48,9 @@ const GLANCE: u64 = 64 << 20;
 /// How far a modification time may lag behind the events of its file: copying a home or a wrong
 /// clock moves it, but a file this much older than an event cannot well hold a newer one.
 const MTIME_SLACK: Duration = Duration::from_secs(2 * 86_400);
+
+/// In so many of the newest files is looked for a version of Codex.
+const VERSIONS: usize = 8;
 
 /// The limits as one event told them.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +142,18 @@ pub fn newest_limits(
         }
     });
     Ok(Found { limits, skipped, read: GLANCE - glance.left, is_partial: glance.is_partial })
+}
+
+/// The version of Codex that began the newest session which tells one, if one of the newest eight
+/// does. Their names begin with the time; no more than their first lines is read.
+#[must_use]
+pub fn newest_version(codex_home: &Path) -> Option<String> {
+    let files = newest_by_name(codex_home, VERSIONS);
+    let mut versions = files.iter().filter_map(|file| {
+        let line = first_line(file).ok()?;
+        meta(&line)?.cli_version
+    });
+    versions.next()
 }
 
 fn is_too_old(changed: SystemTime, newest: Stamp) -> bool {
@@ -319,6 +334,41 @@ mod tests {
 
     fn general(time: &str, used: f64) -> String {
         limits(time, &json!({"limit_id": "codex", "primary": null, "secondary": week(used)}))
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_newest_session_that_tells_one() {
+        let begun = |version: Option<&str>| {
+            let payload = json!({"timestamp": "2026-04-21T09:00:00Z", "cli_version": version});
+            json!({"timestamp": "2026-04-21T09:00:00Z", "type": "session_meta", "payload": payload})
+                .to_string()
+                + "\n"
+        };
+        let version = |home: &Home| newest_version(home.0.path());
+        let home = Home::new();
+        assert_eq!(version(&home), None);
+        let rollout =
+            |day: &str| format!("sessions/2026/04/{day}/rollout-2026-04-{day}T09-00-00-a.jsonl");
+        // The time of change tells nothing: the older one was resumed last.
+        let home = home.file(&rollout("20"), &begun(Some("0.150.0")), "23:00:00");
+        assert_eq!(version(&home).as_deref(), Some("0.150.0"));
+        let home = home.file(&rollout("21"), &begun(Some("0.169.0")), "10:00:00");
+        assert_eq!(version(&home).as_deref(), Some("0.169.0"));
+        let home = home.file(&rollout("22"), &begun(None), "10:00:00").file(
+            "sessions/2026/04/22/notes.jsonl",
+            &begun(Some("1.0.0")),
+            "10:00:00",
+        );
+        assert_eq!(version(&home).as_deref(), Some("0.169.0"));
+        let archived = "archived_sessions/rollout-2026-04-21T09-30-00-b.jsonl";
+        let home = home.file(archived, &begun(Some("0.170.0")), "09:00:00");
+        assert_eq!(version(&home).as_deref(), Some("0.170.0"));
+        // What lies eight sessions back is not looked for.
+        let home = (1..=8).fold(home, |home, minute| {
+            let place = format!("sessions/2026/05/01/rollout-2026-05-01T09-0{minute}-00-c.jsonl");
+            home.file(&place, "{}\n", "09:00:00")
+        });
+        assert_eq!(version(&home), None);
     }
 
     #[test]

@@ -7,8 +7,10 @@
 pub mod archive;
 pub mod database;
 pub mod durable;
+mod early;
 pub mod error;
 pub mod facts;
+pub mod folder;
 pub mod jobs;
 pub mod json;
 pub mod lock;
@@ -22,6 +24,7 @@ pub mod tree;
 
 pub use error::{DiskError, Result};
 pub use facts::Facts;
+pub use folder::Folder;
 pub use jobs::Jobs;
 #[cfg(test)]
 pub(crate) use sys::{Call, faults};

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::{At, DiskError, NotRegular, Result};
 use super::facts::Facts;
@@ -243,6 +243,20 @@ pub fn is_settled(path: &Path, rest: Duration) -> bool {
     })
 }
 
+/// Whether a file that looked like this had not changed for at least `rest`, by the clock. False of
+/// a time to come, and where the system does not tell.
+#[must_use]
+pub fn is_at_rest(facts: &Facts, rest: Duration) -> bool {
+    let now = SystemTime::now();
+    [facts.modified, facts.changed].into_iter().all(|(seconds, nanos)| {
+        let since_1970 = u64::try_from(seconds).map(Duration::from_secs);
+        let at = since_1970.ok().and_then(|since| UNIX_EPOCH.checked_add(since));
+        // The second that was begun counts whole.
+        let rest = rest.saturating_add(Duration::from_secs(u64::from(0 < nanos)));
+        at.is_some_and(|at| now.duration_since(at).is_ok_and(|since| rest <= since))
+    })
+}
+
 /// Whether a test plays commands in a weather of its own, where nobody else is: never outside of
 /// a test.
 pub(crate) fn is_played() -> bool {
@@ -261,6 +275,27 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn a_file_is_at_rest_if_neither_of_its_times_is_young_or_to_come() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = i64::try_from(now).unwrap();
+        let (old, young, later) = (now - 60, now - 1, now + 60);
+        for (modified, changed, expected) in [
+            (old, old, true),
+            (0, old, true),
+            (young, old, false),
+            (old, young, false),
+            (later, old, false),
+            (old, later, false),
+            (-1, old, false),
+            (i64::MAX, old, false),
+        ] {
+            let (modified, changed) = ((modified, 999_999_999), (changed, 0));
+            let facts = Facts { device: 1, inode: 1, size: 1, modified, changed };
+            assert_eq!(is_at_rest(&facts, Duration::from_secs(2)), expected, "{facts:?}");
+        }
+    }
 
     #[test]
     fn a_file_is_read_up_to_its_limit_and_not_a_byte_beyond() {

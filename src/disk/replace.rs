@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::early::Early;
 use super::error::{At, DiskError, Result};
 use super::sys::Output;
 use super::{read, sys};
@@ -41,6 +42,8 @@ pub struct NewFile {
     /// Where the next byte goes, and the furthest that was ever written.
     at: u64,
     end: u64,
+    /// Set if the disk is to begin with it before it is complete.
+    early: Option<Early>,
     named: bool,
 }
 
@@ -76,7 +79,14 @@ impl NewFile {
     /// When its folder does not exist or cannot be written.
     pub fn create_as(path: PathBuf) -> Result<Self> {
         let file = sys::create_new(&path).at("create a file in", parent(&path))?;
-        Ok(Self { file, path, at: 0, end: 0, named: false })
+        Ok(Self { file, path, at: 0, end: 0, early: None, named: false })
+    }
+
+    /// Lets the disk begin with a large file before it is complete.
+    #[must_use]
+    pub fn synced_early(mut self) -> Self {
+        self.early = Some(Early::default());
+        self
     }
 
     /// The reserved name it has for now.
@@ -115,7 +125,8 @@ impl NewFile {
         Ok(self.path.clone())
     }
 
-    fn settle(&self) -> io::Result<()> {
+    fn settle(&mut self) -> io::Result<()> {
+        self.early.take().map_or(Ok(()), |mut early| early.finish())?;
         let size = self.file.metadata()?.len();
         if size != self.end {
             let what = format!("{} bytes were written and {size} are there", self.end);
@@ -161,6 +172,9 @@ impl Write for NewFile {
         let count = Output(&self.file).write(bytes)?;
         self.at = self.at.saturating_add(to_u64(count));
         self.end = self.end.max(self.at);
+        if let Some(early) = &mut self.early {
+            early.wrote(&self.file, to_u64(count));
+        }
         Ok(count)
     }
 

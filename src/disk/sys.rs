@@ -202,6 +202,11 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
     }
 }
 
+#[cfg(unix)]
+pub(super) use beneath::Place;
+#[cfg(not(unix))]
+pub(super) use imp::Place;
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) use beneath::sync_file_system;
 

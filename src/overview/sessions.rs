@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::AtomicBool;
 
 use crate::codex::home::CodexHome;
-use crate::codex::rollout::{self, Extent, Scan};
+use crate::codex::rollout::{self, Memory, Scan};
 use crate::disk::lock::Lock;
 use crate::disk::{DiskError, Jobs};
 use crate::snapshot::store::Store;
@@ -12,31 +12,16 @@ use crate::snapshot::store::Store;
 /// What took fewer bytes to read than this is read again the next time rather than written down.
 const WORTH: u64 = 1 << 20;
 
-/// The session files of a home.
+/// All session files of a home.
 #[derive(Debug)]
 pub struct Sessions {
     /// What they say.
     pub scan: Scan,
-    note: Option<Note>,
-}
-
-/// What is worth remembering of session files, as it will be written down.
-#[derive(Debug)]
-pub struct Note(Vec<u8>);
-
-impl Note {
-    /// Remembers it; the lock is held.
-    ///
-    /// # Errors
-    ///
-    /// When the disk refuses. Nothing is lost by it but time.
-    pub fn remember(&self, store: &Store, lock: &Lock) -> Result<(), DiskError> {
-        store.remember(&self.0, lock)
-    }
+    memory: Memory,
 }
 
 impl Sessions {
-    /// Reads them, but for what is remembered. `advance` hears how many bytes were read, and
+    /// Reads all of them, but for what is remembered. `advance` hears how many bytes were read, and
     /// of how many.
     ///
     /// # Errors
@@ -46,31 +31,30 @@ impl Sessions {
     pub fn read(
         store: &Store,
         home: &CodexHome,
-        extent: Extent,
         jobs: Jobs,
         advance: &mut dyn FnMut(u64, u64),
         stop: &AtomicBool,
     ) -> io::Result<Self> {
         let mut memory = store.remembered();
-        let remembered = memory.of(home.root());
-        let scan = rollout::scan(home.root(), remembered, extent, jobs, advance, stop)?;
-        let mut note = None;
+        let scan = rollout::scan(home.root(), memory.of(home.root()), jobs, advance, stop)?;
         if WORTH <= scan.read {
             memory.keep(home.root(), scan.sessions.clone());
-            note = memory.to_bytes().map(Note);
         }
-        Ok(Self { scan, note })
+        Ok(Self { scan, memory })
     }
 
-    /// What to remember of them, if reading them was so much that it should not be done again.
+    /// Whether reading them was so much that it should not be done again.
     #[must_use]
-    pub fn note(&self) -> Option<&Note> {
-        self.note.as_ref()
+    pub fn is_worth_remembering(&self) -> bool {
+        WORTH <= self.scan.read
     }
 
-    /// The same, and nothing else of them stays in memory.
-    #[must_use]
-    pub fn into_note(self) -> Option<Note> {
-        self.note
+    /// Remembers them, if that is worth it; the lock is held.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses. Nothing is lost by it but time.
+    pub fn remember(&self, store: &Store, lock: &Lock) -> Result<(), DiskError> {
+        if self.is_worth_remembering() { store.remember(&self.memory, lock) } else { Ok(()) }
     }
 }

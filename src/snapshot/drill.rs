@@ -460,7 +460,13 @@ mod tests {
             metadata.email = Some("ada@example.com".parse().unwrap());
             metadata.created_at = Some(format!("2026-11-21T{hour:02}:00:00Z").parse().unwrap());
             let (title, archive) = (title.to_owned(), PathBuf::from(title));
-            Stored { title, archive, sidecar: None, metadata, origin: Origin::Ours }
+            Stored {
+                title,
+                archive,
+                sidecar: None,
+                metadata: metadata.into(),
+                origin: Origin::Ours,
+            }
         };
         let key = crate::account::AccountKey::Email("ada@example.com".parse().unwrap());
         let email = Some("ada@example.com".parse().unwrap());

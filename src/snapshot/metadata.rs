@@ -53,15 +53,21 @@ impl Kind {
     pub fn has_state(self) -> bool {
         self != Self::Auth
     }
+
+    /// Its name, as in a sidecar.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Auth => "auth",
+            Self::State => "state",
+        }
+    }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Full => "full",
-            Self::Auth => "auth",
-            Self::State => "state",
-        })
+        f.pad(self.name())
     }
 }
 

@@ -3,6 +3,7 @@
 mod files;
 mod packed;
 mod rollouts;
+mod said;
 mod scan;
 mod sidecars;
 mod told;
@@ -27,6 +28,7 @@ use crate::time::Zone;
 use sidecars::Rows;
 use told::read_sidecar;
 
+pub use said::{Brief, Digest, Figures, Said, Whose};
 pub use told::{
     contradictions, damaged_sidecar, differences, inside, login_member, look_into, miscount,
     remains, stored_at, told_in,
@@ -81,7 +83,7 @@ pub struct Stored {
     /// The sidecar, unless what is known comes out of the archive alone.
     pub sidecar: Option<PathBuf>,
     /// What it says.
-    pub metadata: Metadata,
+    pub metadata: Said,
     /// Which program wrote it.
     pub origin: Origin,
 }
@@ -91,24 +93,24 @@ impl Stored {
     #[must_use]
     pub fn is_orphan(&self) -> bool {
         self.origin == Origin::Ours
-            && self.metadata.kind == Kind::Auth
+            && self.metadata.brief().kind == Kind::Auth
+            && self.metadata.whose().key.is_none()
             && self.metadata.login.is_none()
-            && self.key().is_none()
     }
 
     /// Whose snapshot it is.
     #[must_use]
     pub fn key(&self) -> Option<AccountKey> {
-        self.metadata.key()
+        self.metadata.whose().key.clone()
     }
 
     /// Whether it is a snapshot of this account. One of the older tool knows only an address,
     /// which several accounts may share.
     #[must_use]
     pub fn is_of(&self, account: &Account) -> bool {
-        match self.key() {
-            Some(AccountKey::Email(email)) => account.email == Some(email),
-            Some(key) => key == account.key,
+        match &self.metadata.whose().key {
+            Some(AccountKey::Email(email)) => account.email.as_ref() == Some(email),
+            Some(key) => *key == account.key,
             None => false,
         }
     }

@@ -294,7 +294,7 @@ mod tests {
             title: name.to_owned(),
             archive: dir.path().join(format!("{name}{ARCHIVE}")),
             sidecar: Some(dir.path().join(format!("{name}{SIDECAR}"))),
-            metadata: Metadata::empty(Kind::Full),
+            metadata: Metadata::empty(Kind::Full).into(),
             origin: Origin::Ours,
         };
         let verify =

@@ -312,8 +312,7 @@ pub(crate) fn rollout(data: &[u8]) {
         assert!(limits.windows.iter().all(|window| window.used_percent.is_none_or(f64::is_finite)));
     }
     let stop = AtomicBool::new(false);
-    let scan = rollout::scan(&home, &[], rollout::Extent::All, Jobs::of(2), &mut |_, _| {}, &stop)
-        .unwrap();
+    let scan = rollout::scan(&home, &[], Jobs::of(2), &mut |_, _| {}, &stop).unwrap();
     assert!(scan.sessions.len() <= 1);
     let mut memory = rollout::Memory::default();
     memory.keep(&home, scan.sessions);

@@ -107,6 +107,8 @@ fn who_only_looks_remembers_nothing_and_a_small_home_is_not_worth_it() {
     }
     assert_eq!(home.files(), "");
     home.run("backup");
+    assert!(!home.files().contains("rollouts.cache"), "{}", home.files());
+    home.run("history");
     assert!(home.files().contains("rollouts.cache"), "{}", home.files());
     let small = TestHome::of_ada();
     small.run("history");

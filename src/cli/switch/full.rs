@@ -272,7 +272,7 @@ fn outgoing(
         status_text: None,
         home_for_people: session.show(places.home.root()),
         around: session.surroundings(),
-        codex_version: crate::cli::backup::newest_version(None, known),
+        codex_version: crate::cli::backup::newest_version(&places.home, known),
         host: session.world.host.clone(),
     };
     let plan = backup::plan(&places.home, &places.store, &request, login, &circumstances)?;

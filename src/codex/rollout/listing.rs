@@ -1,12 +1,16 @@
 //! Which session files does a Codex home have?
 
-use std::fs::{self, File};
+use std::cmp::Reverse;
+use std::fs::{self, DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Deepest folder below `sessions/` that is visited; Codex uses year, month and day.
 const MAX_DEPTH: usize = 8;
+
+/// The folders of a home in which session files lie, and how deep.
+const PLACES: [(&str, usize); 2] = [("sessions", MAX_DEPTH), ("archived_sessions", 0)];
 
 /// The rollouts of a home and what stands in their places.
 #[derive(Default)]
@@ -57,7 +61,7 @@ pub(super) fn list(codex_home: &Path) -> io::Result<Listing> {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     let mut listing = Listing::default();
-    for (name, depth) in [("sessions", MAX_DEPTH), ("archived_sessions", 0)] {
+    for (name, depth) in PLACES {
         let folder = codex_home.join(name);
         match fs::symlink_metadata(&folder) {
             Ok(found) if found.is_dir() => listing.visit(folder, depth),
@@ -117,6 +121,48 @@ impl Listing {
             }
         }
     }
+}
+
+/// Up to `most` rollouts that were begun last, as their names tell, newest first. Nothing but folders
+/// is read: what cannot be is left out, and a name may be that of anything.
+pub(super) fn newest_by_name(codex_home: &Path, most: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for (name, depth) in PLACES {
+        let mut of_place = Vec::new();
+        // The home itself may be a link; what is in it may not.
+        let folder = codex_home.join(name);
+        if fs::symlink_metadata(&folder).is_ok_and(|facts| facts.is_dir()) {
+            descend(&folder, depth, most, &mut of_place);
+        }
+        found.append(&mut of_place);
+    }
+    found.sort_by(|a: &PathBuf, b| b.file_name().cmp(&a.file_name()));
+    found.truncate(most);
+    found
+}
+
+/// Folders are named by year, month and day; what lies beside them is older than they are.
+fn descend(folder: &Path, depth: usize, most: usize, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let is_folder = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let (mut folders, mut files): (Vec<_>, Vec<_>) = entries.flatten().partition(is_folder);
+    if let Some(depth) = depth.checked_sub(1) {
+        folders.sort_by_key(|entry| Reverse(entry.file_name()));
+        for folder in folders {
+            if most <= found.len() {
+                return;
+            }
+            descend(&folder.path(), depth, most, found);
+        }
+    }
+    files.retain(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("rollout-") && name.ends_with(".jsonl")
+    });
+    files.sort_by_key(|entry| Reverse(entry.file_name()));
+    let room = most.saturating_sub(found.len());
+    found.extend(files.iter().take(room).map(DirEntry::path));
 }
 
 /// Opens a regular file without following a link or waiting at a pipe.

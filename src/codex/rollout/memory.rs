@@ -22,7 +22,7 @@ pub const MAX_MEMORY: u64 = 32 << 20;
 /// So many sessions are remembered: of a home those that were written to last, and of further homes
 /// what there is room for. Who has more of them pays with time for what he rarely asks for, and not
 /// with memory for each command.
-pub const MOST_SESSIONS: usize = 20_000;
+const MOST_SESSIONS: usize = 20_000;
 
 /// The format that [`Memory::to_bytes`] writes; any other is not read.
 const VERSION: u32 = 1;
@@ -257,5 +257,32 @@ mod packed_facts {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Facts, D::Error> {
         let (device, inode, size, modified) = Deserialize::deserialize(from)?;
         Ok(Facts { device, inode, size, modified })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_sessions_those_written_last_are_remembered() {
+        let session = |number: usize| Session {
+            path: format!("{number:06}"),
+            start: None,
+            stretches: Vec::new(),
+            read_to: 0,
+            head: String::new(),
+            tail: String::new(),
+            facts: Facts { modified: number.try_into().unwrap(), ..Facts::default() },
+        };
+        let sessions: Vec<_> = (0..=MOST_SESSIONS).map(session).collect();
+        let (home, other) = (Path::new("/home"), Path::new("/other"));
+        let mut memory = Memory::default();
+        memory.keep(other, vec![session(7)]);
+        memory.keep(home, sessions.get(..9).unwrap().to_vec());
+        assert_eq!((memory.of(home).len(), memory.of(other).len()), (9, 1));
+        memory.keep(home, sessions.clone());
+        assert_eq!(memory.of(home), sessions.get(1..).unwrap());
+        assert_eq!(memory.of(other), [], "there is no room for more");
     }
 }

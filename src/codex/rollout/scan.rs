@@ -20,6 +20,7 @@ use super::line::{Line, meta};
 use super::listing::{Facts, Listed, Listing, list, open};
 use super::memory::{Session, Start, digest};
 use crate::disk::Jobs;
+use crate::disk::read::fill;
 
 /// How much is read at a time.
 const BLOCK: usize = 256 << 10;
@@ -41,23 +42,14 @@ pub struct Scan {
     pub read: u64,
 }
 
-/// Which session files are looked at.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Extent {
-    /// All of them. What they say takes memory.
-    All,
-    /// Those that were written to last, at most so many.
-    Newest(usize),
-}
-
 /// So much to read is worth a thread, in bytes.
 const WORTH_A_THREAD: u64 = 8 << 20;
 
 /// Each thread may have a line of [`MAX_LINE`] in its hands.
 const MOST_HELPERS: usize = 3;
 
-/// Reads the session files of a home, but for what is remembered of them. `advance` hears how many
-/// bytes were read, and of how many; memory does not grow with the length of the files.
+/// Reads all session files of a home, but for what is remembered of them. `advance` hears how many
+/// bytes were read, and of how many; memory does not grow with the files.
 ///
 /// # Errors
 ///
@@ -66,32 +58,21 @@ const MOST_HELPERS: usize = 3;
 pub fn scan(
     codex_home: &Path,
     remembered: &[Session],
-    extent: Extent,
     jobs: Jobs,
     advance: &mut dyn FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> io::Result<Scan> {
-    scan_by(codex_home, remembered, extent, (jobs, WORTH_A_THREAD), advance, stop)
+    scan_by(codex_home, remembered, (jobs, WORTH_A_THREAD), advance, stop)
 }
 
 fn scan_by(
     codex_home: &Path,
     remembered: &[Session],
-    extent: Extent,
     (jobs, worth): (Jobs, u64),
     advance: &mut dyn FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> io::Result<Scan> {
-    let Listing { mut files, skipped } = list(codex_home)?;
-    if let Extent::Newest(most) = extent
-        && most < files.len()
-    {
-        files.select_nth_unstable_by(most, |a, b| {
-            b.changed.cmp(&a.changed).then_with(|| b.path.cmp(&a.path))
-        });
-        files.truncate(most);
-        files.shrink_to_fit();
-    }
+    let Listing { files, skipped } = list(codex_home)?;
     let known = Known::new(remembered);
     let new = |listed: &Listed| match known.of(&place(codex_home, &listed.path)) {
         Some(known) if is_untouched(known, &listed.facts) => 0,
@@ -193,9 +174,9 @@ fn ends(file: &mut File, read_to: u64) -> io::Result<(String, String)> {
     let len = read_to.min(ENDS);
     let mut at = |from| {
         file.seek(SeekFrom::Start(from))?;
-        let mut bytes = Vec::new();
-        file.by_ref().take(len).read_to_end(&mut bytes)?;
-        Ok::<_, io::Error>(digest(&bytes))
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        let count = fill(&*file, &mut bytes)?;
+        Ok::<_, io::Error>(digest(bytes.get(..count).unwrap_or_default()))
     };
     Ok((at(0)?, at(read_to - len)?))
 }
@@ -380,7 +361,7 @@ mod tests {
             };
             // Every byte is worth a thread here.
             let (by, stop) = ((Jobs::of(4), 1), AtomicBool::new(false));
-            let scan = scan_by(self.0.path(), remembered, Extent::All, by, advance, &stop).unwrap();
+            let scan = scan_by(self.0.path(), remembered, by, advance, &stop).unwrap();
             assert_eq!(scan.read, heard);
             assert!(of <= scan.read, "{of} of {}", scan.read);
             scan
@@ -526,43 +507,6 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_sessions_those_written_last_are_looked_at_and_remembered() {
-        let home = Home::new();
-        for (file, time) in [("a", 30), ("b", 10), ("c", 20)] {
-            let place = home.path(&format!("sessions/rollout-{file}.jsonl"));
-            fs::write(&place, head(8, "a")).unwrap();
-            let changed = std::time::UNIX_EPOCH + std::time::Duration::from_secs(time);
-            File::options().write(true).open(place).unwrap().set_modified(changed).unwrap();
-        }
-        let of = |extent| {
-            let none = AtomicBool::new(false);
-            let scan = scan(home.0.path(), &[], extent, Jobs::ONE, &mut |_, _| {}, &none).unwrap();
-            scan.sessions
-        };
-        let places = |sessions: &[Session]| -> Vec<_> {
-            sessions.iter().map(|session| session.name().to_owned()).collect()
-        };
-        assert_eq!(places(&of(Extent::Newest(2))), ["rollout-a.jsonl", "rollout-c.jsonl"]);
-        assert_eq!(of(Extent::Newest(3)), of(Extent::All));
-
-        // As many as there may be, and one that is older than all.
-        let first = of(Extent::All).remove(0);
-        let all = i64::try_from(super::super::MOST_SESSIONS).unwrap();
-        let sessions: Vec<_> = (0..=all)
-            .map(|n| Session {
-                path: format!("{n:06}"),
-                facts: Facts { modified: n, ..first.facts },
-                ..first.clone()
-            })
-            .collect();
-        let mut memory = Memory::default();
-        memory.keep(Path::new("/other"), sessions.iter().take(1).cloned().collect());
-        memory.keep(Path::new("/home"), sessions.clone());
-        assert_eq!(memory.of(Path::new("/home")), sessions.get(1..).unwrap());
-        assert_eq!(memory.of(Path::new("/other")), [], "there is no room for more");
-    }
-
-    #[test]
     fn half_a_line_and_one_that_is_too_long_hide_nothing() {
         let home = Home::new();
         let event = week(9, 10.0, RESET);
@@ -589,8 +533,7 @@ mod tests {
     fn a_scan_stops_when_it_is_told_to() {
         let home = Home::new();
         home.write(A, head(8, "a"));
-        let stop = AtomicBool::new(true);
-        let stopped = scan(home.0.path(), &[], Extent::All, Jobs::ONE, &mut |_, _| {}, &stop);
+        let stopped = scan(home.0.path(), &[], Jobs::ONE, &mut |_, _| {}, &AtomicBool::new(true));
         assert_eq!(stopped.unwrap_err().kind(), io::ErrorKind::Interrupted);
     }
 

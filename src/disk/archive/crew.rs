@@ -300,7 +300,7 @@ impl Bench {
         let digest = sha256(content);
         let found = self.library.as_ref().and_then(|library| library.find(&digest, size));
         if let Some(known) = found.filter(|known| known.digest == digest && known.size == size)
-            && let Some(member) = self.copyist.member(&known, false)
+            && let Some(member) = self.copyist.member(&known)
             && member.ends_with(&trailer(content))
         {
             members.put(member);
@@ -314,7 +314,7 @@ impl Bench {
         Ok(Made { member_digest, digest, size, ..Made::default() })
     }
 
-    /// Copies a member; where that cannot be, reads the content after all.
+    /// Copies a member as it lies there; where that cannot be, reads the content after all.
     fn known(
         &mut self,
         entry: usize,
@@ -323,7 +323,7 @@ impl Bench {
         again: &Again,
         members: &mut Buffer,
     ) -> Result<Made, Fault> {
-        if let Some(member) = self.copyist.member(known, true) {
+        if let Some(member) = self.copyist.unchecked(known) {
             members.put(member);
             return Ok(copied(known));
         }

@@ -1,7 +1,9 @@
 //! What of an earlier archive can be copied instead of made anew?
 //!
-//! A member is copied only if its bytes have their digest at that moment. One that has rotted, or is
-//! gone, is made from the content instead, and nobody notices but the clock.
+//! A member whose content is at hand is copied only if its bytes have their digest. Where the content
+//! is not to be read, whatever lies in its place is copied, and the digest is looked at where it came
+//! to lie, once, by [`Archive::verify_members`](super::Archive::verify_members). One that is gone is
+//! made from the content instead.
 
 use std::fmt;
 use std::fs::File;
@@ -37,7 +39,7 @@ pub struct Known {
 /// Where chunks are looked for by their content.
 ///
 /// Asked from several threads at once, for every chunk that was read, before it is compressed. What it
-/// answers need not be true: a member is checked against its digest while it is copied, and its
+/// answers need not be true: a member is checked against its digest before it is copied, and its
 /// checksum and length against the content.
 pub trait Library: Send + Sync {
     /// A member that holds the content of this digest and size; none = it has to be made.
@@ -45,7 +47,7 @@ pub trait Library: Send + Sync {
 }
 
 /// Opens the content of a file that was said to be unchanged, for the part of it whose member turns
-/// out to be damaged; none = the file went away. May be called from another thread, some time after the
+/// out to be gone; none = the file went away. May be called from another thread, some time after the
 /// file was handed in, and more than once.
 pub type Again = Arc<dyn Fn() -> io::Result<Option<File>> + Send + Sync>;
 
@@ -73,19 +75,28 @@ impl fmt::Debug for Copyist {
 }
 
 impl Copyist {
-    /// The bytes of a member, if they are what was written once. Up to [`WINDOW`] bytes behind it
-    /// come along if `neighbours` are wanted too.
-    pub(super) fn member(&mut self, known: &Known, neighbours: bool) -> Option<&[u8]> {
+    /// The bytes of a member, if they are what was written once.
+    pub(super) fn member(&mut self, known: &Known) -> Option<&[u8]> {
+        let member = self.bytes(known, known.member_size)?;
+        (sha256(member) == known.member_digest).then_some(member)
+    }
+
+    /// What lies where a member should, unchecked; up to [`WINDOW`] bytes behind it are read along,
+    /// for the next one.
+    pub(super) fn unchecked(&mut self, known: &Known) -> Option<&[u8]> {
+        self.bytes(known, WINDOW)
+    }
+
+    fn bytes(&mut self, known: &Known, window: u64) -> Option<&[u8]> {
         if !known.is_possible() {
             return None;
         }
         if !self.has(known) {
-            self.read(known, neighbours)?;
+            self.read(known, known.member_size.max(window))?;
         }
         let from = usize::try_from(known.offset.checked_sub(self.start)?).ok()?;
         let length = usize::try_from(known.member_size).ok()?;
-        let member = self.bytes.filled().get(from..from.checked_add(length)?)?;
-        (sha256(member) == known.member_digest).then_some(member)
+        self.bytes.filled().get(from..from.checked_add(length)?)
     }
 
     fn has(&self, known: &Known) -> bool {
@@ -95,8 +106,7 @@ impl Copyist {
             && known.offset.saturating_add(known.member_size) <= end
     }
 
-    fn read(&mut self, known: &Known, neighbours: bool) -> Option<()> {
-        let length = if neighbours { known.member_size.max(WINDOW) } else { known.member_size };
+    fn read(&mut self, known: &Known, length: u64) -> Option<()> {
         self.archive = Some(Arc::clone(&known.archive));
         self.start = known.offset;
         self.bytes.clear();

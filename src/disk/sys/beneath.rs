@@ -10,12 +10,57 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Dir, Mode, OFlags, Timespec, Timestamps, futimens, mkdirat, openat, symlinkat,
-    unlinkat, utimensat,
+    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, futimens, mkdirat, openat, statat,
+    symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::{Call, ask, imp};
+use crate::disk::facts::Facts;
+use crate::disk::folder::Seen;
+
+/// An open folder whose names are asked for, and what has them.
+#[derive(Debug)]
+pub(in crate::disk) struct Place(File);
+
+impl Place {
+    /// Opens a folder, not through a link.
+    pub(in crate::disk) fn open(path: &Path) -> io::Result<Self> {
+        super::open_dir(path).map(Self)
+    }
+
+    /// Tells each name that is UTF-8, in no order.
+    pub(in crate::disk) fn list(&self, mut tell: impl FnMut(&str)) -> io::Result<()> {
+        ask(Call::List, Path::new(""))?;
+        for entry in Dir::read_from(&self.0)? {
+            match entry?.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => tell(name),
+            }
+        }
+        Ok(())
+    }
+
+    /// What has this name; no link is followed.
+    pub(in crate::disk) fn see(&self, name: &str) -> io::Result<Seen> {
+        let stat = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(Seen::Other);
+        }
+        Ok(Seen::File(Facts {
+            device: number(stat.st_dev),
+            inode: number(stat.st_ino),
+            size: number(stat.st_size),
+            modified: (number(stat.st_mtime), number(stat.st_mtime_nsec)),
+            changed: (number(stat.st_ctime), number(stat.st_ctime_nsec)),
+        }))
+    }
+}
+
+/// A number of the system's, whose width differs from one to the next; all of them fit.
+fn number<T: TryInto<U>, U: Default>(number: T) -> U {
+    number.try_into().unwrap_or_default()
+}
 
 /// Opens a folder.
 pub(in crate::disk) fn open_dir(dir: &File, name: impl AsRef<OsStr>) -> io::Result<File> {

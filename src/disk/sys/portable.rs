@@ -5,10 +5,40 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::disk::facts::Facts;
+use crate::disk::folder::Seen;
+
+/// A folder whose names are asked for, and what has them.
+#[derive(Debug)]
+pub(in crate::disk) struct Place(PathBuf);
+
+impl Place {
+    /// A folder, not through a link.
+    pub(in crate::disk) fn open(path: &Path) -> io::Result<Self> {
+        super::ask(super::Call::Open, path)?;
+        refuse_link(path)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Tells each name that is Unicode, in no order.
+    pub(in crate::disk) fn list(&self, mut tell: impl FnMut(&str)) -> io::Result<()> {
+        for entry in super::read_dir(&self.0)? {
+            if let Some(name) = entry?.file_name().to_str() {
+                tell(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// What has this name; no link is followed.
+    pub(in crate::disk) fn see(&self, name: &str) -> io::Result<Seen> {
+        let meta = std::fs::symlink_metadata(self.0.join(name))?;
+        Ok(if meta.is_file() { Seen::File(facts(&meta)) } else { Seen::Other })
+    }
+}
 
 pub(super) fn open_read(path: &Path) -> io::Result<File> {
     refuse_link(path)?;

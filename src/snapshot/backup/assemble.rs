@@ -4,6 +4,8 @@
 //! shorter under the reader is copied aside and the archive begun anew. What is proven to be as it
 //! was in an earlier snapshot is not looked into at all.
 
+use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,12 +15,14 @@ use chrono::{DateTime, Utc};
 
 use super::cache::{Cache, Look};
 use super::gather::{Gathered, of_file};
-use super::reuse::{Past, Shelves};
+use super::reuse::{Past, Shelves, Whose};
 use super::source::{IN_MEMORY, Source, Watched};
 use super::write::own_items;
 use super::{BackupError, Content, Item, Listed, Place, Request, length};
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{Again, ArchiveError, EntryName, Known, Writer, Written};
+use crate::disk::archive::{
+    self, Again, Archive, ArchiveError, EntryName, Known, Limits, Problem, Writer, Written,
+};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::replace::{NewFile, Overwrite};
 use crate::disk::{DiskError, Jobs, read};
@@ -151,7 +155,26 @@ impl Build<'_> {
         let mut restarts = 0;
         while restarts < RESTARTS {
             let (name, obstacle) = match self.pass(items, metadata, store)? {
-                Pass::Done(whole) => return Ok(*whole),
+                Pass::Done(whole) => {
+                    // To read it takes as much memory as what is known of earlier ones.
+                    let past = self.past.take().map(|past| past.toc_digest().to_owned());
+                    let had_shelves = self.shelves.take().is_some();
+                    let problems = self.problems(&whole)?;
+                    if problems.is_empty() {
+                        return Ok(*whole);
+                    }
+                    let compressor = archive::compressor(self.level);
+                    // Only that one: the items have their places in it.
+                    let again = Past::open(store, self.root(), &compressor).map(Arc::new);
+                    self.past = again.filter(|again| past.as_deref() == Some(again.toc_digest()));
+                    self.shelves = had_shelves.then(|| {
+                        let (past, whose) = (self.past.as_deref(), Whose::of(metadata));
+                        Arc::new(Shelves::new(store, past, whose, &compressor))
+                    });
+                    self.copy_no_more(problems, items, metadata)?;
+                    restarts += 1;
+                    continue;
+                }
                 Pass::Stopped(name, obstacle) => (name, obstacle),
             };
             let Some(number) = items.iter().position(|item| item.name == name) else { break };
@@ -177,6 +200,38 @@ impl Build<'_> {
             }
         }
         Err(BackupError::Restless)
+    }
+
+    /// Reads a finished archive as any later run would, before it may have a name: the table of
+    /// contents, every tar header, and every member. What a member holds was compared where it was
+    /// made, so that it is enough that its bytes are the ones that were made.
+    fn problems(&self, whole: &Whole) -> Result<Vec<Problem>, BackupError> {
+        let Whole { file, written, .. } = whole;
+        let archive = Archive::open(file.path(), &Limits::default())?.with_jobs(self.jobs.count());
+        if archive.toc_digest() != Some(written.toc_digest.as_str()) {
+            return Err(reads_back_wrong(&"its table of contents is not the one that was written"));
+        }
+        Ok(archive.verify_members(&mut |_| {}, self.stop)?)
+    }
+
+    /// Takes the files for what they are of which an earlier archive has damaged members.
+    fn copy_no_more(
+        &mut self,
+        problems: Vec<Problem>,
+        items: &mut Vec<Item>,
+        metadata: &mut Metadata,
+    ) -> Result<(), BackupError> {
+        let is_copied =
+            |item: &&Item| matches!(item.content, Content::Kept { .. } | Content::Proven { .. });
+        let copied: BTreeSet<_> = items.iter().filter(is_copied).map(|item| &item.name).collect();
+        let mut damaged = BTreeSet::new();
+        for problem in problems {
+            match problem.name.as_ref().filter(|name| copied.contains(name)) {
+                Some(name) => damaged.insert(name.clone()),
+                None => return Err(reads_back_wrong(&problem)),
+            };
+        }
+        damaged.iter().try_for_each(|name| self.open_after_all(items, name, metadata))
     }
 
     fn next_copy(&mut self) -> PathBuf {
@@ -264,7 +319,7 @@ impl Build<'_> {
         metadata: &Metadata,
         store: &Store,
     ) -> Result<Pass, BackupError> {
-        let file = NewFile::create_in(&store.backups())?;
+        let file = NewFile::create_in(&store.backups())?.synced_early();
         // Batches of members go straight to the file; what is small shares a call.
         let file = io::BufWriter::with_capacity(64 << 10, file);
         let mut writer = Writer::new(file, self.level, self.jobs.count()).with_folder(self.staging);
@@ -462,6 +517,11 @@ impl Underway {
 
 fn unreadable(name: &EntryName, error: &DiskError) -> Option<(EntryName, Obstacle)> {
     Some((name.clone(), Obstacle::Unreadable(error.source.to_string())))
+}
+
+fn reads_back_wrong(what: &dyn Display) -> BackupError {
+    let source = io::Error::other(format!("the new archive reads back wrong: {what}"));
+    ArchiveError::Io { doing: "write", source }.into()
 }
 
 /// What an error of the writer says about a file; any other ends the backup.

@@ -79,6 +79,11 @@ impl Past {
         self.cache.is_file(entry, &found).then_some((entry, is_database))
     }
 
+    /// The digest of its table of contents.
+    pub(super) fn toc_digest(&self) -> &str {
+        &self.cache.toc_digest
+    }
+
     /// The name of the entry, which takes no memory of its own.
     pub(super) fn name(&self, entry: u32) -> Option<&EntryName> {
         Some(&self.table.archive.entries().ok()?.get(usize::try_from(entry).ok()?)?.name)
@@ -231,7 +236,7 @@ fn choose(snapshots: &[Stored], whose: &Whose, compressor: &str) -> VecDeque<Can
     let mut accounts = BTreeSet::new();
     let (mut own, mut others) = (Vec::new(), Vec::new());
     for stored in snapshots {
-        let Metadata { kind, source_codex_home: home, host, archive, .. } = &stored.metadata;
+        let Metadata { kind, source_codex_home: home, host, archive, .. } = &*stored.metadata;
         let Some(facts) = archive else { continue };
         let fits = stored.origin == Origin::Ours
             && kind.has_state()

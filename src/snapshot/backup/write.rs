@@ -1,6 +1,5 @@
 //! How does a plan become an archive and its sidecar?
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,10 +12,10 @@ use super::{BackupError, Content, Item, Made, OURS, Plan, describe, place};
 use crate::account::Secret;
 use crate::codex::auth;
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{self, Archive, ArchiveError, EntryName, Limits, Written};
+use crate::disk::archive::{self, ArchiveError, EntryName, Written};
 use crate::disk::lock::Lock;
 use crate::disk::replace;
-use crate::disk::{Jobs, tree};
+use crate::disk::tree;
 use crate::quota::Entry;
 use crate::snapshot::metadata::{ArchiveFacts, LoginMember, MEMBER, Metadata};
 use crate::snapshot::operations::{Change, Record, Step, Transaction};
@@ -124,10 +123,6 @@ fn build(
     let Whole { file, written, vanished, mut known } = whole;
     let has_login_first = items.first().is_some_and(|item| item.name.as_str() == CodexHome::AUTH);
     let stored_login = login_bytes(&mut items).cloned();
-    // What led to the archive is not needed any more: reading it takes memory of its own.
-    (build.past, build.shelves) = (None, None);
-    drop(items);
-    check(file.path(), &written, plan.jobs, stop)?;
     build.stopped()?;
     if login.is_some_and(|path| !is_still(&path, stored_login.as_ref())) {
         build.warnings.push(
@@ -214,28 +209,4 @@ pub(super) fn own_items(metadata: &Metadata) -> Result<Vec<Item>, BackupError> {
             content: Content::Bytes(metadata.to_bytes().into()),
         },
     ])
-}
-
-/// Reads a finished archive as any later run would, before it may have a name: the table of contents,
-/// every tar header, and every member. What a member holds was compared where it was made, so
-/// that it is enough that its bytes are the ones that were made.
-fn check(path: &Path, written: &Written, jobs: Jobs, stop: &AtomicBool) -> Result<(), BackupError> {
-    let archive = Archive::open(path, &Limits::default())?.with_jobs(jobs.count());
-    let agrees = archive.toc_digest() == Some(written.toc_digest.as_str());
-    let mut problems = archive.verify_members(&mut |_| {}, stop)?;
-    match (agrees, problems.pop()) {
-        (true, None) => Ok(()),
-        (_, problem) => {
-            let what = problem.map_or_else(
-                || "its table of contents is not the one that was written".to_owned(),
-                |problem| problem.to_string(),
-            );
-            let error = io::Error::other(format!("the new archive reads back wrong: {what}"));
-            Err(writing(error).into())
-        }
-    }
-}
-
-fn writing(source: io::Error) -> ArchiveError {
-    ArchiveError::Io { doing: "write", source }
 }

@@ -148,7 +148,7 @@ mod tests {
             auth_mode: None,
         });
         let (title, archive) = (line.to_owned(), PathBuf::from(line));
-        Stored { title, archive, sidecar: None, metadata, origin: Origin::Ours }
+        Stored { title, archive, sidecar: None, metadata: metadata.into(), origin: Origin::Ours }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! wrote them alone, and [`layout`] tells whether that was this one. JSON stays the format of
 //! sidecars.
 
-use crate::account::{Email, Fingerprint, Login, Refreshed};
+use super::said::{Brief, Digest, Figures, Whose};
+use crate::account::{AccountKey, Email, Fingerprint, Login, Refreshed};
 use crate::quota::{Source, Validation};
 use crate::snapshot::metadata::{AccountFacts, ArchiveFacts, Kind, LoginMember, Metadata, Quota};
 use crate::time::Stamp;
@@ -61,6 +62,12 @@ fields! {
     Login { fingerprint, issued_at, expires_at, last_refresh }
     ArchiveFacts { name, bytes, toc_digest, files, content_bytes, compressor, login }
     LoginMember { offset, bytes, digest }
+    Whose { key, email }
+    Brief {
+        kind, created_at, session_start_at, next_available_at, validation, label, bytes, toc_digest,
+        figures,
+    }
+    Figures { source, observed_at, windows, limit_reached }
 }
 
 /// Numbers, lowest byte first.
@@ -220,6 +227,50 @@ impl Packed for Fingerprint {
     }
 }
 
+impl Packed for Digest {
+    fn pack(&self, out: &mut Vec<u8>) {
+        out.extend(self.0);
+    }
+
+    fn unpack(from: &mut &[u8]) -> Option<Self> {
+        let (bytes, rest) = from.split_first_chunk()?;
+        *from = rest;
+        Some(Self(*bytes))
+    }
+}
+
+impl Packed for AccountKey {
+    fn pack(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::ChatGpt { user_id, account_id } => {
+                out.push(0);
+                user_id.pack(out);
+                account_id.pack(out);
+            }
+            Self::ApiKey(fingerprint) => {
+                out.push(1);
+                fingerprint.pack(out);
+            }
+            Self::Email(email) => {
+                out.push(2);
+                email.pack(out);
+            }
+        }
+    }
+
+    fn unpack(from: &mut &[u8]) -> Option<Self> {
+        match u8::unpack(from)? {
+            0 => {
+                let (user_id, account_id) = (String::unpack(from)?, String::unpack(from)?);
+                Some(Self::ChatGpt { user_id, account_id })
+            }
+            1 => String::unpack(from).map(Self::ApiKey),
+            2 => Email::unpack(from).map(Self::Email),
+            _ => None,
+        }
+    }
+}
+
 impl Packed for Email {
     fn pack(&self, out: &mut Vec<u8>) {
         pack_length(self.as_str().len(), out);
@@ -300,6 +351,23 @@ mod tests {
     }
 
     #[test]
+    fn the_brief_of_a_sidecar_and_whose_it_is_come_back() {
+        for metadata in [full(), Metadata::empty(Kind::State)] {
+            let brief = Brief::of(&metadata);
+            let mut packed = Vec::new();
+            brief.pack(&mut packed);
+            let mut rest = packed.as_slice();
+            assert_eq!((Brief::unpack(&mut rest), rest), (Some(brief), [].as_slice()));
+        }
+        for key in ["chatgpt:user-a/acct-1", "apikey:00ff", "email:ada@example.com"] {
+            let whose = Whose { key: Some(key.parse().unwrap()), email: None };
+            let mut packed = Vec::new();
+            whose.pack(&mut packed);
+            assert_eq!(Whose::unpack(&mut packed.as_slice()), Some(whose));
+        }
+    }
+
+    #[test]
     fn what_is_cut_or_no_value_is_none_and_costs_no_memory() {
         let mut packed = Vec::new();
         full().pack(&mut packed);
@@ -318,6 +386,7 @@ mod tests {
     #[test]
     fn the_layout_names_every_field() {
         assert!(layout().starts_with("Metadata: schema schema_version "), "{}", layout());
-        assert!(layout().ends_with("LoginMember: offset bytes digest "), "{}", layout());
+        let last = "Figures: source observed_at windows limit_reached ";
+        assert!(layout().ends_with(last), "{}", layout());
     }
 }

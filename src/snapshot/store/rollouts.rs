@@ -24,12 +24,15 @@ impl Store {
         bytes.map(|bytes| Memory::parse(&bytes)).unwrap_or_default()
     }
 
-    /// Remembers the bytes of a [`Memory`] in one step; the caller holds the lock.
+    /// Remembers this in one step; the caller holds the lock.
     ///
     /// # Errors
     ///
     /// When the disk refuses: then what was remembered before stays.
-    pub fn remember(&self, memory: &[u8], _lock: &Lock) -> Result<(), DiskError> {
-        replace::write(&self.rollouts(), memory)
+    pub fn remember(&self, memory: &Memory, _lock: &Lock) -> Result<(), DiskError> {
+        match memory.to_bytes() {
+            Some(bytes) => replace::write(&self.rollouts(), &bytes),
+            None => Ok(()),
+        }
     }
 }

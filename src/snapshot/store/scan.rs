@@ -1,13 +1,14 @@
 //! Which snapshots are in `backups/`, and what there is not as it should be?
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::said::Said;
 use super::sidecars::Rows;
 use super::told::{inside, inside_older, read_sidecar};
-use super::{Odd, OddKind, Origin, Scan, StoreError, Stored, list};
-use crate::disk::facts::Facts;
-use crate::disk::read;
+use super::{Odd, OddKind, Origin, Scan, StoreError, Stored};
+use crate::disk::folder::Seen;
+use crate::disk::{Facts, Folder, read};
 use crate::snapshot::legacy;
 use crate::snapshot::metadata::{Kind, MAX_BYTES, Metadata};
 use crate::snapshot::name::{ARCHIVE, SIDECAR, SnapshotName};
@@ -22,62 +23,93 @@ const GLANCE: u64 = 1 << 20;
 pub(super) fn scan(
     backups: &Path,
     zone: &Zone,
-    mut known: Rows<'_>,
+    mut known: Rows,
     fresh: &mut Vec<(String, Facts)>,
 ) -> Result<Scan, StoreError> {
     let mut scan = Scan::default();
-    let Some(names) = read::absent_is_none(list(backups))? else { return Ok(scan) };
-    let names = Names(names.into_iter().collect());
-    let mut rest = Vec::new();
-    let mut taken = HashSet::new();
-    for name in &names.0 {
-        let Some(title) = name.strip_suffix(ARCHIVE) else { continue };
-        let sidecar = format!("{title}{SIDECAR}");
-        let path = backups.join(&sidecar);
-        let facts = match names.has(&sidecar) {
-            true => Facts::at(&path).ok().flatten(),
-            false => None,
+    let Some(folder) = read::absent_is_none(Folder::list(backups))? else { return Ok(scan) };
+    scan.snapshots.reserve(folder.names().count() / 2);
+    let (mut rest, mut others) = (Vec::new(), Vec::new());
+    // A sidecar whose archive would come next.
+    let mut pending: Option<&str> = None;
+    let mut sidecar = String::new();
+    for name in folder.names() {
+        let Some(title) = name.strip_suffix(ARCHIVE) else {
+            others.extend(pending.take_if(|_| name.ends_with(SIDECAR)));
+            match name.ends_with(SIDECAR) {
+                true => pending = Some(name),
+                false => others.push(name),
+            }
+            continue;
+        };
+        sidecar.clear();
+        sidecar.push_str(title);
+        sidecar.push_str(SIDECAR);
+        // It comes right before the archive, unless something has an odd name.
+        let is_there = pending == Some(sidecar.as_str()) || folder.has(&sidecar);
+        let facts = match is_there.then(|| folder.see(&sidecar)).flatten() {
+            Some(Seen::File(facts)) => Some(facts),
+            Some(Seen::Other) | None => None,
         };
         let recalled = facts.and_then(|facts| known.find(title, &facts));
-        let told = recalled.or_else(|| {
+        let said = recalled.or_else(|| {
             let facts = facts.filter(|_| title.parse::<SnapshotName>().is_ok())?;
-            let metadata = read_sidecar(&path).ok()?;
+            let metadata = read_sidecar(&joined(backups, title, SIDECAR)).ok()?;
             fresh.push((title.to_owned(), facts));
-            Some(metadata)
+            Some(metadata.into())
         });
-        match told {
-            Some(metadata) => {
-                taken.insert(title);
-                take_told(title, backups.join(name), path, metadata, &mut scan);
+        match said {
+            Some(said) => {
+                if pending.take_if(|pending| *pending == sidecar.as_str()).is_none() {
+                    others.retain(|other| *other != sidecar);
+                }
+                take_told(title, backups, said, &folder, &mut scan);
             }
-            None => rest.push((name.as_str(), title)),
+            None => {
+                rest.push(title);
+                others.push(name);
+            }
         }
     }
-    // What has a sidecar of ours is none of the older tool's.
-    let is_taken = |name: &str| {
-        let ends = [ARCHIVE, SIDECAR];
-        ends.iter().any(|end| name.strip_suffix(end).is_some_and(|base| taken.contains(base)))
-    };
-    let others = names.0.iter().map(String::as_str).filter(|name| !is_taken(name));
-    let older = legacy::find_among(backups, others.clone())?;
+    others.extend(pending);
+    take_others(backups, &folder, &others, &rest, zone, &mut scan)?;
+    // No two have one title, so it is the same order each time.
+    scan.snapshots.sort_unstable_by(|a, b| {
+        let (one, other) = (a.metadata.brief().created_at, b.metadata.brief().created_at);
+        (other, &b.title).cmp(&(one, &a.title))
+    });
+    Ok(scan)
+}
+/// What is neither an archive nor a sidecar of a pair of ours that was taken: archives of the older
+/// tool, and ours of which the sidecar is missing or cannot be used, the `rest`.
+fn take_others(
+    backups: &Path,
+    folder: &Folder,
+    others: &[&str],
+    rest: &[&str],
+    zone: &Zone,
+    scan: &mut Scan,
+) -> Result<(), StoreError> {
+    let older = legacy::find_among(backups, others.iter().copied())?;
     let theirs: BTreeSet<&Path> = older
         .archives
         .iter()
         .map(|found| found.archive.as_path())
         .chain(older.metadata_only.iter().map(PathBuf::as_path))
         .collect();
-    for (name, title) in rest {
-        if title.parse::<SnapshotName>().is_ok() && !theirs.contains(backups.join(name).as_path()) {
-            take(backups, title, &names, &mut scan);
+    for title in rest {
+        let archive = backups.join(format!("{title}{ARCHIVE}"));
+        if title.parse::<SnapshotName>().is_ok() && !theirs.contains(archive.as_path()) {
+            take(backups, title, folder, scan);
         }
     }
     for name in others {
         let path = backups.join(name);
         if let Some(base) = name.strip_suffix(SIDECAR)
-            && !names.has(&format!("{base}{ARCHIVE}"))
+            && !folder.has(&format!("{base}{ARCHIVE}"))
             && !theirs.contains(path.as_path())
         {
-            lone_sidecar(path, &mut scan);
+            lone_sidecar(path, scan);
         }
     }
     scan.problems.sort_by(|a, b| a.path.cmp(&b.path));
@@ -85,30 +117,20 @@ pub(super) fn scan(
         scan.problems.push(Odd { path, what, kind: OddKind::BadArchive });
     }
     for found in older.archives {
-        take_older(found, zone, &mut scan);
+        take_older(found, zone, scan);
     }
-    scan.snapshots
-        .sort_by(|a, b| (b.metadata.created_at, &b.title).cmp(&(a.metadata.created_at, &a.title)));
-    Ok(scan)
-}
-
-/// The names in the folder, in bytewise order.
-struct Names(Vec<String>);
-
-impl Names {
-    fn has(&self, name: &str) -> bool {
-        self.0.binary_search_by(|other| other.as_str().cmp(name)).is_ok()
-    }
+    Ok(())
 }
 
 /// One archive of ours with its sidecar.
-fn take_told(title: &str, archive: PathBuf, sidecar: PathBuf, metadata: Metadata, scan: &mut Scan) {
-    match disagreement(&archive, &metadata) {
+fn take_told(title: &str, backups: &Path, said: Said, folder: &Folder, scan: &mut Scan) {
+    let archive = joined(backups, title, ARCHIVE);
+    match disagreement(&archive, said.brief().bytes, folder) {
         None => scan.snapshots.push(Stored {
             title: title.to_owned(),
             archive,
-            sidecar: Some(sidecar),
-            metadata,
+            sidecar: Some(joined(backups, title, SIDECAR)),
+            metadata: said,
             origin: Origin::Ours,
         }),
         Some(what) => scan.problems.push(Odd { path: archive, what, kind: OddKind::BadArchive }),
@@ -116,17 +138,17 @@ fn take_told(title: &str, archive: PathBuf, sidecar: PathBuf, metadata: Metadata
 }
 
 /// One archive of ours: with its sidecar, or with the copy inside it.
-fn take(backups: &Path, title: &str, names: &Names, scan: &mut Scan) {
-    let archive = backups.join(format!("{title}{ARCHIVE}"));
-    let sidecar = backups.join(format!("{title}{SIDECAR}"));
-    let has_sidecar = names.has(&format!("{title}{SIDECAR}"));
+fn take(backups: &Path, title: &str, folder: &Folder, scan: &mut Scan) {
+    let archive = joined(backups, title, ARCHIVE);
+    let sidecar = joined(backups, title, SIDECAR);
+    let has_sidecar = folder.has(&format!("{title}{SIDECAR}"));
     let told = if has_sidecar {
         read_sidecar(&sidecar)
     } else {
         Err("has no sidecar; the copy inside it is used".to_owned())
     };
     match told {
-        Ok(metadata) => take_told(title, archive, sidecar, metadata, scan),
+        Ok(metadata) => take_told(title, backups, metadata.into(), folder, scan),
         Err(what) => {
             let (path, kind) = if has_sidecar {
                 (sidecar, OddKind::BadSidecar)
@@ -139,7 +161,7 @@ fn take(backups: &Path, title: &str, names: &Names, scan: &mut Scan) {
                         title: title.to_owned(),
                         archive,
                         sidecar: None,
-                        metadata,
+                        metadata: metadata.into(),
                         origin: Origin::Ours,
                     });
                     scan.problems.push(Odd { path, what, kind });
@@ -152,6 +174,16 @@ fn take(backups: &Path, title: &str, names: &Names, scan: &mut Scan) {
             }
         }
     }
+}
+
+/// The path of a file of a snapshot, made in one go.
+fn joined(backups: &Path, title: &str, ending: &str) -> PathBuf {
+    let length = backups.as_os_str().len() + 1 + title.len() + ending.len();
+    let mut path = PathBuf::with_capacity(length);
+    path.push(backups);
+    path.push(title);
+    path.as_mut_os_string().push(ending);
+    path
 }
 
 /// One archive of the older tool: what its sidecar says, else the member of that name, else
@@ -201,21 +233,20 @@ fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
         title: found.title,
         archive: found.archive,
         sidecar: found.sidecar,
-        metadata,
+        metadata: metadata.into(),
         origin: Origin::Python,
     });
 }
 
 /// What contradicts the sidecar without opening the archive. Its length does; its name was only
 /// what it was called then, and a pair may be renamed.
-fn disagreement(archive: &Path, metadata: &Metadata) -> Option<String> {
-    let facts = metadata.archive.as_ref()?;
-    let found = archive.symlink_metadata().ok()?;
-    if !found.is_file() {
-        return Some("is not a regular file".to_owned());
+fn disagreement(archive: &Path, said: Option<u64>, folder: &Folder) -> Option<String> {
+    let (said, name) = (said?, archive.file_name()?.to_str()?);
+    match folder.see(name)? {
+        Seen::Other => Some("is not a regular file".to_owned()),
+        Seen::File(found) => (found.size != said)
+            .then(|| format!("has {} bytes, its sidecar says {said}", found.size)),
     }
-    (found.len() != facts.bytes)
-        .then(|| format!("has {} bytes, its sidecar says {}", found.len(), facts.bytes))
 }
 
 fn lone_sidecar(path: PathBuf, scan: &mut Scan) {

@@ -6,15 +6,16 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::packed::{Packed, layout, take};
+use super::said::{Brief, Piece, Said, Whose};
 use super::{Origin, Scan, Store, StoreError, scan};
 use crate::disk::facts::Facts;
 use crate::disk::{read, replace};
-use crate::snapshot::metadata::Metadata;
 use crate::time::Zone;
 
 /// So many sidecars that had to be read are worth remembering. Fewer are quickly read again, and
@@ -60,11 +61,11 @@ fn recall(
     worth: usize,
 ) -> Result<Scan, StoreError> {
     let bytes = read::optional(&store.sidecars(), MAX_BYTES).ok().flatten().unwrap_or_default();
-    let known = Rows::of(&bytes);
+    let known = Rows::of(bytes);
     let mut fresh = Vec::new();
-    let scan = scan::scan(&store.backups(), zone, known, &mut fresh)?;
+    let scan = scan::scan(&store.backups(), zone, known.clone(), &mut fresh)?;
     if worth <= fresh.len() {
-        let bytes = remember(&scan, known, fresh, began);
+        let bytes = remember(&scan, &known, &fresh, began);
         // Of no use the next time, no more.
         let _unwritten = bytes.map(|bytes| replace::write(&store.sidecars(), &bytes));
     }
@@ -72,57 +73,87 @@ fn recall(
 }
 
 /// What is remembered, in bytewise order of the names.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Rows<'a>(&'a [u8]);
+#[derive(Clone, Default)]
+pub(super) struct Rows {
+    file: Arc<Vec<u8>>,
+    /// Where the next row begins.
+    at: usize,
+    /// Who was named so far, by the bytes of it: thousands of snapshots are of few accounts.
+    people: HashMap<Box<[u8]>, Arc<Whose>>,
+}
 
 /// What is remembered of one sidecar.
-pub(super) struct Row<'a> {
+struct Row<'a> {
     /// The snapshot's base name.
     name: &'a str,
     /// How the sidecar looked.
     facts: Facts,
-    /// What it said.
-    packed: &'a [u8],
+    /// Whose it is, and what is shown of it.
+    whose: &'a [u8],
+    brief: &'a [u8],
+    /// Where all that it said lies in the file.
+    said: (usize, usize),
+    /// Where the next row begins.
+    after: usize,
 }
 
-impl<'a> Rows<'a> {
+impl Rows {
     /// Nothing, if the file is not what was written by this version of the program.
-    fn of(bytes: &'a [u8]) -> Self {
-        let rows = || {
-            let (seal, rows) = bytes.strip_prefix(HEAD)?.split_first_chunk::<32>()?;
-            (*seal == sealed(rows)).then_some(Self(rows))
+    fn of(file: Vec<u8>) -> Self {
+        let is_whole = || {
+            let (seal, rows) = file.strip_prefix(HEAD)?.split_first_chunk::<32>()?;
+            Some(*seal == sealed(rows))
         };
-        rows().unwrap_or_default()
+        match is_whole() {
+            Some(true) => {
+                Self { file: Arc::new(file), at: HEAD.len() + 32, people: HashMap::new() }
+            }
+            _ => Self::default(),
+        }
     }
 
     /// What the sidecar of this name says, if it is remembered and looks as it did. Names have to be
     /// asked for in bytewise order: what comes before one is passed over.
-    pub(super) fn find(&mut self, name: &str, facts: &Facts) -> Option<Metadata> {
+    pub(super) fn find(&mut self, name: &str, facts: &Facts) -> Option<Said> {
+        let file = Arc::clone(&self.file);
         loop {
-            let mut after = *self;
-            let row = after.next()?;
+            let row = Row::at(&file, self.at)?;
             match row.name.cmp(name) {
-                std::cmp::Ordering::Less => *self = after,
+                std::cmp::Ordering::Less => self.at = row.after,
                 std::cmp::Ordering::Greater => return None,
                 std::cmp::Ordering::Equal => {
-                    *self = after;
-                    let mut packed = row.packed;
-                    let metadata = Metadata::unpack(&mut packed).filter(|_| packed.is_empty());
-                    return metadata.filter(|_| row.facts == *facts);
+                    self.at = row.after;
+                    return if row.facts == *facts { self.said(&row) } else { None };
                 }
             }
         }
     }
+
+    fn said(&mut self, row: &Row<'_>) -> Option<Said> {
+        let whose = match self.people.get(row.whose) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let whose = Arc::new(Whose::unpack(&mut { row.whose })?);
+                self.people.insert(row.whose.into(), Arc::clone(&whose));
+                whose
+            }
+        };
+        let brief = Brief::unpack(&mut { row.brief })?;
+        let (from, to) = row.said;
+        Some(Said::remembered(whose, brief, Piece { file: Arc::clone(&self.file), from, to }))
+    }
 }
 
-impl<'a> Iterator for Rows<'a> {
-    type Item = Row<'a>;
-
-    fn next(&mut self) -> Option<Row<'a>> {
-        let from = &mut self.0;
-        let name = std::str::from_utf8(counted(from)?).ok()?;
-        let facts = Facts::unpack(from)?;
-        Some(Row { name, facts, packed: counted(from)? })
+impl<'a> Row<'a> {
+    /// The row that begins there, if one does.
+    fn at(file: &'a [u8], at: usize) -> Option<Self> {
+        let mut from = file.get(at..)?;
+        let name = std::str::from_utf8(counted(&mut from)?).ok()?;
+        let facts = Facts::unpack(&mut from)?;
+        let (whose, brief) = (counted(&mut from)?, counted(&mut from)?);
+        let length = counted(&mut from)?.len();
+        let after = file.len() - from.len();
+        Some(Self { name, facts, whose, brief, said: (after - length, after), after })
     }
 }
 
@@ -132,11 +163,18 @@ fn counted<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
     take(from, length)
 }
 
+/// Appends bytes behind their number.
+fn count(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    u32::try_from(bytes.len()).ok()?.pack(out);
+    out.extend(bytes);
+    Some(())
+}
+
 /// The bytes of the file: what was found, as far as it will look otherwise when it changes.
 fn remember(
     scan: &Scan,
-    known: Rows<'_>,
-    fresh: Vec<(String, Facts)>,
+    known: &Rows,
+    fresh: &[(String, Facts)],
     began: DateTime<Utc>,
 ) -> Option<Vec<u8>> {
     // Where files have no numbers, one may have been put in the place of another.
@@ -146,26 +184,37 @@ fn remember(
                 .iter()
                 .all(|(seconds, _)| *seconds < began.timestamp() - RACY)
     };
-    let mut facts: HashMap<String, Facts> =
-        known.map(|row| (row.name.to_owned(), row.facts)).collect();
-    facts.extend(fresh);
+    let rows = std::iter::successors(Row::at(&known.file, known.at), |row| {
+        Row::at(&known.file, row.after)
+    });
+    let mut facts: HashMap<&str, Facts> = rows.map(|row| (row.name, row.facts)).collect();
+    facts.extend(fresh.iter().map(|(title, facts)| (title.as_str(), *facts)));
     let mut found: Vec<_> = scan
         .snapshots
         .iter()
         .filter(|stored| stored.origin == Origin::Ours && stored.sidecar.is_some())
-        .filter_map(|stored| Some((&stored.title, facts.get(&stored.title)?, &stored.metadata)))
+        .filter_map(|stored| {
+            Some((&stored.title, facts.get(stored.title.as_str())?, &stored.metadata))
+        })
         .filter(|(_, facts, _)| is_settled(facts))
         .collect();
     found.sort_by_key(|(title, ..)| *title);
     let mut rows = Vec::new();
     let mut packed = Vec::new();
-    for (title, facts, metadata) in found {
+    for (title, facts, said) in found {
         title.pack(&mut rows);
         facts.pack(&mut rows);
-        packed.clear();
-        metadata.pack(&mut packed);
-        u32::try_from(packed.len()).ok()?.pack(&mut rows);
-        rows.extend(&packed);
+        let mut counted = |pack: &dyn Fn(&mut Vec<u8>)| {
+            packed.clear();
+            pack(&mut packed);
+            count(&packed, &mut rows)
+        };
+        counted(&|out| said.whose().pack(out))?;
+        counted(&|out| said.brief().pack(out))?;
+        counted(&|out| match said.packed() {
+            Some(bytes) => out.extend(bytes),
+            None => said.pack(out),
+        })?;
     }
     let bytes = [HEAD, &sealed(&rows), &rows].concat();
     u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES).then_some(bytes)
@@ -192,16 +241,18 @@ impl Packed for Facts {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
     use std::time::Duration;
 
     use chrono::TimeDelta;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::disk::faults::Weather;
     use crate::disk::{Call, archive};
-    use crate::snapshot::metadata::{ArchiveFacts, Kind};
+    use crate::snapshot::metadata::{ArchiveFacts, Kind, Metadata};
 
     /// A manager home with these snapshots, whose archives are of three bytes.
     fn lab(names: &[&str]) -> (tempfile::TempDir, Store) {
@@ -278,6 +329,47 @@ mod tests {
         assert_eq!(told(&store), (anew(&store), 0));
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn what_is_recalled_is_what_is_there_whatever_happens_to_the_files(
+            deeds in prop::collection::vec((0..4_usize, 0..9_u8), 1..16),
+        ) {
+            let names = ["ada", "bob", "cyd", "dan"];
+            let (_dir, store) = lab(&names);
+            look(&store, 1);
+            for (number, (who, deed)) in deeds.into_iter().enumerate() {
+                // No two are of one length: the times of a file tell no two states of one instant.
+                let text = "x".repeat(10 + number);
+                let name = names[who];
+                let path = |ending: &str| store.backups().join(format!("{}{ending}", title(name)));
+                let (archive, sidecar) = (path(".tar.gz"), path(".metadata.json"));
+                // What is not there cannot be removed or renamed.
+                let _may_fail = match deed {
+                    0 | 1 => {
+                        write(&store, name, &text);
+                        Ok(())
+                    }
+                    2 => fs::write(&sidecar, &text),
+                    3 => fs::write(&archive, &text),
+                    4 => fs::remove_file(&sidecar),
+                    5 => fs::remove_file(&archive),
+                    6 => fs::rename(&sidecar, path("-codex.metadata.json")),
+                    7 => fs::remove_file(&sidecar)
+                        .and_then(|()| std::os::unix::fs::symlink(&archive, &sidecar)),
+                    _ => fs::write(path("-codex.tar.gz"), &text),
+                };
+                prop_assert_eq!(told(&store).0, anew(&store));
+                for stored in look(&store, 1).snapshots {
+                    prop_assert_eq!(stored.metadata.brief(), &Brief::of(&stored.metadata));
+                    prop_assert_eq!(&stored.key(), &stored.metadata.whole().key());
+                    prop_assert_eq!(&stored.metadata.whose().email, &stored.metadata.email);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_length_of_an_archive_is_never_remembered() {
         let (_dir, store) = lab(&["ada"]);
@@ -325,9 +417,12 @@ mod tests {
         // Sealed, of the right file, and a lie.
         let good = fs::read(store.sidecars()).unwrap();
         let rows = good.get(HEAD.len() + 32..).unwrap();
-        let at = rows.windows(5).position(|part| part == b"first").unwrap();
         let mut lie = rows.to_vec();
-        lie.splice(at..at + 5, *b"wrong");
+        for at in 0..lie.len() - 4 {
+            if lie[at..].starts_with(b"first") {
+                lie[at..at + 5].copy_from_slice(b"wrong");
+            }
+        }
         fs::write(store.sidecars(), [HEAD, &sealed(&lie), &lie].concat()).unwrap();
         assert!(told(&store).0.contains("wrong"));
         assert!(!anew(&store).contains("wrong"));

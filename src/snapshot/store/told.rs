@@ -22,11 +22,11 @@ pub fn stored_at(archive: &Path, zone: &Zone) -> Result<Stored, String> {
     let title = archive.file_name().unwrap_or_default().to_string_lossy();
     let title = title.strip_suffix(ARCHIVE).unwrap_or(&title).to_owned();
     let sidecar = sidecar_of(archive);
-    let found = |sidecar, metadata, origin| Stored {
+    let found = |sidecar, metadata: Metadata, origin| Stored {
         title: title.clone(),
         archive: archive.to_owned(),
         sidecar,
-        metadata,
+        metadata: metadata.into(),
         origin,
     };
     if let Ok(metadata) = read_sidecar(&sidecar) {
@@ -56,8 +56,8 @@ pub fn look_into(stored: &Stored, zone: &Zone) -> Result<Stored, String> {
     if let Some(bytes) = inside_older(&stored.archive)?
         && let Ok(told) = legacy::metadata(&bytes, zone)
     {
-        let email = told.email.clone().or(whole.metadata.email);
-        whole.metadata = Metadata { email, kind: told.kind, ..told };
+        let email = told.email.clone().or(whole.metadata.email.clone());
+        whole.metadata = Metadata { email, kind: told.kind, ..told }.into();
     }
     Ok(whole)
 }
@@ -85,7 +85,7 @@ pub fn remains(odd: &Odd, zone: &Zone) -> Option<Stored> {
         Some(Metadata { email, created_at, ..Metadata::empty(Kind::Full) })
     };
     let older = || legacy::metadata(&read::bounded(&sidecar, MAX_BYTES).ok()?, zone).ok();
-    let metadata = read_sidecar(&sidecar).ok().or_else(older).or_else(of_name)?;
+    let metadata = read_sidecar(&sidecar).ok().or_else(older).or_else(of_name)?.into();
     let origin = if name.is_some() { Origin::Ours } else { Origin::Python };
     Some(Stored { title: title.to_owned(), archive, sidecar: None, metadata, origin })
 }
