@@ -94,6 +94,11 @@ impl NewFile {
         &self.path
     }
 
+    /// The open file, to read what was written.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Reserves room for `len` bytes, so that a full disk shows before the work is done. The
     /// length of the file does not change; a file system that cannot do this is fine.
     ///

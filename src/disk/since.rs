@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
-use super::tree::{self, Visit};
+use super::tree::{self, Kind, Visit};
 use super::{read, sys};
 use crate::disk::error::At as _;
 
@@ -49,9 +49,7 @@ pub fn moment(path: &Path) -> Result<Option<Moment>> {
 /// When the folder cannot be listed.
 pub fn newest(root: &Path) -> Result<Option<Moment>> {
     let mut newest = moment(root)?;
-    for node in tree::walk(root, &mut |_| Visit::Take)?.nodes {
-        newest = newest.max(moment(&root.join(node.path))?);
-    }
+    look_at_each(root, &mut |_, found| newest = newest.max(found))?;
     Ok(newest)
 }
 
@@ -62,13 +60,31 @@ pub fn newest(root: &Path) -> Result<Option<Moment>> {
 ///
 /// When the folder cannot be listed.
 pub fn changed(root: &Path, since: Moment) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for node in tree::walk(root, &mut |_| Visit::Take)?.nodes {
-        if moment(&root.join(&node.path))?.is_some_and(|changed| since < changed) {
-            found.push(node.path);
+    let mut changed = Vec::new();
+    look_at_each(root, &mut |path, found| {
+        if found.is_some_and(|found| since < found) {
+            changed.push(path.to_owned());
         }
-    }
-    Ok(found)
+    })?;
+    changed.sort_by_cached_key(|path| path.as_os_str().as_encoded_bytes().to_vec());
+    Ok(changed)
+}
+
+/// Looks at all that is below a folder, in no order. Only folders are kept in mind meanwhile, for
+/// there may be hundreds of thousands of files.
+fn look_at_each(root: &Path, hear: &mut dyn FnMut(&Path, Option<Moment>)) -> Result<()> {
+    let mut failed = None;
+    tree::walk(root, &mut |node| {
+        if failed.is_some() {
+            return Visit::Skip;
+        }
+        match moment(&root.join(&node.path)) {
+            Ok(found) => hear(&node.path, found),
+            Err(error) => failed = Some(error),
+        }
+        if node.kind == Kind::Dir { Visit::Take } else { Visit::Skip }
+    })?;
+    failed.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]

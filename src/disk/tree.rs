@@ -81,9 +81,12 @@ pub fn walk(root: &Path, enter: &mut dyn FnMut(&Node) -> Visit) -> Result<Walk> 
             Err(error) => walk.unreadable.push((path, error.to_string())),
         }
     }
-    let bytes = |path: &PathBuf| path.as_os_str().as_encoded_bytes().to_vec();
-    walk.nodes.sort_by_cached_key(|node| bytes(&node.path));
-    walk.unreadable.sort_by_cached_key(|(path, _)| bytes(path));
+    // In their place, for there may be hundreds of thousands.
+    fn bytes(path: &Path) -> &[u8] {
+        path.as_os_str().as_encoded_bytes()
+    }
+    walk.nodes.sort_unstable_by(|a, b| bytes(&a.path).cmp(bytes(&b.path)));
+    walk.unreadable.sort_by(|(a, _), (b, _)| bytes(a).cmp(bytes(b)));
     Ok(walk)
 }
 

@@ -150,6 +150,11 @@ pub struct Size {
 }
 
 impl Plan {
+    /// The home; nothing is looked for there if the plan is of a login alone.
+    fn root(&self) -> &Path {
+        self.source.as_ref().map_or(Path::new(""), |(root, _)| root)
+    }
+
     /// Length of the content to come.
     #[must_use]
     pub fn content_bytes(&self) -> u64 {
@@ -165,40 +170,64 @@ struct Item {
     content: Content,
 }
 
+/// There is one for each file of the home, so what few have is in a box.
+const _: () = assert!(size_of::<Item>() <= 56);
+
+/// Where a file lies.
+#[derive(Clone, Debug, Default)]
+struct Place(Option<Box<PathBuf>>);
+
+impl Place {
+    /// In the home, under its name in the archive.
+    const OWN: Self = Self(None);
+
+    /// Somewhere else.
+    fn at(path: PathBuf) -> Self {
+        Self(Some(Box::new(path)))
+    }
+
+    /// Its path, if the item has this name in the snapshot of the home at `root`.
+    fn path(&self, root: &Path, name: &EntryName) -> PathBuf {
+        match &self.0 {
+            Some(path) => path.as_path().to_owned(),
+            None => root.join(name.as_str()),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Content {
     Folder,
-    Link(String),
+    Link(Box<str>),
     /// Bytes that were read already: the login, and our metadata.
     Bytes(Secret),
     File {
-        path: PathBuf,
+        path: Place,
     },
     /// Only whole lines.
     Lines {
-        path: PathBuf,
+        path: Place,
     },
     Database {
-        path: PathBuf,
+        path: Place,
         bytes: u64,
     },
     /// At a glance what this entry of the snapshot before holds, so that it was not opened.
     Kept {
-        path: PathBuf,
-        entry: usize,
+        path: Place,
+        entry: u32,
         is_database: bool,
     },
     /// A database that surely is what this entry holds: it looked like this when it was its turn.
     Proven {
-        path: PathBuf,
-        entry: usize,
-        look: Look,
+        path: Place,
+        held: Box<(u32, Look)>,
     },
     /// To be stored from here as it is: a private copy, or what only looks like a database. It is
     /// remembered under the look of what was copied, if there is one.
     Copy {
-        path: PathBuf,
-        look: Option<Look>,
+        path: Place,
+        look: Option<Box<Look>>,
     },
 }
 
@@ -391,7 +420,7 @@ fn room_needed(plan: &Plan) -> u64 {
             Content::Database { bytes, .. } => *bytes,
             // Its log may have grown, and then it is copied after all.
             Content::Kept { path, is_database: true, .. } => {
-                path.metadata().map_or(0, |facts| facts.len())
+                path.path(plan.root(), &item.name).metadata().map_or(0, |facts| facts.len())
             }
             _ => 0,
         })

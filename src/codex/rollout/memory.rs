@@ -17,7 +17,12 @@ use crate::time::Stamp;
 use crate::window::weekly;
 
 /// A larger memory is neither written nor read, in bytes.
-pub const MAX_MEMORY: u64 = 64 << 20;
+pub const MAX_MEMORY: u64 = 32 << 20;
+
+/// So many sessions are remembered: of a home those that were written to last, and of further homes
+/// what there is room for. Who has more of them pays with time for what he rarely asks for, and not
+/// with memory for each command.
+const MOST_SESSIONS: usize = 20_000;
 
 /// The format that [`Memory::to_bytes`] writes; any other is not read.
 const VERSION: u32 = 1;
@@ -131,6 +136,8 @@ impl Session {
                 if self.stretches.len() == STRETCHES {
                     self.stretches.remove(0);
                 }
+                // Most files have one, and there may be thousands of files.
+                self.stretches.reserve_exact(1);
                 self.stretches.push(Stretch::new(event));
             }
         }
@@ -207,14 +214,28 @@ impl Memory {
         found.map_or(&[], |home| &home.sessions)
     }
 
-    /// Remembers these sessions of a home instead of what was known of it. A home whose name is
-    /// not UTF-8 is not remembered.
-    pub fn keep(&mut self, codex_home: &Path, sessions: Vec<Session>) {
+    /// Remembers these sessions of a home instead of what was known of it, as far as there are no
+    /// more than [`MOST_SESSIONS`]. A home whose name is not UTF-8 is not remembered.
+    pub fn keep(&mut self, codex_home: &Path, mut sessions: Vec<Session>) {
         self.0.retain(|home| Path::new(&home.home) != codex_home);
+        if MOST_SESSIONS < sessions.len() {
+            let newest = |session: &Session| std::cmp::Reverse(session.facts.modified);
+            sessions.select_nth_unstable_by_key(MOST_SESSIONS, newest);
+            sessions.truncate(MOST_SESSIONS);
+            sessions.sort_by(|a, b| a.path.cmp(&b.path));
+        }
         if let Some(home) = codex_home.to_str() {
             self.0.insert(0, Home { home: home.to_owned(), sessions });
         }
         self.0.truncate(HOMES);
+        let mut room = MOST_SESSIONS;
+        self.0.retain(|home| match room.checked_sub(home.sessions.len()) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        });
     }
 }
 
@@ -236,5 +257,32 @@ mod packed_facts {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Facts, D::Error> {
         let (device, inode, size, modified) = Deserialize::deserialize(from)?;
         Ok(Facts { device, inode, size, modified })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_sessions_those_written_last_are_remembered() {
+        let session = |number: usize| Session {
+            path: format!("{number:06}"),
+            start: None,
+            stretches: Vec::new(),
+            read_to: 0,
+            head: String::new(),
+            tail: String::new(),
+            facts: Facts { modified: number.try_into().unwrap(), ..Facts::default() },
+        };
+        let sessions: Vec<_> = (0..=MOST_SESSIONS).map(session).collect();
+        let (home, other) = (Path::new("/home"), Path::new("/other"));
+        let mut memory = Memory::default();
+        memory.keep(other, vec![session(7)]);
+        memory.keep(home, sessions.get(..9).unwrap().to_vec());
+        assert_eq!((memory.of(home).len(), memory.of(other).len()), (9, 1));
+        memory.keep(home, sessions.clone());
+        assert_eq!(memory.of(home), sessions.get(1..).unwrap());
+        assert_eq!(memory.of(other), [], "there is no room for more");
     }
 }

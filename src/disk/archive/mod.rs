@@ -5,6 +5,7 @@
 //! decision; this room knows names, bytes and digests only.
 
 mod buffer;
+mod contents;
 mod crew;
 mod entry;
 mod error;
@@ -32,7 +33,7 @@ pub use extract::{Extracted, Extraction};
 pub(crate) use gzip::compressor;
 pub use known::{Again, Known, Library};
 pub use member::Only;
-pub use name::{EntryName, InvalidName, NameSet};
+pub use name::{EntryName, Folded, InvalidName, NameSet};
 pub use open::{Archive, Layout};
 pub(crate) use tarball::LARGEST_FILE;
 pub use toc::Chunk;

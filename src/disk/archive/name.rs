@@ -5,7 +5,7 @@
 //! names against each other: two that only look different are one.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
@@ -140,6 +140,38 @@ impl fmt::Display for EntryName {
     }
 }
 
+/// What names are known by: two numbers of 64 bits that nobody outside this run can foresee, so that
+/// names which only look alike to them are as unlikely as anything.
+#[derive(Debug, Default)]
+struct Keys([RandomState; 2]);
+
+impl Keys {
+    fn of(&self, folded: &str) -> [u64; 2] {
+        self.0.each_ref().map(|key| key.hash_one(folded))
+    }
+}
+
+/// Names of which no two are the same to the most forgiving file system. Of each there is only what it
+/// is known by, for there may be hundreds of thousands.
+#[derive(Debug, Default)]
+pub struct Folded {
+    known: HashSet<[u64; 2]>,
+    keys: Keys,
+}
+
+impl Folded {
+    /// Adds a name; answers whether none that was added before is the same.
+    pub fn insert(&mut self, name: &EntryName) -> bool {
+        let key = self.keys.of(&fold(&name.0));
+        self.known.insert(key)
+    }
+
+    /// Whether a name that was added is the same.
+    pub fn has(&self, name: &EntryName) -> bool {
+        self.known.contains(&self.keys.of(&fold(&name.0)))
+    }
+}
+
 /// Names that live in one tree and do not contradict each other.
 ///
 /// A hostile archive can imply a folder with every few bytes, so of each only a digest is kept, with keys of
@@ -149,7 +181,7 @@ pub struct NameSet {
     known: HashMap<[u64; 2], Known>,
     /// Those that were added, in their order.
     names: Vec<EntryName>,
-    keys: [RandomState; 2],
+    keys: Keys,
     limit: usize,
     /// Bytes of names and targets so far.
     text: usize,
@@ -177,9 +209,8 @@ enum What {
 impl Default for NameSet {
     /// A set for as many names as there may be.
     fn default() -> Self {
-        let keys = [RandomState::new(), RandomState::new()];
         let (known, names) = (HashMap::new(), Vec::new());
-        Self { known, names, keys, limit: usize::MAX, text: 0, is_passed: false }
+        Self { known, names, keys: Keys::default(), limit: usize::MAX, text: 0, is_passed: false }
     }
 }
 
@@ -216,7 +247,7 @@ impl NameSet {
         }
         self.is_passed = true;
         let what = if is_dir { What::Dir } else { What::Leaf };
-        let key = self.key(&folded);
+        let key = self.keys.of(&folded);
         match self.known.get(&key).copied() {
             None => self.add(key, name.as_str(), number, what),
             Some(known)
@@ -257,7 +288,7 @@ impl NameSet {
         number: u32,
         name: &EntryName,
     ) -> Result<(), ArchiveError> {
-        let key = self.key(folded);
+        let key = self.keys.of(folded);
         match self.known.get(&key).copied() {
             None => self.add(key, spelled, number, What::Implied),
             Some(known) if known.what == What::Leaf => Err(ArchiveError::BelowFile {
@@ -288,11 +319,6 @@ impl NameSet {
         let length = u16::try_from(spelled.len()).unwrap_or(u16::MAX);
         self.known.insert(key, Known { name, length, what });
         Ok(())
-    }
-
-    /// What a name is known by, which nobody outside this run can foresee.
-    fn key(&self, folded: &str) -> [u64; 2] {
-        self.keys.each_ref().map(|key| key.hash_one(folded))
     }
 
     fn spelled(&self, known: Known) -> &str {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use serde::de::{self, Visitor};
@@ -45,18 +45,18 @@ pub(super) struct Toc {
     entries: Vec<Entry>,
     chunks: Vec<Chunk>,
     /// Where the chunks of each entry end; as far as they are known.
-    ends: Vec<usize>,
+    ends: Vec<u32>,
 }
 
 /// What opens and closes the JSON around its lines.
-const OPENING: &[u8] = b"{\"version\":1,\"entries\":[";
-const CLOSING: &[u8] = b"]}";
+pub(super) const OPENING: &[u8] = b"{\"version\":1,\"entries\":[";
+pub(super) const CLOSING: &[u8] = b"]}";
 /// Longer than any line whose name and target can be stored, in bytes.
 const LONGEST_LINE: usize = 64 << 10;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     r#type: Kind,
@@ -181,7 +181,8 @@ impl Toc {
 
     /// The chunks of the entry with this index; empty for what has no content.
     pub(super) fn chunks_of(&self, index: usize) -> &[Chunk] {
-        let end = |index: usize| self.ends.get(index).copied().unwrap_or(self.chunks.len());
+        let known = |index: usize| usize::try_from(*self.ends.get(index)?).ok();
+        let end = |index: usize| known(index).unwrap_or(self.chunks.len());
         let start = index.checked_sub(1).map_or(0, end);
         self.chunks.get(start..end(index)).unwrap_or_default()
     }
@@ -193,39 +194,20 @@ impl Toc {
 
     /// Adds a chunk to the entry with this index: the last that got one, or a later one.
     pub(super) fn push_chunk(&mut self, entry: usize, chunk: Chunk) {
+        // A table of so many chunks would be larger than any that is read.
+        let end = |chunks: usize| u32::try_from(chunks).unwrap_or(u32::MAX);
         while self.ends.len() <= entry {
-            self.ends.push(self.chunks.len());
+            self.ends.push(end(self.chunks.len()));
         }
         self.chunks.push(chunk);
-        if let Some(end) = self.ends.last_mut() {
-            *end += 1;
+        if let Some(last) = self.ends.last_mut() {
+            *last = end(self.chunks.len());
         }
-    }
-
-    /// Writes the JSON text, line by line.
-    ///
-    /// # Errors
-    ///
-    /// Those of `out`.
-    pub(super) fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(OPENING)?;
-        let mut text = Vec::new();
-        for (index, entry) in self.entries.iter().enumerate() {
-            text.clear();
-            lines(entry, self.chunks_of(index), &mut |line| {
-                if index > 0 || !text.is_empty() {
-                    text.push(b',');
-                }
-                serde_json::to_writer(&mut text, &line).map_err(io::Error::other)
-            })?;
-            out.write_all(&text)?;
-        }
-        out.write_all(CLOSING)
     }
 }
 
 /// Hands over the lines of an entry.
-fn lines(
+pub(super) fn lines(
     entry: &Entry,
     chunks: &[Chunk],
     say: &mut dyn FnMut(Line<'_>) -> io::Result<()>,
@@ -297,7 +279,7 @@ impl From<&'static str> for Bad {
 
 /// Reads the JSON text of a table of contents piece by piece, so that it is never all there at once.
 ///
-/// It has to be as [`Toc::write_json`] lays it out: no blank stands around the lines, and nothing
+/// It has to be as `contents` lays it out: no blank stands around the lines, and nothing
 /// follows them.
 pub(super) struct Reader<'a> {
     reading: Reading,

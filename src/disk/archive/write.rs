@@ -4,16 +4,16 @@
 //! crew and written in the order of the entries.
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
+use super::contents::Contents;
 use super::crew::{Batch, Crew, Fault, Made, Piece};
 use super::entry::{clamp_time, is_target};
 use super::gzip::footer;
 use super::known::{Again, Known, Library};
 use super::tarball::{LARGEST_FILE, header, padding};
-use super::toc::{CHUNK, TOC_NAME, Toc, as_u64, digest_text};
+use super::toc::{CHUNK, TOC_NAME, as_u64};
 use super::{ArchiveError, Chunk, Entry, EntryName, NameSet, Node};
 use crate::disk::read::fill;
 
@@ -34,7 +34,7 @@ pub struct Writer<W: Write> {
     /// What gathers for the crew.
     batch: Batch,
     crew: Crew,
-    toc: Toc,
+    contents: Contents,
     names: NameSet,
     content_bytes: u64,
     files: u64,
@@ -87,7 +87,7 @@ impl<W: Write> Writer<W> {
             frame: Vec::new(),
             batch: Batch::default(),
             crew: Crew::new(level, workers),
-            toc: Toc::default(),
+            contents: Contents::default(),
             names: NameSet::default(),
             content_bytes: 0,
             files: 0,
@@ -105,13 +105,21 @@ impl<W: Write> Writer<W> {
         self
     }
 
+    /// Lets the table of contents wait in a file of this folder, without a name and gone with the
+    /// writer, instead of in memory, if it is long. Before the first entry.
+    #[must_use]
+    pub fn with_folder(mut self, folder: &Path) -> Self {
+        self.contents.wait_in(folder);
+        self
+    }
+
     /// Adds a directory.
     ///
     /// # Errors
     ///
     /// Those of names ([`NameSet::insert`], [`ArchiveError::Reserved`]) and of writing.
     pub fn dir(&mut self, name: &EntryName, mode: u32, modified: i64) -> Result<(), ArchiveError> {
-        self.announce(name, Node::Dir, mode, modified)
+        self.announce(name, Node::Dir, mode, modified).map(drop)
     }
 
     /// Adds a symbolic link, whatever it points to.
@@ -128,7 +136,7 @@ impl<W: Write> Writer<W> {
         if !is_target(target) {
             return Err(ArchiveError::InvalidTarget { name: name.clone() });
         }
-        self.announce(name, Node::Symlink { target: target.to_owned() }, 0o777, modified)
+        self.announce(name, Node::Symlink { target: target.to_owned() }, 0o777, modified).map(drop)
     }
 
     /// Adds a file of exactly `size` bytes; `mode` counts as far as `0o777`.
@@ -238,16 +246,12 @@ impl<W: Write> Writer<W> {
         let toc_digest = self.put_toc()?;
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;
-        let first = match self.toc.chunks_of(0) {
-            [only] => Some(only.clone()),
-            _ => None,
-        };
         let written = Written {
             toc_digest,
             bytes: self.offset,
             files: self.files,
             content_bytes: self.content_bytes,
-            first,
+            first: self.contents.first().cloned(),
             reused_bytes: self.reused_bytes,
             compressed_bytes: self.compressed_bytes,
         };
@@ -256,39 +260,38 @@ impl<W: Write> Writer<W> {
 
     /// Writes the table of contents, which may be long, in frames; answers its digest.
     fn put_toc(&mut self) -> Result<String, ArchiveError> {
-        // Its header tells its length, so it is gone through twice; it is never there as a whole.
-        let mut measure = Measure::default();
-        self.toc.write_json(&mut measure).map_err(ArchiveError::writing)?;
-        let node = Node::File { size: measure.bytes };
+        let (size, digest) = self.contents.close().map_err(ArchiveError::writing)?;
+        let node = Node::File { size };
         let entry = Entry { name: TOC_NAME.parse()?, node, mode: 0o600, modified: 0 };
-        let end = padding(measure.bytes) + 2 * as_u64(super::tarball::BLOCK);
+        let end = padding(size) + 2 * as_u64(super::tarball::BLOCK);
         let end = vec![0; usize::try_from(end).unwrap_or(0)];
         // The frames that it fills say nothing about it, so that it can be read meanwhile.
-        let toc = std::mem::take(&mut self.toc);
+        let contents = std::mem::take(&mut self.contents);
         let mut frames = Frames { writer: self, failed: None };
         let written = frames
             .write_all(&header(&entry))
-            .and_then(|()| toc.write_json(&mut frames))
+            .and_then(|()| contents.write(&mut frames))
             .and_then(|()| frames.write_all(&end));
         let failed = frames.failed.take();
-        self.toc = toc;
+        self.contents = contents;
         failed.map_or_else(|| written.map_err(ArchiveError::writing), Err)?;
         self.flush_frame()?;
         self.hand_in();
         while let Some(packed) = self.crew.take_next() {
             self.settle(packed)?;
         }
-        Ok(digest_text(&measure.sha256.finalize().into()))
+        Ok(digest)
     }
 
-    /// Puts an entry into the table of contents and its header into the frame.
+    /// Puts an entry into the table of contents and its header into the frame; answers which entry
+    /// it is.
     fn announce(
         &mut self,
         name: &EntryName,
         node: Node,
         mode: u32,
         modified: i64,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<usize, ArchiveError> {
         if is_reserved(name) {
             return Err(ArchiveError::Reserved { name: name.clone() });
         }
@@ -299,8 +302,10 @@ impl<W: Write> Writer<W> {
         let (mode, modified) = (mode & 0o777, clamp_time(modified));
         let entry = Entry { name: name.clone(), node, mode, modified };
         self.frame.extend(header(&entry));
-        self.toc.push_entry(entry);
-        Ok(())
+        self.contents.push_entry(entry).map_err(|error| {
+            self.torn = true;
+            ArchiveError::writing(error)
+        })
     }
 
     /// Announces a file; answers which entry it is.
@@ -311,12 +316,12 @@ impl<W: Write> Writer<W> {
         modified: i64,
         size: u64,
     ) -> Result<usize, ArchiveError> {
-        self.announce(name, Node::File { size }, mode, modified)?;
+        let entry = self.announce(name, Node::File { size }, mode, modified)?;
         self.torn = true;
         if size > 0 {
             self.flush_frame()?;
         }
-        Ok(self.toc.entries().len().saturating_sub(1))
+        Ok(entry)
     }
 
     fn end_file(&mut self, size: u64) {
@@ -374,7 +379,10 @@ impl<W: Write> Writer<W> {
             if let Piece::Chunk { entry, .. } | Piece::Known { entry, .. } = piece {
                 let Made { size, member_digest, digest, .. } = *made;
                 let chunk = Chunk { offset, member_size, member_digest, size, digest };
-                self.toc.push_chunk(*entry, chunk);
+                self.contents.push_chunk(*entry, chunk).map_err(|error| {
+                    self.torn = true;
+                    ArchiveError::writing(error)
+                })?;
                 let count =
                     if made.copied { &mut self.reused_bytes } else { &mut self.compressed_bytes };
                 *count += member_size;
@@ -388,7 +396,7 @@ impl<W: Write> Writer<W> {
     /// The error that a fault is, with the name of its file; nothing more can follow.
     fn told(&mut self, fault: Fault) -> ArchiveError {
         self.torn = true;
-        let named = |entry: usize| self.toc.entries().get(entry);
+        let named = |entry: usize| self.contents.waiting(entry);
         let lost = || ArchiveError::writing(io::Error::other("an entry without a name"));
         match fault {
             Fault::Io(error) => ArchiveError::writing(error),
@@ -407,25 +415,6 @@ impl<W: Write> Writer<W> {
             ArchiveError::writing(error)
         })?;
         self.offset += as_u64(bytes.len());
-        Ok(())
-    }
-}
-
-/// Counts and digests what is written to it.
-#[derive(Default)]
-struct Measure {
-    bytes: u64,
-    sha256: Sha256,
-}
-
-impl Write for Measure {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.sha256.update(bytes);
-        self.bytes += as_u64(bytes.len());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -15,13 +15,13 @@ use chrono::{DateTime, Utc};
 
 use super::cache::{Cache, Look};
 use super::gather::{Gathered, of_file};
-use super::reuse::{Past, Shelves};
+use super::reuse::{Past, Shelves, Whose};
 use super::source::{IN_MEMORY, Source, Watched};
 use super::write::own_items;
-use super::{BackupError, Content, Item, Listed, Request, length};
+use super::{BackupError, Content, Item, Listed, Place, Request, length};
 use crate::codex::home::CodexHome;
 use crate::disk::archive::{
-    Again, Archive, ArchiveError, EntryName, Known, Limits, Problem, Writer, Written,
+    self, Again, Archive, ArchiveError, EntryName, Known, Limits, Problem, Writer, Written,
 };
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::replace::{NewFile, Overwrite};
@@ -109,20 +109,21 @@ impl Build<'_> {
         let mut has_index = false;
         for mut item in items.drain(..) {
             if let Content::Kept { path, entry, is_database: true } = &item.content {
-                let look = Look::at(path, true).ok().flatten();
+                let look = Look::at(&self.path(path, &item.name), true).ok().flatten();
                 let (path, entry) = (path.clone(), *entry);
                 item.content = match look.filter(|look| self.proven(entry, look).is_some()) {
-                    Some(look) => Content::Proven { path, entry, look },
+                    Some(look) => Content::Proven { path, held: Box::new((entry, look)) },
                     None => Content::Database { path, bytes: 0 },
                 };
             }
             if let Content::Database { path, .. } = &item.content {
                 self.stopped()?;
                 has_index = true;
-                match self.copied(path, &item.name) {
+                let path = self.path(path, &item.name);
+                match self.copied(&path, &item.name) {
                     Ok(content) => item.content = content,
                     Err(BackupError::Database(DatabaseError::Disk(error)))
-                        if error.path == *path =>
+                        if error.path == path =>
                     {
                         self.skip(item.name.as_str(), error.source.to_string())?;
                         continue;
@@ -155,10 +156,21 @@ impl Build<'_> {
         while restarts < RESTARTS {
             let (name, obstacle) = match self.pass(items, metadata, store)? {
                 Pass::Done(whole) => {
+                    // To read it takes as much memory as what is known of earlier ones.
+                    let past = self.past.take().map(|past| past.toc_digest().to_owned());
+                    let had_shelves = self.shelves.take().is_some();
                     let problems = self.problems(&whole)?;
                     if problems.is_empty() {
                         return Ok(*whole);
                     }
+                    let compressor = archive::compressor(self.level);
+                    // Only that one: the items have their places in it.
+                    let again = Past::open(store, self.root(), &compressor).map(Arc::new);
+                    self.past = again.filter(|again| past.as_deref() == Some(again.toc_digest()));
+                    self.shelves = had_shelves.then(|| {
+                        let (past, whose) = (self.past.as_deref(), Whose::of(metadata));
+                        Arc::new(Shelves::new(store, past, whose, &compressor))
+                    });
                     self.copy_no_more(problems, items, metadata)?;
                     restarts += 1;
                     continue;
@@ -179,8 +191,9 @@ impl Build<'_> {
                 }
                 (_, Obstacle::Shrank) => {
                     let copy = self.next_copy();
+                    let root = self.root().to_owned();
                     if let Some(item) = items.get_mut(number) {
-                        item.content.copy_aside(copy)?;
+                        item.copy_aside(&root, copy)?;
                     }
                     restarts += 1;
                 }
@@ -228,11 +241,13 @@ impl Build<'_> {
 
     fn copied(&mut self, path: &Path, name: &EntryName) -> Result<Content, BackupError> {
         let copy = self.next_copy();
-        let as_it_is = Content::Copy { path: path.to_owned(), look: None };
+        let as_it_is = Content::Copy { path: Place::at(path.to_owned()), look: None };
         // What changes from here on shows in the next look.
         let look = Look::at(path, true).ok().flatten();
         match database::copy(path, &copy) {
-            Ok(database::Copied::Database { .. }) => Ok(Content::Copy { path: copy, look }),
+            Ok(database::Copied::Database { .. }) => {
+                Ok(Content::Copy { path: Place::at(copy), look: look.map(Box::new) })
+            }
             Ok(database::Copied::NotADatabase) => {
                 self.warnings.push(format!("{name} only looks like a database; stored as it is"));
                 Ok(as_it_is)
@@ -250,8 +265,17 @@ impl Build<'_> {
     }
 
     /// The members that hold a file which looks like this, if it surely is what the entry holds.
-    fn proven(&self, entry: usize, look: &Look) -> Option<Vec<Known>> {
-        self.past.as_ref()?.proven(entry, look, self.now)
+    fn proven(&self, entry: u32, look: &Look) -> Option<Vec<Known>> {
+        self.past.as_ref()?.proven(usize::try_from(entry).ok()?, look, self.now)
+    }
+
+    /// The home.
+    fn root(&self) -> &Path {
+        self.source.as_ref().map_or(Path::new(""), |(root, _)| root)
+    }
+
+    fn path(&self, place: &Place, name: &EntryName) -> PathBuf {
+        place.path(self.root(), name)
     }
 
     /// Goes on without something that cannot be read, if that is wanted.
@@ -271,6 +295,7 @@ impl Build<'_> {
         name: &EntryName,
         metadata: &mut Metadata,
     ) -> Result<(), BackupError> {
+        let root = self.root().to_owned();
         for item in items.iter_mut() {
             match &item.content {
                 Content::Proven { path, .. } => {
@@ -278,8 +303,9 @@ impl Build<'_> {
                 }
                 Content::Kept { path, .. } if item.name == *name => {
                     // What cannot be opened now is told when it is its turn.
-                    item.content = of_file(name.as_str(), path.clone())
-                        .unwrap_or_else(|_| Content::File { path: path.clone() });
+                    let place = path.clone();
+                    item.content = of_file(name.as_str(), &path.path(&root, name), path.clone())
+                        .unwrap_or(Content::File { path: place });
                 }
                 _ => {}
             }
@@ -296,7 +322,7 @@ impl Build<'_> {
         let file = NewFile::create_in(&store.backups())?.synced_early();
         // Batches of members go straight to the file; what is small shares a call.
         let file = io::BufWriter::with_capacity(64 << 10, file);
-        let mut writer = Writer::new(file, self.level, self.jobs.count());
+        let mut writer = Writer::new(file, self.level, self.jobs.count()).with_folder(self.staging);
         if let Some(shelves) = &self.shelves {
             writer = writer.with_library(Arc::<Shelves>::clone(shelves));
         }
@@ -355,29 +381,29 @@ impl Build<'_> {
                 let done = writer.file(name, mode, modified, length(bytes), &mut bytes);
                 underway.done(done, None, self.now)
             }
-            Content::Proven { entry, look, .. } => match self.proven(*entry, look) {
+            Content::Proven { held, .. } => match self.proven(held.0, &held.1) {
                 // Only SQLite could read it again, and would have to before everything else.
                 Some(known) => {
                     let again: Again = Arc::new(|| Ok(None));
-                    self.take_over(underway, item, known, *look, &again)
+                    self.take_over(underway, item, known, held.1, &again)
                 }
                 None => Ok(Some((name.clone(), Obstacle::Unproven))),
             },
-            Content::Kept { path, entry, .. } => {
-                let look = Look::at(path, false).ok().flatten();
+            Content::Kept { path: place, entry, .. } => {
+                let path = self.path(place, name);
+                let look = Look::at(&path, false).ok().flatten();
                 if let Some(look) = look
                     && let Some(known) = self.proven(*entry, &look)
                 {
-                    let path = path.clone();
                     let again: Again = Arc::new(move || {
                         let opened = read::absent_is_none(read::open_regular(&path));
                         opened.map_err(|error| error.source)
                     });
                     return self.take_over(underway, item, known, look, &again);
                 }
-                match of_file(name.as_str(), path.clone()) {
+                match of_file(name.as_str(), &path, place.clone()) {
                     Ok(Content::Database { .. }) => Ok(Some((name.clone(), Obstacle::Unproven))),
-                    Ok(content) => self.read(underway, item, path, &content),
+                    Ok(content) => self.read(underway, item, &path, &content),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         underway.vanished(name);
                         Ok(None)
@@ -388,7 +414,9 @@ impl Build<'_> {
             Content::Lines { path }
             | Content::File { path }
             | Content::Copy { path, .. }
-            | Content::Database { path, .. } => self.read(underway, item, path, content),
+            | Content::Database { path, .. } => {
+                self.read(underway, item, &self.path(path, name), content)
+            }
         }
     }
 
@@ -431,7 +459,7 @@ impl Build<'_> {
         };
         // Only of what is there as a whole, and bears the time that the table of contents tells.
         let look_of = |source: &Source, stored: u64| match content {
-            Content::Copy { look, .. } => *look,
+            Content::Copy { look, .. } => look.as_deref().copied(),
             _ => {
                 let is_whole = stored == source.facts.size && source.facts.modified.0 == modified;
                 is_whole.then_some(Look { file: source.facts, beside: None })
@@ -507,24 +535,25 @@ fn in_the_way(error: ArchiveError) -> Result<(EntryName, Obstacle), BackupError>
     }
 }
 
-impl Content {
+impl Item {
     /// Puts a private copy of a file in its place: all of it that there is at one look. A file
     /// that went away is asked for again when it is its turn.
-    fn copy_aside(&mut self, to: PathBuf) -> Result<(), BackupError> {
-        let (Self::Lines { path }
-        | Self::File { path }
-        | Self::Copy { path, .. }
-        | Self::Database { path, .. }) = self
+    fn copy_aside(&mut self, root: &Path, to: PathBuf) -> Result<(), BackupError> {
+        let (Content::Lines { path: place }
+        | Content::File { path: place }
+        | Content::Copy { path: place, .. }
+        | Content::Database { path: place, .. }) = &mut self.content
         else {
             return Ok(());
         };
+        let path = &place.path(root, &self.name);
         let opened = read::open_regular(path);
         let Some(mut from) = read::absent_is_none(opened)? else { return Ok(()) };
         let failed = |source| DiskError { action: "copy", path: path.clone(), source };
         let mut copy = NewFile::create_in(to.parent().unwrap_or(&to))?;
         io::copy(&mut from, &mut copy).and_then(|_| copy.flush()).map_err(failed)?;
         copy.commit(&to, Overwrite::Never)?;
-        *path = to;
+        *place = Place::at(to);
         Ok(())
     }
 }

@@ -24,12 +24,16 @@ pub const MAX_CACHE: u64 = 64 << 20;
 const AT_REST: TimeDelta = TimeDelta::seconds(2);
 
 /// The format that [`Cache::to_bytes`] writes; any other is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const SCHEMA: &str = "codex-manager/files";
 
-/// Bytes of one row: the entry, the part, and what is known of it.
-const ROW: usize = 4 + 1 + 5 * 8 + 2 * 4;
+/// Bytes of one row: the entry, the part, and the beginning of a digest of how it looked.
+const ROW: usize = 4 + 1 + SIGHT;
+
+/// Bytes of a digest that are kept: looks are only ever compared, and two that differ have the same
+/// 128 bits as rarely as a disk answers with another file.
+const SIGHT: usize = 16;
 
 /// How a file looked, and if it is a database, what lay beside it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,13 +63,13 @@ impl Look {
     }
 }
 
-/// Whether a file that looks like this now is what the entry of the snapshot holds, for which it
-/// was read when it looked as it did `then`.
-pub(super) fn is_proven(then: &Look, found: &Look, entry: &Entry, now: DateTime<Utc>) -> bool {
+/// Whether a file that looks now as it did when it was read for the entry of the snapshot surely is
+/// what the entry holds.
+pub(super) fn is_proven(found: &Look, entry: &Entry, now: DateTime<Utc>) -> bool {
     let Node::File { size } = entry.node else { return false };
     // The copy of a database has a length of its own.
     let is_as_long = found.beside.is_some() || found.file.size == size;
-    is_as_long && found == then && found.file.modified.0 == entry.modified && found.is_at_rest(now)
+    is_as_long && found.file.modified.0 == entry.modified && found.is_at_rest(now)
 }
 
 /// How the files of a home looked when a snapshot of it was made.
@@ -130,39 +134,56 @@ impl Cache {
         if !look.is_at_rest(now) {
             return;
         }
-        let Some(beside) = look.beside else {
-            return self.push(entry, Part::File, &look.file);
-        };
-        self.push(entry, Part::Database, &look.file);
-        for (part, facts) in [(Part::Log, beside.log), (Part::Journal, beside.journal)] {
-            if let Some(facts) = facts {
-                self.push(entry, part, &facts);
-            }
+        for (part, facts) in parts(look) {
+            self.rows.extend(entry.to_be_bytes());
+            self.rows.push(part.number());
+            self.rows.extend(sight(facts));
         }
     }
 
-    /// How the file looked that became this entry, if that was noted.
-    pub(super) fn look(&self, entry: usize) -> Option<Look> {
+    /// Whether the file that became this entry was a database, if how it looked was noted.
+    pub(super) fn is_database(&self, entry: usize) -> Option<bool> {
+        match self.rows_of(entry)? {
+            [row] if part_of(row) == Some(Part::File) => Some(false),
+            [row, ..] if part_of(row) == Some(Part::Database) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Whether the file that became this entry looked like this, whatever lay beside it.
+    pub(super) fn is_file(&self, entry: usize, file: &Facts) -> bool {
+        let first = self.rows_of(entry).and_then(<[_]>::first);
+        first.is_some_and(|row| sight_in(row) == sight(file))
+    }
+
+    /// Whether the file that became this entry looked like this, and what lay beside it.
+    pub(super) fn is_look(&self, entry: usize, look: &Look) -> bool {
+        let Some(rows) = self.rows_of(entry) else { return false };
+        let same = |(row, (part, facts)): (&[u8; ROW], (Part, &Facts))| {
+            part_of(row) == Some(part) && sight_in(row) == sight(facts)
+        };
+        rows.len() == parts(look).count() && rows.iter().zip(parts(look)).all(same)
+    }
+
+    /// All that was noted of an entry.
+    fn rows_of(&self, entry: usize) -> Option<&[[u8; ROW]]> {
         let entry = u32::try_from(entry).ok()?;
         let (rows, _) = self.rows.as_chunks::<ROW>();
         let first = rows.partition_point(|row| place(row).0 < entry);
-        let mut own = rows.get(first..)?.iter().take_while(|row| place(row).0 == entry).peekable();
-        let (part, file) = read(own.next()?)?;
-        let mut beside = Beside { log: None, journal: None };
-        for row in own {
-            match read(row)? {
-                (Part::Log, facts) => beside.log = Some(facts),
-                (Part::Journal, facts) => beside.journal = Some(facts),
-                (Part::File | Part::Database, _) => return None,
-            }
+        let own = rows.get(first..)?;
+        let count = own.iter().take_while(|row| place(row).0 == entry).count();
+        own.get(..count).filter(|own| !own.is_empty())
+    }
+
+    /// What says of each entry what is true of the next one.
+    #[cfg(test)]
+    pub(super) fn shifted(&self) -> Self {
+        let mut shifted = Self { rows: Vec::new(), ..self.clone() };
+        for row in self.rows.as_chunks::<ROW>().0.iter().filter(|row| place(row).0 > 0) {
+            shifted.rows.extend((place(row).0 - 1).to_be_bytes());
+            shifted.rows.extend(&row[4..]);
         }
-        match part {
-            Part::File if beside == (Beside { log: None, journal: None }) => {
-                Some(Look { file, beside: None })
-            }
-            Part::Database => Some(Look { file, beside: Some(beside) }),
-            _ => None,
-        }
+        shifted
     }
 
     /// Reads the bytes of the file that is kept for this home; `None` unless they are exactly
@@ -200,22 +221,6 @@ impl Cache {
         bytes.push(b'\n');
         bytes.extend(&self.rows);
         u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_CACHE).then_some(bytes)
-    }
-
-    fn push(&mut self, entry: u32, part: Part, facts: &Facts) {
-        let Facts { device, inode, size, modified, changed } = facts;
-        let nanos = |at: &(i64, i64)| u32::try_from(at.1).unwrap_or(u32::MAX);
-        self.rows.extend(entry.to_be_bytes());
-        self.rows.push(part.number());
-        for number in [device, inode, size] {
-            self.rows.extend(number.to_be_bytes());
-        }
-        for seconds in [modified.0, changed.0] {
-            self.rows.extend(seconds.to_be_bytes());
-        }
-        for nanos in [nanos(modified), nanos(changed)] {
-            self.rows.extend(nanos.to_be_bytes());
-        }
     }
 }
 
@@ -265,23 +270,37 @@ fn place(row: &[u8; ROW]) -> (u32, u8) {
     (u32::from_be_bytes([a, b, c, d]), part)
 }
 
-fn read(row: &[u8; ROW]) -> Option<(Part, Facts)> {
-    let part = Part::of_number(place(row).1)?;
-    let (numbers, nanos) = row.get(5..)?.split_at_checked(5 * 8)?;
-    let (numbers, nanos) = (numbers.as_chunks::<8>().0, nanos.as_chunks::<4>().0);
-    let [device, inode, size, modified, changed] = numbers else { return None };
-    let [modified_nanos, changed_nanos] = nanos else { return None };
-    let at = |seconds: &[u8; 8], nanos: &[u8; 4]| {
-        (i64::from_be_bytes(*seconds), i64::from(u32::from_be_bytes(*nanos)))
-    };
-    let facts = Facts {
-        device: u64::from_be_bytes(*device),
-        inode: u64::from_be_bytes(*inode),
-        size: u64::from_be_bytes(*size),
-        modified: at(modified, modified_nanos),
-        changed: at(changed, changed_nanos),
-    };
-    Some((part, facts))
+fn part_of(row: &[u8; ROW]) -> Option<Part> {
+    Part::of_number(place(row).1)
+}
+
+fn sight_in(row: &[u8; ROW]) -> &[u8] {
+    row.get(ROW - SIGHT..).unwrap_or_default()
+}
+
+/// What a look is of, in the order of the rows.
+fn parts(look: &Look) -> impl Iterator<Item = (Part, &Facts)> {
+    let first = if look.beside.is_some() { Part::Database } else { Part::File };
+    let log = look.beside.as_ref().and_then(|beside| beside.log.as_ref());
+    let journal = look.beside.as_ref().and_then(|beside| beside.journal.as_ref());
+    let beside = [(Part::Log, log), (Part::Journal, journal)];
+    let beside = beside.into_iter().filter_map(|(part, facts)| Some((part, facts?)));
+    std::iter::once((first, &look.file)).chain(beside)
+}
+
+/// What a look is known by.
+fn sight(facts: &Facts) -> [u8; SIGHT] {
+    let Facts { device, inode, size, modified, changed } = facts;
+    let mut hasher = Sha256::new();
+    for number in [device, inode, size] {
+        hasher.update(number.to_be_bytes());
+    }
+    for (seconds, nanos) in [modified, changed] {
+        hasher.update(seconds.to_be_bytes());
+        hasher.update(nanos.to_be_bytes());
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -354,10 +373,19 @@ mod tests {
             (then,                                       &entry(Node::Dir, 10),                false),
             (Look { beside: database(None, None).beside, ..then }, &same,                      false),
         ] {
-            assert_eq!(is_proven(&then, &found, entry, now()), expected, "{found:?} {entry:?}");
+            assert_eq!(is_told(&then, &found, entry), expected, "{found:?} {entry:?}");
         }
         let racy = file((10, 1), (999, 0));
-        assert!(!is_proven(&racy, &racy, &same, now()));
+        assert!(!is_told(&racy, &racy, &same));
+    }
+
+    /// Whether what was noted, long after it was at rest, proves what was found.
+    fn is_told(then: &Look, found: &Look, entry: &Entry) -> bool {
+        let mut cache = Cache::new(String::new(), String::new());
+        cache.note(3, then, now() + TimeDelta::days(1));
+        let is_file = found.beside.is_some() || cache.is_file(3, &found.file);
+        assert!(is_file || !cache.is_look(3, found), "{found:?}");
+        cache.is_look(3, found) && is_proven(found, entry, now())
     }
 
     #[test]
@@ -376,7 +404,7 @@ mod tests {
             (database(None, one),  database(None, other), false),
             (database(None, None), file((10, 0), (10, 0)), false),
         ] {
-            assert_eq!(is_proven(&then, &found, &held, now()), expected, "{then:?} {found:?}");
+            assert_eq!(is_told(&then, &found, &held), expected, "{then:?} {found:?}");
         }
     }
 
@@ -405,12 +433,22 @@ mod tests {
         let read = Cache::parse(bytes, Path::new(HOME)).unwrap();
         assert_eq!(read, cache);
         let part = facts((-1, 999_999_999), (3, 4));
-        assert_eq!(read.look(0), Some(file((10, 1), (11, 2))));
-        assert_eq!(read.look(2), Some(database(None, None)));
-        assert_eq!(read.look(3), Some(database(Some(part), None)));
-        assert_eq!(read.look(4), Some(database(None, Some(part))));
-        assert_eq!(read.look(7), Some(database(Some(part), Some(facts((5, 6), (7, 8))))));
-        assert_eq!([1, 5, 6, 8, 9, usize::MAX].map(|entry| read.look(entry)), [None; 6]);
+        let looks = [
+            (0, file((10, 1), (11, 2))),
+            (2, database(None, None)),
+            (3, database(Some(part), None)),
+            (4, database(None, Some(part))),
+            (7, database(Some(part), Some(facts((5, 6), (7, 8))))),
+        ];
+        for (entry, look) in &looks {
+            assert_eq!(read.is_database(*entry), Some(look.beside.is_some()), "{entry}");
+            for (other, found) in &looks {
+                assert_eq!(read.is_look(*entry, found), entry == other, "{entry} {found:?}");
+            }
+        }
+        let unknown = [1, 5, 6, 8, 9, usize::MAX];
+        assert_eq!(unknown.map(|entry| read.is_database(entry)), [None; 6]);
+        assert!(!unknown.iter().any(|entry| read.is_look(*entry, &looks[0].1)));
     }
 
     #[test]
@@ -424,8 +462,8 @@ mod tests {
         }
         assert_eq!(Cache::parse([&bytes[..], b"\0"].concat(), Path::new(HOME)), None);
         assert_eq!(Cache::parse(bytes.clone(), Path::new("/home/bob/.codex")), None);
-        let newer = b"\"schema_version\":2".as_slice();
-        let at = bytes.windows(newer.len()).position(|it| it == b"\"schema_version\":1").unwrap();
+        let newer = b"\"schema_version\":3".as_slice();
+        let at = bytes.windows(newer.len()).position(|it| it == b"\"schema_version\":2").unwrap();
         let newer = [&bytes[..at], newer, &bytes[at + newer.len()..]].concat();
         assert_eq!(Cache::parse(newer, Path::new(HOME)), None);
     }
@@ -458,7 +496,9 @@ mod tests {
         for parts in [vec![2], vec![3], vec![4], vec![0, 1], vec![0, 2], vec![1, 4], vec![255]] {
             let forged: Vec<_> = parts.iter().map(|part| as_part(*part)).collect();
             let forged: Vec<&[u8]> = forged.iter().map(<[u8; ROW]>::as_slice).collect();
-            assert_eq!(sealed(&forged).unwrap().look(0), None, "{parts:?}");
+            let cache = sealed(&forged).unwrap();
+            assert_ne!(cache.is_database(0), Some(false), "{parts:?}");
+            assert!(!cache.is_look(0, &file((10, 1), (11, 2))), "{parts:?}");
         }
     }
 

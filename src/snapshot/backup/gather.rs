@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::reuse::Past;
-use super::{BackupError, Content, Item, OURS, OUTSIDE, Request, Size};
+use super::{BackupError, Content, Item, OURS, OUTSIDE, Place, Request, Size};
 use crate::account::Secret;
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{self, Class, CodexHome, LeftOut};
-use crate::disk::archive::{self, EntryName, InvalidName};
+use crate::disk::archive::{self, EntryName, Folded, InvalidName};
 use crate::disk::tree::{self, Kind as NodeKind, Node, Visit};
 use crate::disk::{DiskError, Facts, database, read, replace};
 use crate::snapshot::metadata::Kind;
@@ -25,7 +25,7 @@ pub(super) struct Gathered {
     past: Option<Arc<Past>>,
     pub(super) items: Vec<Item>,
     /// Every name so far, as the most forgiving file system would compare it.
-    folded: BTreeSet<String>,
+    folded: Folded,
     pub(super) captured: BTreeSet<String>,
     pub(super) left_out: Vec<(String, String)>,
     pub(super) unreadable: Vec<(String, String)>,
@@ -64,7 +64,7 @@ impl Gathered {
     pub(super) fn walk(&mut self, root: &Path, request: &Request) -> Result<(), BackupError> {
         let mut left_out = Vec::new();
         let mut odd = Vec::new();
-        let walk = tree::walk(root, &mut |node| {
+        let mut walk = tree::walk(root, &mut |node| {
             let path = shown(&node.path);
             match why_not(root, &path, node, request) {
                 Ok(None) => {}
@@ -97,16 +97,22 @@ impl Gathered {
             rejected.insert(path.clone());
         }
         // Of two names that some file systems take for one, that of Codex stays.
-        let (known, other): (Vec<_>, Vec<_>) =
-            walk.nodes.iter().partition(|node| home::class(&shown(&node.path)) != Class::Other);
-        for node in known.into_iter().chain(other) {
-            if node.path.ancestors().any(|above| rejected.contains(above)) {
-                continue;
-            }
-            let path = shown(&node.path);
-            if let Err(why) = self.node(root, &path, node) {
-                self.unreadable.push((marked(&path, node), why));
-                rejected.insert(node.path.clone());
+        for is_turn_of_codex in [true, false] {
+            for node in &mut walk.nodes {
+                let is_of_codex = home::class(&shown(&node.path)) != Class::Other;
+                if node.path.as_os_str().is_empty() || is_of_codex != is_turn_of_codex {
+                    continue;
+                }
+                // What became an item needs no second name.
+                let path = std::mem::take(&mut node.path);
+                if !rejected.is_empty() && path.ancestors().any(|above| rejected.contains(above)) {
+                    continue;
+                }
+                let text = shown(&path);
+                if let Err(why) = self.node(root, &text, node) {
+                    self.unreadable.push((marked(&text, node), why));
+                    rejected.insert(path);
+                }
             }
         }
         self.left_out.sort();
@@ -125,31 +131,42 @@ impl Gathered {
         root: &Path,
         request: &Request,
     ) -> Result<Self, BackupError> {
-        let known: BTreeSet<String> = items.iter().map(|item| item.name.to_string()).collect();
-        let folded = items.iter().map(|item| item.name.folded()).collect();
-        let mut gathered = Self { items, folded, ..Self::default() };
+        let mut folded = Folded::default();
+        for item in &items {
+            folded.insert(&item.name);
+        }
+        // They are in the order of the archive.
+        let is_known = |path: &str| {
+            let place = place_of(path);
+            items.binary_search_by(|item| place_of(item.name.as_str()).cmp(&place)).is_ok()
+        };
         let walk = tree::walk(root, &mut |node| {
             let path = shown(&node.path);
             let is_session = CodexHome::SESSIONS.iter().any(|folder| node.path.starts_with(folder));
             let can_be_named = EntryName::from_path(&node.path).is_ok();
-            if is_session && can_be_named && why_not(root, &path, node, request) == Ok(None) {
+            let is_old = node.kind != NodeKind::Dir && is_known(&path);
+            if is_session
+                && can_be_named
+                && !is_old
+                && why_not(root, &path, node, request) == Ok(None)
+            {
                 Visit::Take
             } else {
                 Visit::Skip
             }
         })?;
-        for node in &walk.nodes {
-            let path = shown(&node.path);
-            if !known.contains(&path) {
-                drop(gathered.node(root, &path, node));
-            }
+        let new: Vec<_> =
+            walk.nodes.into_iter().filter(|node| !is_known(&shown(&node.path))).collect();
+        let mut gathered = Self { items, folded, ..Self::default() };
+        for node in &new {
+            drop(gathered.node(root, &shown(&node.path), node));
         }
         gathered.sort();
         Ok(gathered)
     }
 
     fn node(&mut self, root: &Path, path: &str, node: &Node) -> Result<(), Objection> {
-        let absolute = root.join(&node.path);
+        let absolute = || root.join(path);
         match node.kind {
             // The login was read already.
             _ if path == CodexHome::AUTH => Ok(()),
@@ -158,20 +175,21 @@ impl Gathered {
                 self.captured(path, true);
                 Ok(())
             }
-            NodeKind::File => self.file(path, absolute, node),
+            NodeKind::File => self.file(path, &absolute(), node),
             // Codex reads its configuration through a link, so the snapshot holds what it reads.
             NodeKind::Symlink if path == CodexHome::CONFIG => {
-                let target = std::fs::canonicalize(&absolute).map_err(|error| error.to_string())?;
+                let target =
+                    std::fs::canonicalize(absolute()).map_err(|error| error.to_string())?;
                 let facts = std::fs::metadata(&target).map_err(|error| error.to_string())?;
                 if !facts.is_file() {
                     return Err("the link leads to no file".to_owned());
                 }
-                self.add(path, 0o600, node.modified, Content::File { path: target })?;
+                self.add(path, 0o600, node.modified, Content::File { path: Place::at(target) })?;
                 self.captured(path, false);
                 self.count(home::class(path), facts.len());
                 Ok(())
             }
-            NodeKind::Symlink => self.link(root, path, &absolute, node),
+            NodeKind::Symlink => self.link(root, path, &absolute(), node),
             NodeKind::Other(what) => {
                 self.left_out.push((path.to_owned(), format!("a {what} cannot be archived")));
                 Ok(())
@@ -191,7 +209,7 @@ impl Gathered {
         if !archive::is_target(target) {
             return Err("its target is too long or has a control character".to_owned());
         }
-        self.add(path, 0o777, node.modified, Content::Link(target.to_owned()))?;
+        self.add(path, 0o777, node.modified, Content::Link(target.into()))?;
         self.captured(path, false);
         let leads_to = std::fs::canonicalize(absolute).ok().filter(|to| to.is_dir());
         if leads_to.is_some_and(|to| !to.starts_with(root)) {
@@ -204,13 +222,13 @@ impl Gathered {
         Ok(())
     }
 
-    fn file(&mut self, path: &str, absolute: PathBuf, node: &Node) -> Result<(), Objection> {
+    fn file(&mut self, path: &str, absolute: &Path, node: &Node) -> Result<(), Objection> {
         if archive::LARGEST_FILE < node.size {
             return Err("it has 64 GiB or more".to_owned());
         }
-        let content = match self.kept(path, &absolute) {
+        let content = match self.kept(path, absolute, Place::OWN) {
             Some(content) => Ok(content),
-            None => of_file(path, absolute),
+            None => of_file(path, absolute, Place::OWN),
         };
         let content = match content {
             Ok(content) => content,
@@ -241,12 +259,11 @@ impl Gathered {
                 self.left_out.push((inside, why.to_owned()));
                 continue;
             }
-            if let Err(why) = self.outside(name, &inside, path, &facts) {
+            if let Err(why) = self.outside(name, &inside, &path, &facts) {
                 self.unreadable.push((inside, why));
                 continue;
             }
-            let folded = name.parse().map_or_else(|_| name.clone(), |n: EntryName| n.folded());
-            if self.folded.contains(&folded) {
+            if name.parse().is_ok_and(|name| self.folded.has(&name)) {
                 self.warnings.push(format!(
                     "{name} lies in the home and in {}: Codex uses the latter; both are stored",
                     folder.display()
@@ -265,13 +282,14 @@ impl Gathered {
         &mut self,
         name: &str,
         inside: &str,
-        path: PathBuf,
+        path: &Path,
         facts: &Facts,
     ) -> Result<(), Objection> {
         let (bytes, modified) = (facts.size, facts.modified.0);
-        let content = match self.kept(inside, &path) {
+        let place = Place::at(path.to_owned());
+        let content = match self.kept(inside, path, place.clone()) {
             Some(content) => content,
-            None => of_magic(path).map_err(|error| error.source.to_string())?,
+            None => of_magic(path, place).map_err(|error| error.source.to_string())?,
         };
         self.add(inside, 0o600, modified, content)?;
         self.count(home::class(name), bytes);
@@ -279,10 +297,10 @@ impl Gathered {
     }
 
     /// The file as what it was stored as before, if at a glance it did not change since.
-    fn kept(&self, name: &str, path: &Path) -> Option<Content> {
+    fn kept(&self, name: &str, path: &Path, place: Place) -> Option<Content> {
         let past = self.past.as_ref()?;
         let (entry, is_database) = past.glance(&name.parse().ok()?, path)?;
-        Some(Content::Kept { path: path.to_owned(), entry, is_database })
+        Some(Content::Kept { path: place, entry: entry.try_into().ok()?, is_database })
     }
 
     fn captured(&mut self, path: &str, is_folder: bool) {
@@ -305,11 +323,18 @@ impl Gathered {
         modified: i64,
         content: Content,
     ) -> Result<(), Objection> {
-        let name: EntryName = path.parse().map_err(|error: InvalidName| objection(&error))?;
+        let held = match &content {
+            Content::Kept { entry, .. } => self.past.as_ref().and_then(|past| past.name(*entry)),
+            _ => None,
+        };
+        let name = match held.filter(|name| name.as_str() == path) {
+            Some(name) => name.clone(),
+            None => path.parse().map_err(|error: InvalidName| objection(&error))?,
+        };
         if archive::is_reserved(&name) {
             return Err("an archive needs that name for its own table of contents".to_owned());
         }
-        if !self.folded.insert(name.folded()) {
+        if !self.folded.insert(&name) {
             return Err(
                 "another name differs from it only in case or in the way it is encoded".to_owned()
             );
@@ -321,15 +346,18 @@ impl Gathered {
     /// The order of the archive: the login, our metadata, then by name; a folder comes before
     /// what it holds.
     pub(super) fn sort(&mut self) {
-        self.items.sort_by(|a, b| {
-            let place = |item: &Item| match item.name.as_str() {
-                CodexHome::AUTH => 0,
-                name if name == OURS || name.starts_with(".codex-manager/") => 1,
-                _ => 2,
-            };
-            (place(a), a.name.as_str()).cmp(&(place(b), b.name.as_str()))
-        });
+        self.items.sort_by(|a, b| place_of(a.name.as_str()).cmp(&place_of(b.name.as_str())));
     }
+}
+
+/// What the order of the archive goes by.
+fn place_of(name: &str) -> (u8, &str) {
+    let group = match name {
+        CodexHome::AUTH => 0,
+        name if name == OURS || name.starts_with(".codex-manager/") => 1,
+        _ => 2,
+    };
+    (group, name)
 }
 
 /// What is wrong with a name.
@@ -341,20 +369,20 @@ fn objection(error: &InvalidName) -> Objection {
 }
 
 /// How a file of this name is to be stored.
-pub(super) fn of_file(name: &str, path: PathBuf) -> Result<Content, DiskError> {
+pub(super) fn of_file(name: &str, path: &Path, place: Place) -> Result<Content, DiskError> {
     if home::is_json_lines(name) {
-        return read::open_regular(&path).map(|_| Content::Lines { path });
+        return read::open_regular(path).map(|_| Content::Lines { path: place });
     }
-    of_magic(path)
+    of_magic(path, place)
 }
 
 /// A file that is copied by SQLite if it begins like a database, else byte by byte.
-fn of_magic(path: PathBuf) -> Result<Content, DiskError> {
-    if !database::looks_like_database(&path)? {
-        return Ok(Content::File { path });
+fn of_magic(path: &Path, place: Place) -> Result<Content, DiskError> {
+    if !database::looks_like_database(path)? {
+        return Ok(Content::File { path: place });
     }
     let bytes = path.metadata().map_or(0, |facts| facts.len());
-    Ok(Content::Database { path, bytes })
+    Ok(Content::Database { path: place, bytes })
 }
 
 /// Whether a path, whatever its encoding, is of the part that a kind stores.

@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
 
@@ -73,9 +73,20 @@ impl Past {
     /// What lies beside a database is looked at when it is its turn.
     pub(super) fn glance(&self, name: &EntryName, path: &Path) -> Option<(usize, bool)> {
         let entry = self.table.archive.position(name)?;
-        let Look { file, beside } = self.cache.look(entry)?;
+        let is_database = self.cache.is_database(entry)?;
         // A file that nobody may read any more bears another time of change.
-        (Facts::at(path).ok()? == Some(file)).then_some((entry, beside.is_some()))
+        let found = Facts::at(path).ok()??;
+        self.cache.is_file(entry, &found).then_some((entry, is_database))
+    }
+
+    /// The digest of its table of contents.
+    pub(super) fn toc_digest(&self) -> &str {
+        &self.cache.toc_digest
+    }
+
+    /// The name of the entry, which takes no memory of its own.
+    pub(super) fn name(&self, entry: u32) -> Option<&EntryName> {
+        Some(&self.table.archive.entries().ok()?.get(usize::try_from(entry).ok()?)?.name)
     }
 
     /// The chunks of the entry, if a file that looks like this surely is what it holds.
@@ -86,11 +97,10 @@ impl Past {
         now: DateTime<Utc>,
     ) -> Option<Vec<Known>> {
         let held = self.table.archive.entries().ok()?.get(entry)?;
-        let then = self.cache.look(entry)?;
-        if !is_proven(&then, look, held, now) {
+        if !self.cache.is_look(entry, look) || !is_proven(look, held, now) {
             return None;
         }
-        let chunks = self.table.archive.chunks(&held.name)?;
+        let chunks = self.table.archive.chunks_at(entry);
         Some(chunks.iter().map(|chunk| self.table.known(chunk)).collect())
     }
 }
@@ -254,8 +264,9 @@ fn choose(snapshots: &[Stored], whose: &Whose, compressor: &str) -> VecDeque<Can
 struct Table {
     archive: Archive,
     file: Arc<File>,
-    /// The beginning of each chunk's digest, in order, with its entry and number there.
-    index: Vec<(u64, u32, u32)>,
+    /// The entry of each chunk and its number there, in the order of the digests, once something is
+    /// looked for.
+    index: OnceLock<Vec<(u32, u32)>>,
 }
 
 impl std::fmt::Debug for Table {
@@ -276,15 +287,26 @@ impl Table {
             return None;
         }
         let file = Arc::new(archive.file()?);
-        let mut index = Vec::new();
-        for (number, entry) in archive.entries().ok()?.iter().enumerate() {
-            let chunks = archive.chunks(&entry.name).unwrap_or_default();
-            for (chunk, at) in chunks.iter().zip(0..) {
-                index.push((beginning(&chunk.digest), u32::try_from(number).ok()?, at));
-            }
-        }
-        index.sort_unstable();
-        Some(Self { archive, file, index })
+        archive.entries().ok()?;
+        Some(Self { archive, file, index: OnceLock::new() })
+    }
+
+    fn index(&self) -> &[(u32, u32)] {
+        self.index.get_or_init(|| {
+            let entries = self.archive.entries().map_or(0, <[_]>::len);
+            let all = (0..entries).zip(0..).flat_map(|(entry, number)| {
+                let chunks = self.archive.chunks_at(entry).iter().zip(0..);
+                chunks.map(move |(_, at)| (number, at))
+            });
+            let mut index: Vec<(u32, u32)> = all.collect();
+            index.sort_unstable_by_key(|place| self.chunk(*place).map(|chunk| &chunk.digest));
+            index
+        })
+    }
+
+    fn chunk(&self, (entry, at): (u32, u32)) -> Option<&Chunk> {
+        let chunks = self.archive.chunks_at(usize::try_from(entry).ok()?);
+        chunks.get(usize::try_from(at).ok()?)
     }
 
     fn digest(&self) -> Option<&str> {
@@ -292,16 +314,12 @@ impl Table {
     }
 
     fn find(&self, digest: &[u8; 32], size: u64) -> Option<Known> {
-        let wanted = beginning(digest);
-        let first = self.index.partition_point(|row| row.0 < wanted);
-        let entries = self.archive.entries().ok()?;
-        let rows = self.index.get(first..)?.iter().take_while(|row| row.0 == wanted);
-        let mut chunks = rows.filter_map(|&(_, entry, at)| {
-            let entry = entries.get(usize::try_from(entry).ok()?)?;
-            self.archive.chunks(&entry.name)?.get(usize::try_from(at).ok()?)
-        });
-        let chunk = chunks.find(|chunk| chunk.digest == *digest && chunk.size == size)?;
-        Some(self.known(chunk))
+        let digest_of = |place: &(u32, u32)| self.chunk(*place).map(|chunk| &chunk.digest);
+        let index = self.index();
+        let first = index.partition_point(|place| digest_of(place) < Some(digest));
+        let chunks = index.get(first..)?.iter().filter_map(|place| self.chunk(*place));
+        let mut same = chunks.take_while(|chunk| chunk.digest == *digest);
+        Some(self.known(same.find(|chunk| chunk.size == size)?))
     }
 
     fn known(&self, chunk: &Chunk) -> Known {
@@ -309,9 +327,4 @@ impl Table {
         let archive = Arc::clone(&self.file);
         Known { archive, offset, member_size, member_digest, size, digest }
     }
-}
-
-fn beginning(digest: &[u8; 32]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *digest;
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

@@ -36,17 +36,18 @@ impl Plan {
         let since = captured.instant().timestamp();
         let mut items = self.items.iter().filter(|item| is_compared(item.name.as_str()));
         items.all(|item| {
-            held.remove(item.name.as_str()).is_some_and(|entry| is_the_same(item, entry, since))
+            held.remove(item.name.as_str())
+                .is_some_and(|entry| is_the_same(item, entry, self.root(), since))
         }) && held.is_empty()
     }
 }
 
 /// Whether an item surely is what the entry holds that was stored at `since`, in seconds.
-fn is_the_same(item: &Item, entry: &Entry, since: i64) -> bool {
+fn is_the_same(item: &Item, entry: &Entry, root: &Path, since: i64) -> bool {
     let stood_still = item.modified < since && item.modified == entry.modified;
     match (&item.content, &entry.node) {
         (Content::Folder, Node::Dir) => true,
-        (Content::Link(now), Node::Symlink { target }) => now == target,
+        (Content::Link(now), Node::Symlink { target }) => **now == **target,
         (
             Content::File { path }
             | Content::Lines { path }
@@ -55,16 +56,18 @@ fn is_the_same(item: &Item, entry: &Entry, since: i64) -> bool {
         ) => {
             stood_still
                 && item.mode == entry.mode
-                && written(path).is_some_and(|(length, at)| length == *size && at < since)
+                && written(&path.path(root, &item.name))
+                    .is_some_and(|(length, at)| length == *size && at < since)
         }
         // The copy of a database has a length of its own, and what is new may be in its log alone.
         (
             Content::Database { path, .. } | Content::Kept { path, is_database: true, .. },
             Node::File { .. },
         ) => {
-            let mut beside = database::companions(path).into_iter();
+            let path = path.path(root, &item.name);
+            let mut beside = database::companions(&path).into_iter();
             stood_still
-                && written(path).is_some_and(|(_, at)| at < since)
+                && written(&path).is_some_and(|(_, at)| at < since)
                 && beside.all(|beside| written(&beside).is_none_or(|(_, at)| at < since))
         }
         _ => false,

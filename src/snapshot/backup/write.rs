@@ -121,9 +121,10 @@ fn build(
     build.settle(&mut items, &mut metadata)?;
     let whole = build.archive(&mut items, &mut metadata, store)?;
     let Whole { file, written, vanished, mut known } = whole;
-    build.stopped()?;
     let has_login_first = items.first().is_some_and(|item| item.name.as_str() == CodexHome::AUTH);
-    if login.is_some_and(|path| !is_still(&path, &items)) {
+    let stored_login = login_bytes(&mut items).cloned();
+    build.stopped()?;
+    if login.is_some_and(|path| !is_still(&path, stored_login.as_ref())) {
         build.warnings.push(
             "auth.json was written while the backup ran, the snapshot holds it as it was before: \
              `codex-manager backup --auth-only` stores the new one"
@@ -185,11 +186,7 @@ fn refresh_login(
 }
 
 /// Whether the file at `path` holds the login that was stored.
-fn is_still(path: &Path, items: &[Item]) -> bool {
-    let stored = items.iter().find_map(|item| match &item.content {
-        Content::Bytes(bytes) if item.name.as_str() == CodexHome::AUTH => Some(bytes),
-        _ => None,
-    });
+fn is_still(path: &Path, stored: Option<&Secret>) -> bool {
     let found = auth::read(path).ok().flatten();
     found.as_ref().map(|file| &file.bytes) == stored
 }
