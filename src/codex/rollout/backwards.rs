@@ -4,6 +4,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::{BLOCK, MAX_LINE};
 
+/// How much is read first, from the end of a file.
+const FIRST: u64 = 4 << 10;
+
 /// The lines of a file, last first, in bounded memory.
 pub(super) struct Backwards<F> {
     file: F,
@@ -11,6 +14,8 @@ pub(super) struct Backwards<F> {
     unread: u64,
     /// Nothing before this is read.
     floor: u64,
+    /// How much is read at a time: the newest event is mostly near the end.
+    step: u64,
     /// How many bytes may still be read.
     budget: u64,
     /// What was read and not yet handed out.
@@ -33,6 +38,7 @@ impl<F: Read + Seek> Backwards<F> {
             file,
             unread,
             floor,
+            step: FIRST,
             budget,
             block: Vec::new(),
             pieces: Vec::new(),
@@ -76,7 +82,8 @@ impl<F: Read + Seek> Backwards<F> {
     }
 
     fn read_block(&mut self) -> io::Result<()> {
-        let length = self.unread.saturating_sub(self.floor).min(BLOCK).min(self.budget);
+        let length = self.unread.saturating_sub(self.floor).min(self.step).min(self.budget);
+        self.step = self.step.saturating_mul(4).min(BLOCK);
         self.unread -= length;
         self.budget -= length;
         self.file.seek(SeekFrom::Start(self.unread))?;

@@ -4,6 +4,7 @@
 //! homes, as bytes of a file that may be deleted at any time: one that is damaged, or of another
 //! version, is no memory at all, and everything is read anew.
 
+use std::cmp::Reverse;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -194,17 +195,39 @@ impl Memory {
         Self(read().unwrap_or_default())
     }
 
-    /// The bytes of the file; `None` if there would be more than [`MAX_MEMORY`] of them.
+    /// The bytes of the file, at most [`MAX_MEMORY`]: of more than that, the homes that were read
+    /// last and the newest sessions of the last one; `None` if not even one fits.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        self.to_bytes_within(MAX_MEMORY)
+    }
+
+    fn to_bytes_within(&self, most: u64) -> Option<Vec<u8>> {
+        let bytes = self.encoded()?;
+        if u64::try_from(bytes.len()).is_ok_and(|len| len <= most) {
+            return Some(bytes);
+        }
+        drop(bytes);
+        let mut smaller = self.clone();
+        match &mut smaller.0[..] {
+            [only] => {
+                let half = only.sessions.len() / 2;
+                keep_newest(&mut only.sessions, half);
+            }
+            _ => drop(smaller.0.pop()?),
+        }
+        let is_any = smaller.0.iter().any(|home| !home.sessions.is_empty());
+        if is_any { smaller.to_bytes_within(most) } else { None }
+    }
+
+    fn encoded(&self) -> Option<Vec<u8>> {
         let rest = serde_json::to_vec(&self.0).ok()?;
         let head =
             Head { schema: SCHEMA.to_owned(), schema_version: VERSION, digest: digest(&rest) };
         let mut bytes = serde_json::to_vec(&head).ok()?;
         bytes.push(b'\n');
         bytes.extend(rest);
-        let fits = u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_MEMORY);
-        fits.then_some(bytes)
+        Some(bytes)
     }
 
     /// What is remembered of this home.
@@ -218,12 +241,7 @@ impl Memory {
     /// more than [`MOST_SESSIONS`]. A home whose name is not UTF-8 is not remembered.
     pub fn keep(&mut self, codex_home: &Path, mut sessions: Vec<Session>) {
         self.0.retain(|home| Path::new(&home.home) != codex_home);
-        if MOST_SESSIONS < sessions.len() {
-            let newest = |session: &Session| std::cmp::Reverse(session.facts.modified);
-            sessions.select_nth_unstable_by_key(MOST_SESSIONS, newest);
-            sessions.truncate(MOST_SESSIONS);
-            sessions.sort_by(|a, b| a.path.cmp(&b.path));
-        }
+        keep_newest(&mut sessions, MOST_SESSIONS);
         if let Some(home) = codex_home.to_str() {
             self.0.insert(0, Home { home: home.to_owned(), sessions });
         }
@@ -236,6 +254,15 @@ impl Memory {
             }
             None => false,
         });
+    }
+}
+
+/// Keeps the sessions that were written to last, in the order of their places.
+fn keep_newest(sessions: &mut Vec<Session>, most: usize) {
+    if most < sessions.len() {
+        sessions.select_nth_unstable_by_key(most, |session| Reverse(session.facts.modified));
+        sessions.truncate(most);
+        sessions.sort_by(|a, b| a.path.cmp(&b.path));
     }
 }
 
@@ -284,5 +311,15 @@ mod tests {
         memory.keep(home, sessions.clone());
         assert_eq!(memory.of(home), sessions.get(1..).unwrap());
         assert_eq!(memory.of(other), [], "there is no room for more");
+
+        // Of what is too long, the newest half, or of that the newest half.
+        let all = memory.to_bytes().unwrap();
+        let most = u64::try_from(all.len()).unwrap() - 1;
+        for (most, kept) in [(most, MOST_SESSIONS / 2), (most / 2, MOST_SESSIONS / 4)] {
+            let told = Memory::parse(&memory.to_bytes_within(most).unwrap());
+            assert_eq!(told.of(home), sessions.get(sessions.len() - kept..).unwrap());
+        }
+        memory.keep(other, vec![session(7)]);
+        assert_eq!(memory.to_bytes_within(100), None);
     }
 }

@@ -49,7 +49,7 @@ impl Default for Contents {
 }
 
 impl Contents {
-    /// Lets text wait in a file of this folder, one without a name of its own.
+    /// Lets text wait in a file of this folder, under a reserved name.
     pub(super) fn wait_in(&mut self, folder: &Path) {
         self.text.folder = Some(folder.to_owned());
     }

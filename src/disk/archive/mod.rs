@@ -37,6 +37,6 @@ pub use name::{EntryName, Folded, InvalidName, NameSet};
 pub use open::{Archive, Layout};
 pub(crate) use tarball::LARGEST_FILE;
 pub use toc::Chunk;
-pub(crate) use toc::{digest_of, digest_text};
+pub(crate) use toc::{digest_of, digest_text, parse_digest};
 pub(crate) use write::is_reserved;
 pub use write::{FileSummary, Writer, Written};

@@ -150,7 +150,8 @@ pub(crate) fn digest_of(bytes: &[u8]) -> String {
     digest_text(&sha256(bytes))
 }
 
-fn parse_digest(text: &str) -> Option<[u8; 32]> {
+/// The bytes of `sha256:` and 64 lower-case hex digits.
+pub(crate) fn parse_digest(text: &str) -> Option<[u8; 32]> {
     let digits = text.strip_prefix("sha256:")?.as_bytes();
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;

@@ -105,8 +105,8 @@ impl<W: Write> Writer<W> {
         self
     }
 
-    /// Lets the table of contents wait in a file of this folder, without a name and gone with the
-    /// writer, instead of in memory, if it is long. Before the first entry.
+    /// Lets the table of contents wait in a file of this folder, under a reserved name and gone with
+    /// the writer, instead of in memory, if it is long. Before the first entry.
     #[must_use]
     pub fn with_folder(mut self, folder: &Path) -> Self {
         self.contents.wait_in(folder);

@@ -157,21 +157,35 @@ impl Build<'_> {
             let (name, obstacle) = match self.pass(items, metadata, store)? {
                 Pass::Done(whole) => {
                     // To read it takes as much memory as what is known of earlier ones.
-                    let past = self.past.take().map(|past| past.toc_digest().to_owned());
+                    let past = self.past.take();
+                    let past =
+                        past.map(|past| (past.snapshot().to_owned(), past.toc_digest().to_owned()));
                     let had_shelves = self.shelves.take().is_some();
                     let problems = self.problems(&whole)?;
                     if problems.is_empty() {
                         return Ok(*whole);
                     }
+                    // Its room is needed.
+                    drop(whole);
+                    let damaged = was_copied(problems, items)?;
+                    if let Some((snapshot, _)) = &past {
+                        self.warnings.push(format!(
+                            "{snapshot} is damaged, so files were read again that it should hold: \
+                             `codex-manager verify {snapshot}` names them"
+                        ));
+                    }
                     let compressor = archive::compressor(self.level);
                     // Only that one: the items have their places in it.
                     let again = Past::open(store, self.root(), &compressor).map(Arc::new);
-                    self.past = again.filter(|again| past.as_deref() == Some(again.toc_digest()));
+                    let is_it = |again: &Arc<Past>| {
+                        past.as_ref().is_some_and(|(_, digest)| digest == again.toc_digest())
+                    };
+                    self.past = again.filter(is_it);
                     self.shelves = had_shelves.then(|| {
                         let (past, whose) = (self.past.as_deref(), Whose::of(metadata));
                         Arc::new(Shelves::new(store, past, whose, &compressor))
                     });
-                    self.copy_no_more(problems, items, metadata)?;
+                    self.open_after_all(items, &damaged, metadata)?;
                     restarts += 1;
                     continue;
                 }
@@ -181,7 +195,7 @@ impl Build<'_> {
             let Some(item) = items.get(number) else { break };
             match (&item.content, obstacle) {
                 (Content::Kept { .. } | Content::Proven { .. }, _) | (_, Obstacle::Unproven) => {
-                    self.open_after_all(items, &name, metadata)?;
+                    self.open_after_all(items, &[name].into(), metadata)?;
                     restarts += 1;
                 }
                 // It will not be in the way again, however many there are.
@@ -212,26 +226,6 @@ impl Build<'_> {
             return Err(reads_back_wrong(&"its table of contents is not the one that was written"));
         }
         Ok(archive.verify_members(&mut |_| {}, self.stop)?)
-    }
-
-    /// Takes the files for what they are of which an earlier archive has damaged members.
-    fn copy_no_more(
-        &mut self,
-        problems: Vec<Problem>,
-        items: &mut Vec<Item>,
-        metadata: &mut Metadata,
-    ) -> Result<(), BackupError> {
-        let is_copied =
-            |item: &&Item| matches!(item.content, Content::Kept { .. } | Content::Proven { .. });
-        let copied: BTreeSet<_> = items.iter().filter(is_copied).map(|item| &item.name).collect();
-        let mut damaged = BTreeSet::new();
-        for problem in problems {
-            match problem.name.as_ref().filter(|name| copied.contains(name)) {
-                Some(name) => damaged.insert(name.clone()),
-                None => return Err(reads_back_wrong(&problem)),
-            };
-        }
-        damaged.iter().try_for_each(|name| self.open_after_all(items, name, metadata))
     }
 
     fn next_copy(&mut self) -> PathBuf {
@@ -287,23 +281,25 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Takes an item for what it is when it is opened, and copies the databases that were not:
+    /// Takes items for what they are when they are opened, and copies the databases that were not:
     /// they would know nothing of what happened meanwhile.
     fn open_after_all(
         &mut self,
         items: &mut Vec<Item>,
-        name: &EntryName,
+        names: &BTreeSet<EntryName>,
         metadata: &mut Metadata,
     ) -> Result<(), BackupError> {
         let root = self.root().to_owned();
         for item in items.iter_mut() {
+            self.stopped()?;
             match &item.content {
                 Content::Proven { path, .. } => {
                     item.content = Content::Database { path: path.clone(), bytes: 0 };
                 }
-                Content::Kept { path, .. } if item.name == *name => {
+                Content::Kept { path, .. } if names.contains(&item.name) => {
                     // What cannot be opened now is told when it is its turn.
                     let place = path.clone();
+                    let name = &item.name;
                     item.content = of_file(name.as_str(), &path.path(&root, name), path.clone())
                         .unwrap_or(Content::File { path: place });
                 }
@@ -517,6 +513,22 @@ impl Underway {
 
 fn unreadable(name: &EntryName, error: &DiskError) -> Option<(EntryName, Obstacle)> {
     Some((name.clone(), Obstacle::Unreadable(error.source.to_string())))
+}
+
+/// The files of which an earlier archive has damaged members, that were copied unread.
+fn was_copied(problems: Vec<Problem>, items: &[Item]) -> Result<BTreeSet<EntryName>, BackupError> {
+    let is_copied =
+        |item: &&Item| matches!(item.content, Content::Kept { .. } | Content::Proven { .. });
+    let copied: BTreeSet<_> = items.iter().filter(is_copied).map(|item| &item.name).collect();
+    let mut damaged = BTreeSet::new();
+    for problem in problems {
+        match problem.name.as_ref().filter(|name| problem.chunk.is_some() && copied.contains(name))
+        {
+            Some(name) => damaged.insert(name.clone()),
+            None => return Err(reads_back_wrong(&problem)),
+        };
+    }
+    Ok(damaged)
 }
 
 fn reads_back_wrong(what: &dyn Display) -> BackupError {

@@ -3,8 +3,9 @@
 //! [`Past`] is the snapshot that the home's cache tells of: what it proves unchanged is copied
 //! from there without being opened. [`Shelves`] are the tables of contents of that and a few
 //! other archives, in which the content of whatever had to be read is looked for by its digest.
-//! Both only ever name a member, which is checked as it is copied; an archive that vanishes or
-//! turns out to be another one costs time.
+//! Both only ever name a member, which is checked before it is copied or, where its content is not
+//! to be read, when the new archive is read back; an archive that vanishes or turns out to be
+//! another one costs time.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
@@ -77,6 +78,11 @@ impl Past {
         // A file that nobody may read any more bears another time of change.
         let found = Facts::at(path).ok()??;
         self.cache.is_file(entry, &found).then_some((entry, is_database))
+    }
+
+    /// Its name.
+    pub(super) fn snapshot(&self) -> &str {
+        &self.cache.snapshot
     }
 
     /// The digest of its table of contents.

@@ -41,9 +41,10 @@ macro_rules! fields {
             }
         })*
 
-        /// What is packed in which order: bytes of another layout mean something else.
+        /// What is packed in which order: bytes of another layout mean something else. The number
+        /// is raised when a type changes under the same name.
         pub(super) fn layout() -> &'static str {
-            concat!($(stringify!($type), ": ", $(stringify!($field), " ",)*)*)
+            concat!("1 ", $(stringify!($type), ": ", $(stringify!($field), " ",)*)*)
         }
     };
 }
@@ -385,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_layout_names_every_field() {
-        assert!(layout().starts_with("Metadata: schema schema_version "), "{}", layout());
+        assert!(layout().starts_with("1 Metadata: schema schema_version "), "{}", layout());
         let last = "Figures: source observed_at windows limit_reached ";
         assert!(layout().ends_with(last), "{}", layout());
     }

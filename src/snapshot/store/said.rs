@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::packed::Packed;
 use crate::account::{AccountKey, Email};
+use crate::disk::archive::parse_digest;
 use crate::quota::{Source, Validation};
 use crate::snapshot::metadata::{Kind, Metadata};
 use crate::time::Stamp;
@@ -167,7 +168,7 @@ impl Brief {
             validation: metadata.validation_status,
             label: metadata.label.clone(),
             bytes: archive.map(|archive| archive.bytes),
-            toc_digest: archive.and_then(|archive| Digest::parse(&archive.toc_digest)),
+            toc_digest: archive.and_then(|archive| parse_digest(&archive.toc_digest)).map(Digest),
             figures: metadata.quota.as_ref().map(|quota| Figures {
                 source: quota.source,
                 observed_at: quota.observed_at,
@@ -178,24 +179,9 @@ impl Brief {
     }
 }
 
-impl Digest {
-    /// Reads `sha256:` and 64 hex digits.
-    fn parse(text: &str) -> Option<Self> {
-        let mut digest = [0; 32];
-        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let fits = |hex: &&str| hex.len() == 64 && hex.bytes().all(is_hex);
-        let hex = text.strip_prefix("sha256:").filter(fits)?;
-        for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(digest))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::archive::{digest_of, digest_text};
 
     #[test]
     fn what_is_remembered_is_taken_apart_when_somebody_asks_and_is_the_same() {
@@ -217,16 +203,5 @@ mod tests {
         assert!(said.whole.get().is_none(), "it was kept");
         assert_eq!(*said, metadata);
         assert_eq!(said, Said::from(metadata));
-    }
-
-    #[test]
-    fn a_digest_is_the_bytes_of_its_text() {
-        let text = digest_of(b"table");
-        assert_eq!(Digest::parse(&text).map(|digest| digest_text(&digest.0)), Some(text.clone()));
-        let hex = text.strip_prefix("sha256:").unwrap();
-        for odd in [hex.to_owned(), format!("{text}0"), text.to_uppercase(), "sha256:".to_owned()] {
-            assert_eq!(Digest::parse(&odd), None, "{odd}");
-        }
-        assert_eq!(Digest::parse(&format!("sha256:+{}", hex.get(1..).unwrap())), None);
     }
 }

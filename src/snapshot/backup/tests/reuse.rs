@@ -334,6 +334,31 @@ fn a_damaged_member_costs_its_file_and_the_databases_a_reading() {
     }
 }
 
+#[test]
+fn however_much_of_the_last_snapshot_is_damaged_the_archive_is_begun_anew_once() {
+    let bench = Bench::at_rest();
+    let names: Vec<String> = (0..300).map(|number| format!("notes/{number:03}.md")).collect();
+    fs::create_dir(bench.at("notes")).unwrap();
+    names.iter().for_each(|name| bench.file(name, format!("what {name} holds")));
+    let made = bench.backup(Kind::Full);
+    let archive = Archive::open(&made.archive, &Limits::default()).unwrap();
+    let mut bytes = fs::read(&made.archive).unwrap();
+    for name in &names {
+        let chunk = &archive.chunks(&name.parse().unwrap()).unwrap()[0];
+        bytes[usize::try_from(chunk.offset + chunk.member_size / 2).unwrap()] ^= 1;
+    }
+    fs::write(&made.archive, bytes).unwrap();
+    let (again, asked) = Weather::default().over(|| bench.backup(Kind::Full));
+    // Each file once to see what it is, and once to read it.
+    let notes = bench.at("notes");
+    let of_notes = |it: &&(Call, PathBuf)| it.0 == Call::Open && it.1.starts_with(&notes);
+    assert_eq!(asked.iter().filter(of_notes).count(), 2 * names.len());
+    let told = format!("{} is damaged", made.name);
+    assert_eq!(again.warnings.iter().filter(|it| it.starts_with(&told)).count(), 1);
+    bench.forget(&made);
+    bench.holds_the_home(&again);
+}
+
 /// What a cache might say, sealed as it should be.
 fn forge(bench: &Bench, change: impl FnOnce(&mut Cache)) {
     let root = bench.home.root();
