@@ -238,7 +238,7 @@ impl Memory {
     }
 
     /// Remembers these sessions of a home instead of what was known of it, as far as there are no
-    /// more than [`MOST_SESSIONS`]. A home whose name is not UTF-8 is not remembered.
+    /// more than 20,000. A home whose name is not UTF-8 is not remembered.
     pub fn keep(&mut self, codex_home: &Path, mut sessions: Vec<Session>) {
         self.0.retain(|home| Path::new(&home.home) != codex_home);
         keep_newest(&mut sessions, MOST_SESSIONS);
