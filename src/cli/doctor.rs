@@ -52,8 +52,8 @@ struct Found {
 
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure> {
     let (places, faults) = session.places_despite_faults()?;
-    let Mended { fixed, left, .. } =
-        if args.fix { fix(&places, args.dry_run, session)? } else { Mended::default() };
+    let (Mended { fixed, left, .. }, is_noted) =
+        if args.fix { fix(&places, args.dry_run, session)? } else { (Mended::default(), true) };
     let faults: Vec<_> = faults.into_iter().map(|fault| (fault.message, fault.hint)).collect();
     let holders = process::holders(&holders::place(&places, session));
     let findings = doctor::examine(&Facts {
@@ -69,8 +69,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     });
     let text = draw_mended(args, &fixed, &left, session) + &draw(&findings);
     let worst = doctor::worst(&findings);
-    // What was to be mended and was not is work done in part.
-    let is_done = worst != Level::Error && left.is_empty();
+    // What was to be mended and was not is work done in part, and so is what the log does not tell.
+    let is_done = worst != Level::Error && left.is_empty() && is_noted;
     let exit = if is_done { Exit::Done } else { Exit::Failed };
     let Holders { found: holders, bystanders, unseen, .. } = holders;
     let dry_run = args.dry_run;
@@ -79,25 +79,27 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 }
 
 /// Mends what can be mended, under the lock; where there is nothing to do, or it is only to be
-/// told, nothing is written.
-fn fix(places: &Places, dry_run: bool, session: &mut Session) -> Result<Mended, Failure> {
+/// told, nothing is written. Answers whether the log tells of it, too.
+fn fix(places: &Places, dry_run: bool, session: &mut Session) -> Result<(Mended, bool), Failure> {
     session.home_beside(&places.store, &places.settings)?;
     places.store.refuse_foreign()?;
     let survey = || mend::survey(&places.store, &places.home, &places.zone);
     let before = survey();
     if dry_run || before.is_empty() {
         let fixed = before.iter().map(Fault::announced).collect();
-        return Ok(Mended { fixed, ..Mended::default() });
+        return Ok((Mended { fixed, ..Mended::default() }, true));
     }
     // Opening finishes and sweeps; what is still there afterwards is ours to mend.
     let opened = session.open(places, "doctor --fix")?;
     let mended = mend::apply(&before, &survey(), &session.world.interrupted);
+    let mut is_noted = true;
     if 0 < mended.narrowed + mended.sidecars
         && let Err(failure) = note(&mended, places, &opened.lock, session)
     {
         session.warn(format!("it is done, but was not noted down: {}", failure.message));
+        is_noted = false;
     }
-    Ok(mended)
+    Ok((mended, is_noted))
 }
 
 /// Writes down what was mended. What opening the store did by itself is no operation of anybody.

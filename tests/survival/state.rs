@@ -94,8 +94,9 @@ impl Known {
             if self.times.contains(&found[0]) { found[0].to_owned() } else { "<now>".to_owned() }
         });
         let text = DIGEST.replace_all(&text, |found: &regex::Captures<'_>| match found.get(1) {
-            _ if self.digests.contains(&found[0]) => found[0].to_owned(),
+            // One that was there before may have the same length by chance.
             Some(key) => format!("{}<size>", key.as_str()),
+            None if self.digests.contains(&found[0]) => found[0].to_owned(),
             None => "<digest>".to_owned(),
         });
         let text = SECOND.replace_all(&text, "$1");
