@@ -80,6 +80,7 @@ pub(super) fn scan(
     });
     Ok(scan)
 }
+
 /// What is neither an archive nor a sidecar of a pair of ours that was taken: archives of the older
 /// tool, and ours of which the sidecar is missing or cannot be used, the `rest`.
 fn take_others(
