@@ -36,15 +36,18 @@ impl Folder {
     /// When there is none, it is something else such as a link to one, or cannot be listed.
     pub fn list(path: &Path) -> Result<Self> {
         let place = sys::Place::open(path).map_err(sys::explain_open).at("list", path)?;
-        let (mut text, mut spans) = (String::new(), Vec::new());
+        let (mut text, mut found) = (String::new(), Vec::new());
         let listed = place.list(|name| {
             let from = text.len();
             text.push_str(name);
-            spans.push((from, text.len()));
+            found.push((beginning(name), (from, text.len())));
         });
         listed.at("list", path)?;
-        let name = |(from, to): &(usize, usize)| text.as_bytes().get(*from..*to);
-        spans.sort_unstable_by(|one, other| name(one).cmp(&name(other)));
+        let name = |(from, to): (usize, usize)| text.as_bytes().get(from..to);
+        found.sort_unstable_by(|(one, here), (other, there)| {
+            one.cmp(other).then_with(|| name(*here).cmp(&name(*there)))
+        });
+        let spans = found.into_iter().map(|(_, span)| span).collect();
         Ok(Self { place, text, spans })
     }
 
@@ -70,6 +73,14 @@ impl Folder {
     }
 }
 
+/// The first bytes of a name as a number, by which most names are in their order already: no other
+/// memory has to be looked at.
+fn beginning(name: &str) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    u128::from_be_bytes(bytes)
+}
+
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
@@ -82,7 +93,9 @@ mod tests {
     #[test]
     fn a_folder_tells_its_names_in_order_and_of_each_what_its_path_tells() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["b", "a.tar.gz", "a", "ä", "a-"] {
+        let long = "2026-11-21-100000-";
+        let long = ["", "b", "a"].map(|end| format!("{long}{end}"));
+        for name in long.iter().map(String::as_str).chain(["b", "a.tar.gz", "a", "ä", "a-"]) {
             fs::write(dir.path().join(name), name).unwrap();
         }
         fs::create_dir(dir.path().join("c")).unwrap();
@@ -90,7 +103,8 @@ mod tests {
         fs::write(dir.path().join(OsStr::from_bytes(b"\xff")), "").unwrap();
         let folder = Folder::list(dir.path()).unwrap();
         let names: Vec<&str> = folder.names().collect();
-        assert_eq!(names, ["a", "a-", "a.tar.gz", "b", "c", "d", "ä"]);
+        assert_eq!(names[..3], [&long[0], &long[2], &long[1]]);
+        assert_eq!(names[3..], ["a", "a-", "a.tar.gz", "b", "c", "d", "ä"]);
         for name in names {
             assert!(folder.has(name));
             let facts = Facts::at(&dir.path().join(name)).ok().flatten();
