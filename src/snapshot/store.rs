@@ -1,5 +1,6 @@
 //! Where in the manager home does everything lie, and which snapshots are there?
 
+mod bulk;
 mod files;
 mod packed;
 mod rollouts;

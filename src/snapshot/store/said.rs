@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
+use super::bulk::Piece;
 use super::packed::Packed;
 use crate::account::{AccountKey, Email};
 use crate::disk::archive::parse_digest;
@@ -74,14 +75,6 @@ pub struct Figures {
     pub limit_reached: Option<bool>,
 }
 
-/// Some of the bytes of a file that was read.
-#[derive(Clone)]
-pub(super) struct Piece {
-    pub(super) file: Arc<Vec<u8>>,
-    pub(super) from: usize,
-    pub(super) to: usize,
-}
-
 impl Said {
     /// What is remembered of a sidecar: whose it is and a [`Brief`], and all of it packed.
     pub(super) fn remembered(whose: Arc<Whose>, brief: Brief, packed: Piece) -> Self {
@@ -118,12 +111,6 @@ impl Said {
     /// The packed form, if it is remembered in one.
     pub(super) fn packed(&self) -> Option<&[u8]> {
         self.packed.as_ref().and_then(Piece::bytes)
-    }
-}
-
-impl Piece {
-    fn bytes(&self) -> Option<&[u8]> {
-        self.file.get(self.from..self.to)
     }
 }
 
@@ -181,6 +168,7 @@ impl Brief {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bulk::{self, Bulk};
     use super::*;
 
     #[test]
@@ -192,8 +180,10 @@ mod tests {
         };
         let mut bytes = b"other".to_vec();
         metadata.pack(&mut bytes);
-        let to = bytes.len();
-        let piece = Piece { file: Arc::new(bytes), from: 5, to };
+        let packed = Arc::new(bulk::pack(&bytes).unwrap());
+        let length = bytes.len();
+        let bulk = Arc::new(Bulk::of(packed, 0, length));
+        let piece = Piece { bulk, span: (5, u32::try_from(length).unwrap()) };
         let whose = Arc::clone(&Said::from(metadata.clone()).whose);
         let said = Said::remembered(whose, Brief::of(&metadata), piece);
         assert_eq!(said.whose().email, metadata.email);

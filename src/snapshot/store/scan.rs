@@ -1,7 +1,8 @@
 //! Which snapshots are in `backups/`, and what there is not as it should be?
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 
 use super::said::Said;
 use super::sidecars::Rows;
@@ -63,7 +64,7 @@ pub(super) fn scan(
                 if pending.take_if(|pending| *pending == sidecar.as_str()).is_none() {
                     others.retain(|other| *other != sidecar);
                 }
-                take_told(title, backups, said, &folder, &mut scan);
+                take_told(name, backups, said, &folder, &mut scan);
             }
             None => {
                 rest.push(title);
@@ -123,10 +124,11 @@ fn take_others(
     Ok(())
 }
 
-/// One archive of ours with its sidecar.
-fn take_told(title: &str, backups: &Path, said: Said, folder: &Folder, scan: &mut Scan) {
+/// One archive of ours, by its name, with its sidecar.
+fn take_told(name: &str, backups: &Path, said: Said, folder: &Folder, scan: &mut Scan) {
+    let title = name.strip_suffix(ARCHIVE).unwrap_or(name);
     let archive = joined(backups, title, ARCHIVE);
-    match disagreement(&archive, said.brief().bytes, folder) {
+    match disagreement(name, said.brief().bytes, folder) {
         None => scan.snapshots.push(Stored {
             title: title.to_owned(),
             archive,
@@ -149,7 +151,9 @@ fn take(backups: &Path, title: &str, folder: &Folder, scan: &mut Scan) {
         Err("has no sidecar; the copy inside it is used".to_owned())
     };
     match told {
-        Ok(metadata) => take_told(title, backups, metadata.into(), folder, scan),
+        Ok(metadata) => {
+            take_told(&format!("{title}{ARCHIVE}"), backups, metadata.into(), folder, scan);
+        }
         Err(what) => {
             let (path, kind) = if has_sidecar {
                 (sidecar, OddKind::BadSidecar)
@@ -180,11 +184,12 @@ fn take(backups: &Path, title: &str, folder: &Folder, scan: &mut Scan) {
 /// The path of a file of a snapshot, made in one go.
 fn joined(backups: &Path, title: &str, ending: &str) -> PathBuf {
     let length = backups.as_os_str().len() + 1 + title.len() + ending.len();
-    let mut path = PathBuf::with_capacity(length);
+    let mut path = OsString::with_capacity(length);
     path.push(backups);
+    path.push(MAIN_SEPARATOR_STR);
     path.push(title);
-    path.as_mut_os_string().push(ending);
-    path
+    path.push(ending);
+    path.into()
 }
 
 /// One archive of the older tool: what its sidecar says, else the member of that name, else
@@ -241,8 +246,8 @@ fn take_older(found: legacy::Found, zone: &Zone, scan: &mut Scan) {
 
 /// What contradicts the sidecar without opening the archive. Its length does; its name was only
 /// what it was called then, and a pair may be renamed.
-fn disagreement(archive: &Path, said: Option<u64>, folder: &Folder) -> Option<String> {
-    let (said, name) = (said?, archive.file_name()?.to_str()?);
+fn disagreement(name: &str, said: Option<u64>, folder: &Folder) -> Option<String> {
+    let said = said?;
     match folder.see(name)? {
         Seen::Other => Some("is not a regular file".to_owned()),
         Seen::File(found) => (found.size != said)

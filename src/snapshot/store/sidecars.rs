@@ -11,8 +11,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
+use super::bulk::{self, Bulk, Piece};
 use super::packed::{Packed, layout, take};
-use super::said::{Brief, Piece, Said, Whose};
+use super::said::{Brief, Said, Whose};
 use super::{Origin, Scan, Store, StoreError, scan};
 use crate::disk::facts::Facts;
 use crate::disk::{read, replace};
@@ -22,11 +23,12 @@ use crate::time::Zone;
 /// whoever has few finds nothing new in the manager home.
 const WORTH: usize = 200;
 
-/// A larger memory is neither written nor read, in bytes.
+/// A larger memory is neither written nor read, in bytes, nor one that unpacks to more.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// What the file begins with; a digest of the rest follows.
-const HEAD: &[u8] = b"codex-manager/sidecars/1\n";
+/// What the file begins with. A digest of the rest follows; the rest is the length of the rows, that
+/// of the unpacked bulk, the rows, and the bulk.
+const HEAD: &[u8] = b"codex-manager/sidecars/2\n";
 
 /// A file that changed less than so many seconds before it was looked at may change again without
 /// looking otherwise.
@@ -76,8 +78,11 @@ fn recall(
 #[derive(Clone, Default)]
 pub(super) struct Rows {
     file: Arc<Vec<u8>>,
-    /// Where the next row begins.
+    /// Where the next row begins, and where the last ends.
     at: usize,
+    end: usize,
+    /// What each sidecar said.
+    bulk: Arc<Bulk>,
     /// Who was named so far, by the bytes of it: thousands of snapshots are of few accounts.
     people: HashMap<Box<[u8]>, Arc<Whose>>,
 }
@@ -91,8 +96,8 @@ struct Row<'a> {
     /// Whose it is, and what is shown of it.
     whose: &'a [u8],
     brief: &'a [u8],
-    /// Where all that it said lies in the file.
-    said: (usize, usize),
+    /// Where all that it said lies in the bulk.
+    said: (u32, u32),
     /// Where the next row begins.
     after: usize,
 }
@@ -100,16 +105,27 @@ struct Row<'a> {
 impl Rows {
     /// Nothing, if the file is not what was written by this version of the program.
     fn of(file: Vec<u8>) -> Self {
-        let is_whole = || {
-            let (seal, rows) = file.strip_prefix(HEAD)?.split_first_chunk::<32>()?;
-            Some(*seal == sealed(rows))
-        };
-        match is_whole() {
-            Some(true) => {
-                Self { file: Arc::new(file), at: HEAD.len() + 32, people: HashMap::new() }
+        let spans = || {
+            let (seal, mut rest) = file.strip_prefix(HEAD)?.split_first_chunk::<32>()?;
+            if *seal != sealed(rest) {
+                return None;
             }
-            _ => Self::default(),
-        }
+            let rest = &mut rest;
+            let (rows, unpacked) = (u64::unpack(rest)?, u64::unpack(rest)?);
+            let at = file.len() - rest.len();
+            take(rest, usize::try_from(rows).ok()?)?;
+            let unpacked = usize::try_from(Some(unpacked).filter(|it| *it <= MAX_BYTES)?).ok()?;
+            Some((at, file.len() - rest.len(), unpacked))
+        };
+        let Some((at, end, unpacked)) = spans() else { return Self::default() };
+        let file = Arc::new(file);
+        let bulk = Arc::new(Bulk::of(Arc::clone(&file), end, unpacked));
+        Self { file, at, end, bulk, people: HashMap::new() }
+    }
+
+    /// The row that begins there, if one does.
+    fn row(&self, at: usize) -> Option<Row<'_>> {
+        Row::at(self.file.get(..self.end)?, at)
     }
 
     /// What the sidecar of this name says, if it is remembered and looks as it did. Names have to be
@@ -117,7 +133,7 @@ impl Rows {
     pub(super) fn find(&mut self, name: &str, facts: &Facts) -> Option<Said> {
         let file = Arc::clone(&self.file);
         loop {
-            let row = Row::at(&file, self.at)?;
+            let row = Row::at(file.get(..self.end)?, self.at)?;
             match row.name.cmp(name) {
                 std::cmp::Ordering::Less => self.at = row.after,
                 std::cmp::Ordering::Greater => return None,
@@ -139,21 +155,20 @@ impl Rows {
             }
         };
         let brief = Brief::unpack(&mut { row.brief })?;
-        let (from, to) = row.said;
-        Some(Said::remembered(whose, brief, Piece { file: Arc::clone(&self.file), from, to }))
+        let piece = Piece { bulk: Arc::clone(&self.bulk), span: row.said };
+        Some(Said::remembered(whose, brief, piece))
     }
 }
 
 impl<'a> Row<'a> {
-    /// The row that begins there, if one does.
+    /// The row that begins there, among the first bytes of a file.
     fn at(file: &'a [u8], at: usize) -> Option<Self> {
         let mut from = file.get(at..)?;
         let name = std::str::from_utf8(counted(&mut from)?).ok()?;
         let facts = Facts::unpack(&mut from)?;
         let (whose, brief) = (counted(&mut from)?, counted(&mut from)?);
-        let length = counted(&mut from)?.len();
-        let after = file.len() - from.len();
-        Some(Self { name, facts, whose, brief, said: (after - length, after), after })
+        let said = (u32::unpack(&mut from)?, u32::unpack(&mut from)?);
+        Some(Self { name, facts, whose, brief, said, after: file.len() - from.len() })
     }
 }
 
@@ -184,9 +199,7 @@ fn remember(
                 .iter()
                 .all(|(seconds, _)| *seconds < began.timestamp() - RACY)
     };
-    let rows = std::iter::successors(Row::at(&known.file, known.at), |row| {
-        Row::at(&known.file, row.after)
-    });
+    let rows = std::iter::successors(known.row(known.at), |row| known.row(row.after));
     let mut facts: HashMap<&str, Facts> = rows.map(|row| (row.name, row.facts)).collect();
     facts.extend(fresh.iter().map(|(title, facts)| (title.as_str(), *facts)));
     let mut found: Vec<_> = scan
@@ -199,8 +212,7 @@ fn remember(
         .filter(|(_, facts, _)| is_settled(facts))
         .collect();
     found.sort_by_key(|(title, ..)| *title);
-    let mut rows = Vec::new();
-    let mut packed = Vec::new();
+    let (mut rows, mut said_by_all, mut packed) = (Vec::new(), Vec::new(), Vec::new());
     for (title, facts, said) in found {
         title.pack(&mut rows);
         facts.pack(&mut rows);
@@ -211,18 +223,27 @@ fn remember(
         };
         counted(&|out| said.whose().pack(out))?;
         counted(&|out| said.brief().pack(out))?;
-        counted(&|out| match said.packed() {
-            Some(bytes) => out.extend(bytes),
-            None => said.pack(out),
-        })?;
+        u32::try_from(said_by_all.len()).ok()?.pack(&mut rows);
+        match said.packed() {
+            Some(bytes) => said_by_all.extend(bytes),
+            None => said.pack(&mut said_by_all),
+        }
+        u32::try_from(said_by_all.len()).ok()?.pack(&mut rows);
     }
-    let bytes = [HEAD, &sealed(&rows), &rows].concat();
+    let mut rest = Vec::new();
+    for length in [rows.len(), said_by_all.len()] {
+        let length = u64::try_from(length).ok().filter(|length| *length <= MAX_BYTES)?;
+        length.pack(&mut rest);
+    }
+    rest.extend(rows);
+    rest.extend(bulk::pack(&said_by_all)?);
+    let bytes = [HEAD, &sealed(&rest), &rest].concat();
     u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES).then_some(bytes)
 }
 
-/// What vouches for the rows, and for what their bytes mean.
-fn sealed(rows: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(layout()).chain_update([0]).chain_update(rows).finalize().into()
+/// What vouches for the rest of the file, and for what its bytes mean.
+fn sealed(rest: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(layout()).chain_update([0]).chain_update(rest).finalize().into()
 }
 
 impl Packed for Facts {
@@ -424,7 +445,8 @@ mod tests {
             }
         }
         fs::write(store.sidecars(), [HEAD, &sealed(&lie), &lie].concat()).unwrap();
-        assert!(told(&store).0.contains("wrong"));
-        assert!(!anew(&store).contains("wrong"));
+        let label = |scan: Scan| scan.snapshots[0].metadata.brief().label.clone();
+        assert_eq!(label(look(&store, usize::MAX)).as_deref(), Some("wrong"));
+        assert_eq!(label(store.scan(&Zone::UTC).unwrap()).as_deref(), Some("first"));
     }
 }
