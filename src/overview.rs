@@ -8,7 +8,7 @@ pub mod attribution;
 pub mod history;
 pub mod sessions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -25,7 +25,7 @@ use crate::snapshot::inventory::{self, InventoryError};
 use crate::snapshot::legacy;
 use crate::snapshot::logins::{Live, LiveError};
 use crate::snapshot::metadata::MetadataError;
-use crate::snapshot::store::{MAX_RECORDS, Odd, Scan, Store, StoreError, Stored};
+use crate::snapshot::store::{MAX_RECORDS, Odd, Scan, Store, StoreError, Stored, Whose};
 use crate::snapshot::switch;
 use crate::time::{Stamp, Zone};
 
@@ -226,7 +226,8 @@ pub fn observe(
     let remembered = memory.of(home.root());
     // A home that cannot be looked at has none.
     let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
-    gather(store, home, config, zone, now, (found.unwrap_or_default(), store.scan(zone)?))
+    let seen = (found.unwrap_or_default(), store.scan(zone)?);
+    gather(store, home, config, zone, now, seen, Quotas::Told)
 }
 
 /// Looks at everything as [`observe`] does, but believes what is remembered of sidecars that look
@@ -246,7 +247,8 @@ pub fn glance(
     let memory = store.remembered();
     let remembered = memory.of(home.root());
     let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
-    gather(store, home, config, zone, now, (found.unwrap_or_default(), store.recall(zone, began)?))
+    let seen = (found.unwrap_or_default(), store.recall(zone, began)?);
+    gather(store, home, config, zone, now, seen, Quotas::Told)
 }
 
 /// Looks at everything but the session files.
@@ -261,10 +263,12 @@ pub fn observe_store(
     zone: &Zone,
     now: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
-    gather(store, home, config, zone, now, (rollout::Found::default(), store.scan(zone)?))
+    let seen = (rollout::Found::default(), store.scan(zone)?);
+    gather(store, home, config, zone, now, seen, Quotas::Told)
 }
 
-/// Looks at everything but the session files, as [`glance`] does.
+/// Looks at everything but the session files and what quotas the snapshots tell of, as [`glance`]
+/// does: for those who show snapshots, and no account's availability.
 ///
 /// # Errors
 ///
@@ -277,7 +281,15 @@ pub fn glance_store(
     now: DateTime<Utc>,
     began: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
-    gather(store, home, config, zone, now, (rollout::Found::default(), store.recall(zone, began)?))
+    let seen = (rollout::Found::default(), store.recall(zone, began)?);
+    gather(store, home, config, zone, now, seen, Quotas::LeftOut)
+}
+
+/// Whether the quotas that snapshots tell of are gathered.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Quotas {
+    Told,
+    LeftOut,
 }
 
 fn gather(
@@ -287,6 +299,7 @@ fn gather(
     zone: &Zone,
     now: DateTime<Utc>,
     (found, scan): (rollout::Found, Scan),
+    quotas: Quotas,
 ) -> Result<Overview, StoreError> {
     let ledger = store.read_ledger()?;
     let mut warnings: Vec<String> =
@@ -340,7 +353,7 @@ fn gather(
     });
     let mut gathered = Gathered::default();
     gathered.ledger(&ledger, now);
-    gathered.snapshots(&scan.snapshots);
+    gathered.snapshots(&scan.snapshots, quotas);
     gathered.records(store, zone, &ledger, &mut warnings);
     gathered.live(known_live);
     let (limits, attribution) = attributed.unzip();
@@ -486,6 +499,17 @@ fn remembered(store: &Store, zone: &Zone, warnings: &mut Vec<String>) -> legacy:
     }
 }
 
+/// Whom one came by already. What is remembered of thousands of snapshots names few people, each in
+/// one place of the memory: to compare addresses and keys thousands of times is not for free.
+#[derive(Default)]
+struct Passed(HashSet<*const Whose>);
+
+impl Passed {
+    fn is_new(&mut self, whose: &Whose) -> bool {
+        self.0.insert(std::ptr::from_ref(whose))
+    }
+}
+
 /// What was said so far, by whom it is about.
 #[derive(Default)]
 struct Gathered {
@@ -529,20 +553,28 @@ impl Gathered {
     }
 
     /// A sidecar carries the reading it was named after.
-    fn snapshots(&mut self, snapshots: &[Stored]) {
+    fn snapshots(&mut self, snapshots: &[Stored], quotas: Quotas) {
+        let mut known = Passed::default();
         for stored in snapshots {
             let (whose, brief) = (stored.metadata.whose(), stored.metadata.brief());
             let Some(key) = &whose.key else { continue };
-            self.know(key, whose.email.as_ref());
-            let Some(figures) = &brief.figures else { continue };
+            if known.is_new(whose) {
+                self.know(key, whose.email.as_ref());
+            }
+            let figures = brief.figures.as_ref().filter(|_| quotas == Quotas::Told);
+            let Some(figures) = figures else { continue };
             let Some(observed_at) = figures.observed_at.or(brief.created_at) else { continue };
-            self.reading(Reading {
+            let reading = Reading {
                 email: whose.email.clone(),
                 limit_reached: figures.limit_reached,
                 validation: brief.validation,
                 known_start: brief.session_start_at,
                 ..Reading::new(key.clone(), figures.source, observed_at, figures.windows.clone())
-            });
+            };
+            // Whoever passed is known.
+            if let Some(readings) = self.readings.get_mut(key) {
+                readings.push(reading);
+            }
         }
     }
 
@@ -632,8 +664,12 @@ impl Gathered {
         };
         // One by one: to collect thousands would sort them.
         let (mut with_login, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        let mut passed = Passed::default();
         for stored in snapshots.iter().filter(|stored| stored.metadata.brief().kind.has_login()) {
             let whose = stored.metadata.whose();
+            if !passed.is_new(whose) {
+                continue;
+            }
             keys.extend(&whose.key);
             if matches!(whose.key, Some(AccountKey::Email(_))) {
                 with_login.extend(&whose.email);

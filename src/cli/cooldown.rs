@@ -1,6 +1,7 @@
 //! `cooldown`: when may each account work again?
 
 use std::io::{self, Write as _};
+use std::mem::ManuallyDrop;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -102,18 +103,15 @@ fn show(at: Option<&str>, places: &Places, session: &mut Session) -> Result<Repo
         Some(text) => moment(text, &places.zone, session.world.now)?,
         None => session.world.now,
     };
-    let rows = rows(places, now, session)?;
+    // The program ends: to hand back what was learned of thousands, one by one, takes a while.
+    let known = ManuallyDrop::new(glance(places, now, session)?);
+    let rows = rows(&known, places, now);
     let text = draw(&rows, now, &places.zone, session);
     Ok(Report::new(&Cooldowns { now: places.zone.stamp(now), accounts: rows }, text))
 }
 
 /// The accounts at an instant, in their order.
-fn rows(
-    places: &Places,
-    now: DateTime<Utc>,
-    session: &mut Session,
-) -> Result<Vec<AccountRow>, Failure> {
-    let known = glance(places, now, session)?;
+fn rows(known: &Overview, places: &Places, now: DateTime<Utc>) -> Vec<AccountRow> {
     let mut rows: Vec<AccountRow> = known
         .accounts
         .iter()
@@ -124,7 +122,7 @@ fn rows(
         let end = row.next_available_at.map_or((1, None), |at| (0, Some(at)));
         (row.state, end, row.email.clone(), row.account.clone())
     });
-    Ok(rows)
+    rows
 }
 
 /// Shows the table until the user has seen enough: on a terminal in one place, elsewhere anew each
@@ -145,7 +143,7 @@ fn watch(places: &Places, session: &mut Session) -> Result<Report, Failure> {
             size = (session.world.width, lines);
             shown = None;
         }
-        let rows = rows(places, now, session)?;
+        let rows = rows(&glance(places, now, session)?, places, now);
         let text = draw(&rows, now, &places.zone, session);
         let told = match in_place {
             true => text.clone(),
@@ -231,7 +229,7 @@ pub(crate) fn look_at_store(places: &Places, session: &mut Session) -> Result<Ov
     Ok(warned(known, session))
 }
 
-/// The same, by what is remembered of sidecars: for commands that only look.
+/// Looks at what is stored, by what is remembered of sidecars: for commands that only show that.
 pub(crate) fn glance_at_store(places: &Places, session: &mut Session) -> Result<Overview, Failure> {
     let now = session.world.now;
     let Places { store, home, config, zone, .. } = places;

@@ -60,7 +60,8 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// Whether a text has nothing but the letters, digits and signs of ASCII, as most have.
 fn is_harmless(text: &str) -> bool {
-    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    // Without a look at each whether to go on, many are looked at in one step.
+    text.bytes().fold(true, |harmless, byte| harmless & (b' '..=b'~').contains(&byte))
 }
 
 fn is_treacherous(c: char) -> bool {

@@ -1,5 +1,7 @@
 //! `recommend`: which account should work next?
 
+use std::mem::ManuallyDrop;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -75,7 +77,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         Some(text) => moment(text, &places.zone, session.world.now)?,
         None => session.world.now,
     };
-    let known = glance(&places, now, session)?;
+    // The program ends: to hand back what was learned of thousands, one by one, takes a while.
+    let known = ManuallyDrop::new(glance(&places, now, session)?);
     let advice = advice(&args.preference, &known, &places, now)?;
     let exit = if args.ready && !advice.any_ready { Exit::NothingReady } else { Exit::Done };
     let text = draw(&advice, args.why);
