@@ -4,6 +4,7 @@
 //! plain `tar.gz` of the older tool, both strictly. What goes in and where it comes out is the caller's
 //! decision; this room knows names, bytes and digests only.
 
+mod behind;
 mod buffer;
 mod contents;
 mod crew;

@@ -1,5 +1,6 @@
 //! Which layout does a file have, and what can be asked of either?
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -200,18 +201,20 @@ impl Archive {
 
     /// Checks every byte as [`Archive::verify`] does, but takes the members of chunks as they are: that
     /// they are what was written, and not whether that is what their digests say. For who has just
-    /// written them and looked into each.
+    /// written them and looked into each. Of members that were read back already
+    /// ([`Written::doubtful`](super::Written::doubtful)) only those are read that are in doubt.
     ///
     /// # Errors
     ///
     /// Those of [`Archive::verify`].
     pub fn verify_members(
         &self,
+        doubtful: Option<&BTreeSet<u64>>,
         progress: &mut dyn FnMut(u64),
         stop: &AtomicBool,
     ) -> Result<Vec<Problem>, ArchiveError> {
         match &self.inner {
-            Inner::Seekable(archive) => archive.verify_members(progress, stop),
+            Inner::Seekable(archive) => archive.verify_members(doubtful, progress, stop),
             Inner::Plain(archive) => archive.verify(progress, stop),
         }
     }

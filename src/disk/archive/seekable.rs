@@ -4,6 +4,7 @@
 //! headers that the table implies and nothing else. So members tile the file, and any tar sees the
 //! same tree.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::OnceLock;
@@ -25,6 +26,9 @@ const FRAME_CAP: u64 = 2 * (1 << 20);
 const _: () = assert!(FRAME < 2 * (1 << 20) - (64 << 10));
 /// How much of a table of contents is read at once, in bytes.
 const PIECE: usize = 1 << 20;
+
+/// How far it is not worth another call to pass over what need not be read, in bytes.
+const NEAR: u64 = 8 << 10;
 
 /// How many names are looked for one by one.
 const FEW: usize = 8;
@@ -71,12 +75,21 @@ impl Default for Hands {
 }
 
 /// How closely chunks are looked at.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Depth {
-    /// The members, as they are.
-    Members,
-    /// And what is in them.
+#[derive(Clone, Copy, Debug)]
+enum Depth<'a> {
+    /// The members, as they are, that start at one of these places; without a list all.
+    Members(Option<&'a BTreeSet<u64>>),
+    /// All of them, and what is in them.
     Content,
+}
+
+impl Depth<'_> {
+    fn asks_for(self, chunk: &Chunk) -> bool {
+        match self {
+            Self::Members(Some(doubtful)) => doubtful.contains(&chunk.offset),
+            Self::Members(None) | Self::Content => true,
+        }
+    }
 }
 
 impl Seekable {
@@ -160,15 +173,16 @@ impl Seekable {
     /// chunks.
     pub(super) fn verify_members(
         &self,
+        doubtful: Option<&BTreeSet<u64>>,
         progress: &mut dyn FnMut(u64),
         stop: &AtomicBool,
     ) -> Result<Vec<Problem>, ArchiveError> {
-        self.look(Depth::Members, progress, stop)
+        self.look(Depth::Members(doubtful), progress, stop)
     }
 
     fn look(
         &self,
-        depth: Depth,
+        depth: Depth<'_>,
         progress: &mut dyn FnMut(u64),
         stop: &AtomicBool,
     ) -> Result<Vec<Problem>, ArchiveError> {
@@ -176,16 +190,25 @@ impl Seekable {
         let done = self.on_all_threads(&units, progress, stop, |hands: &mut Hands, unit| {
             let mut sound = 0;
             for (index, gap) in self.files(unit) {
-                let checked = gap.map_or(Ok(()), |gap| self.check_gap(hands, gap, unit));
+                let last = match depth {
+                    // What lies between is not going to be looked at.
+                    Depth::Members(Some(_)) => gap.map_or(0, |gap| gap.end.saturating_add(NEAR)),
+                    Depth::Members(None) | Depth::Content => u64::MAX,
+                };
+                let last = last.min(self.last_of(unit));
+                let checked = gap.map_or(Ok(()), |gap| self.check_frames(hands, gap, last));
                 hands.note(checked)?;
-                let last = self.last_of(unit);
                 let chunks = self.toc.chunks_of(index).iter().enumerate();
                 let part = chunks.take(unit.chunks.end).skip(unit.chunks.start);
                 for (number, chunk) in part {
                     go_on(stop)?;
+                    if !depth.asks_for(chunk) {
+                        sound += chunk.size;
+                        continue;
+                    }
                     let which = (index, number, chunk);
                     let checked = match depth {
-                        Depth::Members => {
+                        Depth::Members(_) => {
                             self.packed(&mut hands.window, which, last).map(|_| chunk.size)
                         }
                         Depth::Content => self.chunk(hands, which, last).map(|_| chunk.size),
