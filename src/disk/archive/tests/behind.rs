@@ -13,7 +13,7 @@ struct Bent {
     at: Option<u64>,
 }
 
-impl io::Write for Bent {
+impl Write for Bent {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut bytes = bytes.to_vec();
         let place = self.at.and_then(|at| usize::try_from(at.checked_sub(self.written)?).ok());
