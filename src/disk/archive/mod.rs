@@ -5,6 +5,7 @@
 //! decision; this room knows names, bytes and digests only.
 
 mod buffer;
+mod check;
 mod contents;
 mod crew;
 mod entry;
@@ -23,6 +24,7 @@ mod target;
 mod tests;
 mod toc;
 mod unpack;
+mod walk;
 mod work;
 mod write;
 
@@ -38,5 +40,6 @@ pub use open::{Archive, Layout};
 pub(crate) use tarball::LARGEST_FILE;
 pub use toc::Chunk;
 pub(crate) use toc::{digest_of, digest_text, parse_digest};
+pub use walk::{Members, ReadBack, read_back};
 pub(crate) use write::is_reserved;
 pub use write::{FileSummary, Writer, Written};
