@@ -50,7 +50,7 @@ pub(super) struct Toc {
 
 /// Takes in what a table of contents says while it is read: each entry, then its chunks. All but the
 /// table's last line was found to be sound by then.
-pub(super) trait Take {
+pub(crate) trait Take {
     /// The next entry.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! [`Stretch`]es take: the table of contents is read from front to back, and the archive in step with
 //! it. Whether the members hold what their digests say is left to who made them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -25,17 +26,10 @@ use crate::disk::sys::Errand;
 /// A stretch is worth a thread's time once it has so many bytes of members, or so many chunks.
 const FULL: u64 = CHUNK;
 const CHUNKS: usize = 256;
+/// How far it is not worth another call to pass over what need not be read, in bytes.
+const NEAR: u64 = 8 << 10;
 /// How many stretches may wait for a thread.
 const UNREAD: usize = 8;
-
-/// What of the members of chunks is looked at.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Members {
-    /// Whether each is the one that the table of contents names, by its digest.
-    Compare,
-    /// Nothing: who has written the archive has compared each where it came to lie.
-    Known,
-}
 
 /// What an archive turned out to be.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,8 +40,10 @@ pub struct ReadBack {
     pub problems: Vec<Problem>,
 }
 
-/// Reads a seekable archive back: its footer, its table of contents, every tar header, and of its
-/// members what `members` says, on `jobs` threads besides this one (0 and 1: on this one).
+/// Reads a seekable archive back: its footer, its table of contents, every tar header, and the members
+/// of all chunks, whether each is the one that the table names. Where most of them were read back
+/// already, only those that are in `doubt` ([`Written::doubtful`](super::Written::doubtful)), by where
+/// they start. That is done on `jobs` threads besides this one (0 and 1: on this one).
 ///
 /// The memory it takes grows with the number of names by a few bytes each, and with the files that
 /// have no content where many of them follow each other.
@@ -58,14 +54,14 @@ pub struct ReadBack {
 /// read; [`ArchiveError::Interrupted`]. Other damage is in the answer.
 pub fn read_back(
     path: &Path,
-    members: Members,
+    doubt: Option<&BTreeSet<u64>>,
     jobs: usize,
     stop: &AtomicBool,
 ) -> Result<ReadBack, ArchiveError> {
     let Found { file, bytes, toc } = find(path)?;
     let toc = toc.ok_or_else(|| ArchiveError::corrupt(bytes, "it has no footer"))?;
     let limits = &Limits::default().of(bytes);
-    let look = Look { file: &file, limits, members, stop };
+    let look = Look { file: &file, limits, doubt, stop };
     thread::scope(|scope| {
         let (walk, toc_digest) = read_toc(&file, toc, limits, Walk::new(look, scope, jobs))?;
         Ok(ReadBack { toc_digest, problems: walk.finish(toc.0)? })
@@ -77,7 +73,7 @@ pub fn read_back(
 struct Look<'a> {
     file: &'a File,
     limits: &'a Limits,
-    members: Members,
+    doubt: Option<&'a BTreeSet<u64>>,
     stop: &'a AtomicBool,
 }
 
@@ -117,7 +113,7 @@ impl Look<'_> {
         hands: &mut Hands,
         stretch: &'s Stretch,
     ) -> Result<(u64, u64, &'s [Entry]), ArchiveError> {
-        let last = stretch.chunks.last().map_or(0, |(_, _, chunk)| end_of(chunk));
+        let end = stretch.chunks.last().map_or(0, |(_, _, chunk)| end_of(chunk));
         let (mut start, mut zeros, mut head) = (stretch.start, stretch.padding, stretch.announced);
         for (place, number, chunk) in &stretch.chunks {
             go_on(self.stop)?;
@@ -125,13 +121,18 @@ impl Look<'_> {
             if *number == 0 {
                 let entries = stretch.entries.get(head..=*place).unwrap_or_default();
                 let gap = Gap { start, end: chunk.offset, padding: zeros, entries };
+                let last = match self.doubt {
+                    // What lies behind is hardly going to be looked at.
+                    Some(_) => end.min(chunk.offset.saturating_add(NEAR)),
+                    None => end,
+                };
                 let checked = check::frames(self.file, self.limits, hands, gap, last);
                 hands.note(checked)?;
                 head = place + 1;
             }
-            if self.members == Members::Compare {
+            if self.doubt.is_none_or(|doubt| doubt.contains(&chunk.offset)) {
                 let part = Part { entry, number: *number, chunk };
-                let checked = check::member(self.file, &mut hands.window, part, last).map(drop);
+                let checked = check::member(self.file, &mut hands.window, part, end).map(drop);
                 hands.note(checked)?;
             }
             (start, zeros) = (end_of(chunk), padding(entry.size()));

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use self::plain::plain;
 use super::*;
 
+mod behind;
 mod lies;
 mod like;
 mod plain;
