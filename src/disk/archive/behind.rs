@@ -3,7 +3,7 @@
 //! An archive has no name before every member of it was read back. To begin with that once all is
 //! written would leave the processors idle while the disk is busy, and the disk idle while they
 //! are: so members are read back some way behind the end of what is written. What is not found as
-//! it was made is only noted; [`Archive::verify_members`](super::Archive::verify_members) says of
+//! it was made is only noted; [`read_back`](super::read_back) says of
 //! what file it is.
 
 use std::fs::File;

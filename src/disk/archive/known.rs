@@ -2,7 +2,7 @@
 //!
 //! A member whose content is at hand is copied only if its bytes have their digest. Where the content
 //! is not to be read, whatever lies in its place is copied, and the digest is looked at where it came
-//! to lie, once, by [`Archive::verify_members`](super::Archive::verify_members). One that is gone is
+//! to lie, once, by [`read_back`](super::read_back). One that is gone is
 //! made from the content instead.
 
 use std::fmt;

@@ -18,9 +18,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::check::Hands;
 use super::extract::{self, Plan, go_on, is_executable};
 use super::open::Section;
-use super::seekable::{Hands, Seekable};
+use super::seekable::Seekable;
 use super::target::{Destination, Likeness, NewFile};
 use super::toc::{CHUNK, sha256};
 use super::work::{self, Unit};

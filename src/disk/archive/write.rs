@@ -202,7 +202,7 @@ impl<W: Write> Writer<W> {
     /// Adds a file whose chunks are known to lie in other archives, by copying their members.
     ///
     /// The members are copied as they lie there: the archive may have a name only once
-    /// [`Archive::verify_members`](super::Archive::verify_members) has found each of them to have its
+    /// [`read_back`](super::read_back) has found each of them to have its
     /// digest. Where one cannot be read, `again` opens the file, and that chunk alone is read from
     /// its place and made anew; its content must have the digest that was known.
     ///

@@ -51,10 +51,8 @@ fn several() -> Tree {
 
 /// What is found when only these members are read again.
 fn found(desk: &Desk, doubtful: &BTreeSet<u64>) -> Vec<String> {
-    let archive = desk.open().unwrap();
-    let stop = AtomicBool::new(false);
-    let problems = archive.verify_members(Some(doubtful), &mut |_| {}, &stop).unwrap();
-    problems.iter().map(|problem| problem.name.as_ref().unwrap().to_string()).collect()
+    let found = read_back(&desk.path, Some(doubtful), 2, &AtomicBool::new(false)).unwrap();
+    found.problems.iter().map(|problem| problem.name.as_ref().unwrap().to_string()).collect()
 }
 
 #[test]
