@@ -208,6 +208,12 @@ mod unix {
             self.is_clone.load(Ordering::Relaxed).then_some(&self.file)
         }
 
+        /// Whether it began with the content of a file that lay at rest, so that [`Self::is_like`] tells
+        /// whether that still has it.
+        pub(in super::super) fn has_original(&self) -> bool {
+            self.original.get().is_some()
+        }
+
         /// Whether `other` is the file whose content it began with, lay at rest then, and looks as it did:
         /// what was read of it since is what this file began with.
         pub(in super::super) fn is_like(&self, other: &File) -> bool {
@@ -368,6 +374,11 @@ mod paths {
         /// None began so.
         pub(in super::super) fn cloned(&self) -> Option<&File> {
             None
+        }
+
+        /// None began so.
+        pub(in super::super) fn has_original(&self) -> bool {
+            false
         }
 
         /// None began so.

@@ -267,7 +267,7 @@ impl Job<'_> {
             return self.chunks(own, (file, like), which, unit);
         };
         // What it was cloned from is in memory more likely.
-        if let Some(like) = like.filter(|like| file.is_like(like)) {
+        if let Some(like) = like.filter(|_| file.has_original()) {
             let filled = self.chunks(own, (file, Some(like)), which, unit);
             // One that was written to meanwhile may lack what the clone has, and the archive too.
             if file.is_like(like) {

@@ -44,12 +44,19 @@ fn written(tree: &Tree, workers: usize, at: Option<u64>) -> (Desk, Written) {
     (desk, written)
 }
 
-/// Some of it shrinks to next to nothing, so that it waits with others to be written.
+/// What is read back in one go ends once with a member that still waits to be written: the last but one
+/// is nearly as much as is worth it, and the last shrinks to next to nothing.
 fn several() -> Tree {
-    let (large, small, even) = (noise(3 * MIB + 5, 4), noise(700, 5), vec![7; 2 * MIB]);
-    let first: [(&str, &[u8]); 4] =
-        [("a/large", &large), ("b", &small), ("c", b"c"), ("d/none", b"")];
-    tree(&[&first[..], &[("e", &large), ("f", &even)]].concat())
+    let (large, small, near) = (noise(3 * MIB + 5, 4), noise(700, 5), noise(523_500, 6));
+    tree(&[
+        ("a/large", &large),
+        ("b", &small),
+        ("c", b"c"),
+        ("d/none", b""),
+        ("e", &large),
+        ("near", &near),
+        ("tiny", &[7; MIB]),
+    ])
 }
 
 /// What is found when only these members are read again.
