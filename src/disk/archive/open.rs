@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::gzip::{FOOTER_BYTES, is_frame, read_footer};
 use super::plain::Plain;
-use super::seekable::Seekable;
-use super::toc::as_u64;
+use super::seekable::{Seekable, read_toc};
+use super::toc::{Take, as_u64};
 use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
 use crate::disk::sys;
 
@@ -250,6 +250,19 @@ pub(super) fn find(path: &Path) -> Result<Found, ArchiveError> {
         return Err(ArchiveError::corrupt(footer_at, "the footer is damaged or cut off"));
     }
     Ok(Found { file, bytes, toc })
+}
+
+/// Reads the table of contents of a seekable archive, entry by entry, and nothing else of it; answers
+/// what has taken it in, its digest, and the open file.
+///
+/// # Errors
+///
+/// Those of [`Archive::open`], and for a plain archive [`ArchiveError::Corrupt`].
+pub(crate) fn read_table<T: Take>(path: &Path, into: T) -> Result<(T, String, File), ArchiveError> {
+    let Found { file, bytes, toc } = find(path)?;
+    let toc = toc.ok_or_else(|| ArchiveError::corrupt(bytes, "it has no footer"))?;
+    let (into, digest) = read_toc(&file, toc, &Limits::default().of(bytes), into)?;
+    Ok((into, digest, file))
 }
 
 /// A stretch of a file, read without moving the file's own position.

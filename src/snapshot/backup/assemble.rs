@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 use super::cache::{Cache, Look};
 use super::gather::{Gathered, of_file};
-use super::reuse::{Past, Shelves, Whose};
+use super::reuse::{Lent, Past, Proves, Shelves, Whose};
 use super::source::{IN_MEMORY, Source, Watched};
 use super::write::own_items;
 use super::{BackupError, Content, Item, Listed, Place, Request, length};
@@ -43,9 +43,9 @@ pub(super) struct Build<'a> {
     /// The home and what was wanted of it.
     pub(super) source: Option<(PathBuf, Request)>,
     /// What is known of its files from the snapshot before.
-    pub(super) past: Option<Arc<Past>>,
+    pub(super) past: Option<Proves>,
     /// Where content is looked for before it is compressed.
-    pub(super) shelves: Option<Arc<Shelves>>,
+    pub(super) shelves: Option<Lent>,
     pub(super) now: DateTime<Utc>,
     /// What could not be read after all.
     pub(super) skipped: Listed,
@@ -109,10 +109,11 @@ impl Build<'_> {
             if let Content::Kept { path, entry, is_database: true } = &item.content {
                 let look = Look::at(&self.path(path, &item.name), true).ok().flatten();
                 let (path, entry) = (path.clone(), *entry);
-                item.content = match look.filter(|look| self.proven(entry, look).is_some()) {
-                    Some(look) => Content::Proven { path, held: Box::new((entry, look)) },
-                    None => Content::Database { path, bytes: 0 },
-                };
+                item.content =
+                    match look.filter(|look| self.proven((entry, &item.name), look).is_some()) {
+                        Some(look) => Content::Proven { path, held: Box::new((entry, look)) },
+                        None => Content::Database { path, bytes: 0 },
+                    };
             }
             if let Content::Database { path, .. } = &item.content {
                 self.stopped()?;
@@ -175,13 +176,14 @@ impl Build<'_> {
                     let compressor = archive::compressor(self.level);
                     // Only that one: the items have their places in it.
                     let again = Past::open(store, self.root(), &compressor).map(Arc::new);
-                    let is_it = |again: &Arc<Past>| {
+                    let again = again.and_then(|past| past.prove(&compressor, self.staging));
+                    let is_it = |again: &Proves| {
                         past.as_ref().is_some_and(|(_, digest)| digest == again.toc_digest())
                     };
                     self.past = again.filter(is_it);
                     self.shelves = had_shelves.then(|| {
-                        let (past, whose) = (self.past.as_deref(), Whose::of(metadata));
-                        Arc::new(Shelves::new(store, past, whose, &compressor))
+                        let (past, whose) = (self.past.as_ref(), Whose::of(metadata));
+                        Shelves::lend(store, past, whose, (&compressor, self.staging))
                     });
                     self.open_after_all(items, &damaged, metadata)?;
                     restarts += 1;
@@ -258,9 +260,10 @@ impl Build<'_> {
         }
     }
 
-    /// The members that hold a file which looks like this, if it surely is what the entry holds.
-    fn proven(&self, entry: u32, look: &Look) -> Option<Vec<Known>> {
-        self.past.as_ref()?.proven(usize::try_from(entry).ok()?, look, self.now)
+    /// The members that hold a file which looks like this, if it surely is what the entry of this
+    /// number and name holds.
+    fn proven(&self, entry: (u32, &EntryName), look: &Look) -> Option<Vec<Known>> {
+        self.past.as_ref()?.proven(entry, look, self.now)
     }
 
     /// The home.
@@ -379,7 +382,7 @@ impl Build<'_> {
                 let done = writer.file(name, mode, modified, length(bytes), &mut bytes);
                 underway.done(done, None, self.now)
             }
-            Content::Proven { held, .. } => match self.proven(held.0, &held.1) {
+            Content::Proven { held, .. } => match self.proven((held.0, name), &held.1) {
                 // Only SQLite could read it again, and would have to before everything else.
                 Some(known) => {
                     let again: Again = Arc::new(|| Ok(None));
@@ -391,7 +394,7 @@ impl Build<'_> {
                 let path = self.path(place, name);
                 let look = Look::at(&path, false).ok().flatten();
                 if let Some(look) = look
-                    && let Some(known) = self.proven(*entry, &look)
+                    && let Some(known) = self.proven((*entry, name), &look)
                 {
                     let again: Again = Arc::new(move || {
                         let opened = read::absent_is_none(read::open_regular(&path));
