@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 use crate::account::{self, Account, AccountKey, Alias, Email, NotNamed};
 use crate::codex::home::CodexHome;
-use crate::codex::rollout::{self, RolloutLimits};
+use crate::codex::rollout::{self, Reach, RolloutLimits};
 use crate::config::{AccountSettings, Config};
 use crate::disk::read;
 use crate::quota::ledger::Ambiguous;
@@ -225,8 +225,30 @@ pub fn observe(
     let memory = store.remembered();
     let remembered = memory.of(home.root());
     // A home that cannot be looked at has none.
-    let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
+    let found = rollout::newest_limits(home.root(), Reach::All, remembered, None, Some(now));
     gather(store, home, config, zone, now, (found.unwrap_or_default(), store.scan(zone)?))
+}
+
+/// Looks at everything as [`observe`] does, but of the session files only at the recent ones, at a
+/// cost that does not grow with them: for who names an account and asks no quota. The newest limits
+/// are not those of a session that Codex took no note of going on with, as [`Reach::Recent`] tells.
+///
+/// # Errors
+///
+/// As [`observe`].
+pub fn observe_recent(
+    store: &Store,
+    home: &CodexHome,
+    config: &Config,
+    zone: &Zone,
+    now: DateTime<Utc>,
+) -> Result<Overview, StoreError> {
+    // What is remembered of many sessions takes longer to read than the ends of these.
+    let found = rollout::newest_limits(home.root(), Reach::Recent, &[], None, Some(now));
+    match found.unwrap_or_default() {
+        found if found.is_partial => observe(store, home, config, zone, now),
+        found => gather(store, home, config, zone, now, (found, store.scan(zone)?)),
+    }
 }
 
 /// Looks at everything as [`observe`] does, but believes what is remembered of sidecars that look
@@ -245,7 +267,7 @@ pub fn glance(
 ) -> Result<Overview, StoreError> {
     let memory = store.remembered();
     let remembered = memory.of(home.root());
-    let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
+    let found = rollout::newest_limits(home.root(), Reach::All, remembered, None, Some(now));
     gather(store, home, config, zone, now, (found.unwrap_or_default(), store.recall(zone, began)?))
 }
 

@@ -14,6 +14,7 @@ mod backwards;
 mod line;
 mod listing;
 mod memory;
+mod recent;
 mod scan;
 
 use std::fs::File;
@@ -25,8 +26,9 @@ use chrono::{DateTime, Utc};
 
 use self::backwards::Backwards;
 use self::line::{Line, meta};
-use self::listing::{Facts, Listed, Listing, list, newest_by_name, open};
+use self::listing::{Facts, Listed, Listing, list, open};
 use self::memory::Newest;
+use self::recent::recent;
 use self::scan::{Known, begins_so, is_untouched, place};
 use crate::account::AccountKey;
 use crate::time::Stamp;
@@ -44,6 +46,9 @@ const BLOCK: u64 = 64 << 10;
 
 /// How much is read to find the newest limits, in bytes; then what was found has to do.
 const GLANCE: u64 = 64 << 20;
+
+/// How much is read of the recent files alone, in bytes; then all are looked at.
+const BRIEF_GLANCE: u64 = 8 << 20;
 
 /// How far a modification time may lag behind the events of its file: copying a home or a wrong
 /// clock moves it, but a file this much older than an event cannot well hold a newer one.
@@ -74,6 +79,18 @@ pub struct RolloutLimits {
     pub file: PathBuf,
 }
 
+/// Which files are looked at for limits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// All of the home: each is asked for its time, and no more than 64 MiB are read.
+    All,
+    /// The 500 that were begun last, as their names tell, and up to 64 others that Codex took note
+    /// of: by a prompt in `history.jsonl`, a name in `session_index.jsonl`, or a lock. So it costs
+    /// the same however many there are. A session older than those that was gone on with without a
+    /// note (`codex exec resume`) is missed. No more than 8 MiB are read.
+    Recent,
+}
+
 /// What came of looking for limits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
@@ -83,6 +100,8 @@ pub struct Found {
     pub skipped: Vec<(PathBuf, String)>,
     /// How many bytes were read for it.
     pub read: u64,
+    /// How many folders were read for it, and how many entries in them asked about.
+    pub asked: usize,
     /// There was too much to read, and nothing remembered of it: a newer event may be in what was
     /// left aside. A [`scan()`] whose sessions are remembered helps.
     pub is_partial: bool,
@@ -95,22 +114,27 @@ pub struct Found {
 /// remembered of it begins; memory does not grow with the files. Files are visited by modification
 /// time, newest first, and those more than two days older than the best event (or `since`) are left
 /// alone. A torn last line is passed over, a file that cannot be read or is compressed
-/// (`.jsonl.zst`) is named in [`Found::skipped`]. No more than 64 MiB are read.
+/// (`.jsonl.zst`) is named in [`Found::skipped`].
 ///
 /// # Errors
 ///
 /// Only when `codex_home` itself is no folder that can be looked at.
 pub fn newest_limits(
     codex_home: &Path,
+    reach: Reach,
     remembered: &[Session],
     since: Option<Stamp>,
     until: Option<DateTime<Utc>>,
 ) -> io::Result<Found> {
-    let Listing { mut files, mut skipped } = list(codex_home)?;
+    let (listing, most) = match reach {
+        Reach::All => (list(codex_home)?, GLANCE),
+        Reach::Recent => (recent(codex_home)?, BRIEF_GLANCE),
+    };
+    let Listing { mut files, mut skipped, asked } = listing;
     files.sort_by(|a, b| b.changed.cmp(&a.changed).then_with(|| b.path.cmp(&a.path)));
     let known = Known::new(remembered);
 
-    let mut glance = Glance { left: GLANCE, is_partial: false };
+    let mut glance = Glance { left: most, is_partial: false };
     let mut best: Option<(Event, PathBuf)> = None;
     for file in files {
         let newest = best.as_ref().map(|(event, _)| event.observed_at).or(since);
@@ -141,14 +165,15 @@ pub fn newest_limits(
             file,
         }
     });
-    Ok(Found { limits, skipped, read: GLANCE - glance.left, is_partial: glance.is_partial })
+    let Glance { left, is_partial } = glance;
+    Ok(Found { limits, skipped, read: most - left, asked, is_partial })
 }
 
 /// The version of Codex that began the newest session which tells one, if one of the newest eight
 /// does. Their names begin with the time; no more than their first lines is read.
 #[must_use]
 pub fn newest_version(codex_home: &Path) -> Option<String> {
-    let files = newest_by_name(codex_home, VERSIONS);
+    let files = Listing::default().newest_by_name(codex_home, VERSIONS);
     let mut versions = files.iter().filter_map(|file| {
         let line = first_line(file).ok()?;
         meta(&line)?.cli_version
@@ -290,7 +315,7 @@ mod tests {
 
         fn newest_until(&self, until: Option<&str>) -> (Option<String>, Vec<String>) {
             let until = until.map(|time| stamp(time).instant());
-            let found = newest_limits(self.0.path(), &[], None, until).unwrap();
+            let found = newest_limits(self.0.path(), Reach::All, &[], None, until).unwrap();
             let limits = found.limits.map(|limits| {
                 let used = limits.windows.iter().map(|w| w.used_percent.unwrap().to_string());
                 let time = limits.observed_at.wall().format("%H:%M:%S").to_string();
@@ -387,12 +412,14 @@ mod tests {
         assert_eq!(before("10:59:59"), Some("10:00:01 20".to_owned()));
         assert_eq!(before("09:59:59"), Some("09:30:00 15".to_owned()));
         assert_eq!(before("08:00:00"), None);
-        let after =
-            |time| newest_limits(home.0.path(), &[], Some(stamp(time)), None).unwrap().limits;
+        let after = |time| {
+            newest_limits(home.0.path(), Reach::All, &[], Some(stamp(time)), None).unwrap().limits
+        };
         assert_eq!(after("10:59:59").map(|limits| limits.observed_at), Some(stamp("11:00:00")));
         assert_eq!(after("11:00:00"), None);
 
-        let found = newest_limits(home.0.path(), &[], None, None).unwrap().limits.unwrap();
+        let found =
+            newest_limits(home.0.path(), Reach::All, &[], None, None).unwrap().limits.unwrap();
         assert_eq!(found.creator, Some("chatgpt:user-a/acct-a".parse().unwrap()));
         assert_eq!(found.windows[0].minutes, 10_080);
         assert_eq!(found.windows[0].resets_at, Stamp::from_epoch(1_777_000_000));
@@ -462,6 +489,6 @@ mod tests {
     fn an_empty_home_has_nothing_and_no_home_is_an_error() {
         let home = Home::new();
         assert_eq!(home.newest(), (None, vec![]));
-        assert!(newest_limits(&home.0.path().join("absent"), &[], None, None).is_err());
+        assert!(newest_limits(&home.0.path().join("absent"), Reach::All, &[], None, None).is_err());
     }
 }

@@ -72,7 +72,7 @@ fn scan_by(
     advance: &mut dyn FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> io::Result<Scan> {
-    let Listing { files, skipped } = list(codex_home)?;
+    let Listing { files, skipped, .. } = list(codex_home)?;
     let known = Known::new(remembered);
     let new = |listed: &Listed| match known.of(&place(codex_home, &listed.path)) {
         Some(known) if is_untouched(known, &listed.facts) => 0,
@@ -323,7 +323,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::codex::rollout::{Memory, newest_limits};
+    use crate::codex::rollout::{Memory, Reach, newest_limits};
     use crate::time::Stamp;
 
     /// A Codex home of the test's own.
@@ -649,8 +649,8 @@ mod tests {
                     remembered = home.scan(&remembered).sessions;
                 }
                 let until = until.map(|hour| time(hour).parse::<Stamp>().unwrap().instant());
-                let with = newest_limits(home.0.path(), &remembered, None, until).unwrap();
-                let without = newest_limits(home.0.path(), &[], None, until).unwrap();
+                let with = newest_limits(home.0.path(), Reach::All, &remembered, None, until).unwrap();
+                let without = newest_limits(home.0.path(), Reach::All, &[], None, until).unwrap();
                 prop_assert_eq!(with.limits, without.limits);
             }
         }
