@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, Utc};
 use codex_manager::account::{AccountKey, Email, LegacyName};
-use codex_manager::codex::rollout::{self, Reach};
+use codex_manager::codex::rollout::{self, Glimpses, Reach};
 use codex_manager::codex::{auth, status};
 use codex_manager::config::{self, Config};
 use codex_manager::disk::Jobs;
@@ -308,7 +308,10 @@ pub(crate) fn rollout(data: &[u8]) {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("rollout-2026-11-21T09-50-00-x.jsonl"), data).unwrap();
     fs::write(home.join("history.jsonl"), data).unwrap();
-    let newest = |reach, until| rollout::newest_limits(&home, reach, &[], None, until).unwrap();
+    let newest = |reach, until| {
+        let mut glimpses = Glimpses::default();
+        rollout::newest_limits(&home, reach, &[], &mut glimpses, (None, until)).unwrap()
+    };
     let found = newest(Reach::All, None);
     assert_eq!(newest(Reach::Recent, None).limits, found.limits);
     let until = newest(Reach::All, Some(now()));

@@ -24,8 +24,10 @@ pub(super) struct Listing {
 /// A rollout as its folder tells of it.
 pub(super) struct Listed {
     pub(super) path: PathBuf,
-    pub(super) changed: SystemTime,
     pub(super) facts: Facts,
+    /// Nanoseconds since 1970 at the last change of content, name or mode, by the file system's own
+    /// clock; that of the content where the system does not tell.
+    pub(super) state: i64,
 }
 
 /// What changes when a file is written to, or is another one.
@@ -42,7 +44,7 @@ impl Facts {
     pub(super) fn of(found: &fs::Metadata) -> Self {
         let nanos = |time: io::Result<SystemTime>| {
             let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+            since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
         };
         #[cfg(unix)]
         let (device, inode) = {
@@ -194,8 +196,15 @@ impl Listing {
             self.skip(path, "compressed, not read");
         } else if is_rollout && name.ends_with(".jsonl") {
             if found.is_file() {
-                let changed = found.modified().unwrap_or(UNIX_EPOCH);
-                self.files.push(Listed { path, changed, facts: Facts::of(found) });
+                let facts = Facts::of(found);
+                #[cfg(unix)]
+                let state = {
+                    use std::os::unix::fs::MetadataExt as _;
+                    found.ctime().saturating_mul(1_000_000_000).saturating_add(found.ctime_nsec())
+                };
+                #[cfg(not(unix))]
+                let state = facts.modified;
+                self.files.push(Listed { path, facts, state });
             } else {
                 self.skip(path, "not a regular file");
             }
