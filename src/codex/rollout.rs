@@ -259,6 +259,8 @@ impl Glance {
         if let Some((known, event)) = &told
             && is_untouched(known, &listed.facts)
         {
+            // Whoever does not ask the memory, because it is large, need not open the file either.
+            glimpse.note_newest(event.as_ref(), newer_than);
             return Ok(event.clone());
         }
         let mut file = open(&listed.path)?;

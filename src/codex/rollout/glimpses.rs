@@ -163,9 +163,8 @@ impl Glimpses {
     /// What the bytes of the file tell of this home; nothing, if they are not what was written.
     #[must_use]
     pub fn parse(bytes: &[u8], codex_home: &Path) -> Self {
-        let homes = homes(bytes).into_iter();
-        let known = homes.filter(|home| Path::new(&home.home) == codex_home).map(|home| home.files);
-        Self { known: known.last().unwrap_or_default(), ..Self::default() }
+        let home = homes(bytes).into_iter().find(|home| Path::new(&home.home) == codex_home);
+        Self { known: home.map(|home| home.files).unwrap_or_default(), ..Self::default() }
     }
 
     /// The bytes of the file from now on, given those until now: what this look found takes the
@@ -353,6 +352,33 @@ mod tests {
         let limits = found(home.root(), &mut glimpses, None).limits.unwrap();
         assert_eq!(limits.cli_version.as_deref(), Some("9"));
         assert_eq!(newest_version(home.root(), &mut glimpses).as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn what_a_memory_tells_is_known_to_who_does_not_ask_it() {
+        use std::sync::atomic::AtomicBool;
+
+        let home = several();
+        let jobs = crate::disk::Jobs::ONE;
+        let all = crate::codex::rollout::scan(
+            home.root(),
+            &[],
+            jobs,
+            &mut |_, _| {},
+            &AtomicBool::new(false),
+        );
+        let sessions = all.unwrap().sessions;
+        let mut glimpses = Glimpses::default();
+        let look = |sessions: &[_], glimpses: &mut Glimpses| {
+            newest_limits(home.root(), Reach::All, sessions, glimpses, (None, None)).unwrap()
+        };
+        // Nothing but the beginning of one is read.
+        let with = look(&sessions, &mut glimpses);
+        assert!(with.read < 40_000, "{}", with.read);
+        let bytes = glimpses.to_bytes(&[], home.root(), late()).unwrap();
+        let mut glimpses = Glimpses::parse(&bytes, home.root());
+        let without = look(&[], &mut glimpses);
+        assert_eq!((without.read, without.limits), (0, with.limits));
     }
 
     #[cfg(unix)]
