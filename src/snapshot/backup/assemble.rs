@@ -20,9 +20,7 @@ use super::source::{IN_MEMORY, Source, Watched};
 use super::write::own_items;
 use super::{BackupError, Content, Item, Listed, Place, Request, length};
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{
-    self, Again, Archive, ArchiveError, EntryName, Known, Limits, Problem, Writer, Written,
-};
+use crate::disk::archive::{self, Again, ArchiveError, EntryName, Known, Problem, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::replace::{NewFile, Overwrite};
 use crate::disk::{DiskError, Jobs, read};
@@ -156,7 +154,7 @@ impl Build<'_> {
         while restarts < RESTARTS {
             let (name, obstacle) = match self.pass(items, metadata, store)? {
                 Pass::Done(whole) => {
-                    // To read it takes as much memory as what is known of earlier ones.
+                    // What is known of earlier ones has served, and takes memory.
                     let past = self.past.take();
                     let past =
                         past.map(|past| (past.snapshot().to_owned(), past.toc_digest().to_owned()));
@@ -217,15 +215,17 @@ impl Build<'_> {
     }
 
     /// Reads a finished archive as any later run would, before it may have a name: the table of
-    /// contents, every tar header, and every member. What a member holds was compared where it was
-    /// made, so that it is enough that its bytes are the ones that were made.
+    /// contents, every tar header, and every member that was not read back while it was written. What a
+    /// member holds was compared where it was made, so that it is enough that its bytes are the ones
+    /// that were made.
     fn problems(&self, whole: &Whole) -> Result<Vec<Problem>, BackupError> {
         let Whole { file, written, .. } = whole;
-        let archive = Archive::open(file.path(), &Limits::default())?.with_jobs(self.jobs.count());
-        if archive.toc_digest() != Some(written.toc_digest.as_str()) {
+        let jobs = self.jobs.count();
+        let found = archive::read_back(file.path(), written.doubtful.as_ref(), jobs, self.stop)?;
+        if found.toc_digest != written.toc_digest {
             return Err(reads_back_wrong(&"its table of contents is not the one that was written"));
         }
-        Ok(archive.verify_members(&mut |_| {}, self.stop)?)
+        Ok(found.problems)
     }
 
     fn next_copy(&mut self) -> PathBuf {
@@ -316,9 +316,11 @@ impl Build<'_> {
         store: &Store,
     ) -> Result<Pass, BackupError> {
         let file = NewFile::create_in(&store.backups())?.synced_early();
+        let behind = read::open_regular(file.path())?;
         // Batches of members go straight to the file; what is small shares a call.
         let file = io::BufWriter::with_capacity(64 << 10, file);
         let mut writer = Writer::new(file, self.level, self.jobs.count()).with_folder(self.staging);
+        writer = writer.with_read_back(behind);
         if let Some(shelves) = &self.shelves {
             writer = writer.with_library(Arc::<Shelves>::clone(shelves));
         }
