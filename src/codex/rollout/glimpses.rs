@@ -110,11 +110,15 @@ impl Glimpse {
         self.begin = Some(start.cloned().map_or(Begin::Nothing, Begin::Session));
     }
 
-    /// Whether it tells anything, and will: whoever looks so now was at rest at `began`.
-    fn is_worth_keeping(&self, began: DateTime<Utc>) -> bool {
+    fn tells(&self) -> bool {
+        self.begin.is_some() || self.end.is_some()
+    }
+
+    /// Whether the file had been at rest at `began`, so that how it looked tells what it was.
+    fn is_at_rest(&self, began: DateTime<Utc>) -> bool {
         let latest = (began - AT_REST).timestamp_nanos_opt().unwrap_or(i64::MIN);
         let Look(.., modified, state) = self.look;
-        (self.begin.is_some() || self.end.is_some()) && modified.max(state) <= latest
+        modified.max(state) <= latest
     }
 }
 
@@ -148,16 +152,18 @@ impl Glimpses {
         seen
     }
 
-    /// What is to be kept of it: of files that were looked at this time and had been at rest.
-    fn kept(&self, began: DateTime<Utc>) -> BTreeMap<String, Glimpse> {
-        let worth = self.seen.iter().filter(|(_, glimpse)| glimpse.is_worth_keeping(began));
-        worth.map(|(place, glimpse)| (place.clone(), glimpse.clone())).collect()
+    /// Whether something was found that was not known before, or is not so any more.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        let told = self.seen.iter().filter(|(_, glimpse)| glimpse.tells());
+        !told.eq(&self.known)
     }
 
-    /// Whether something is to be kept that is not yet. `began` is when this run did.
-    #[must_use]
-    pub fn is_news(&self, began: DateTime<Utc>) -> bool {
-        self.kept(began) != self.known
+    /// What is to be kept of it: of files that were looked at this time and had been at rest.
+    fn kept(&self, began: DateTime<Utc>) -> BTreeMap<String, Glimpse> {
+        let worth = self.seen.iter();
+        let worth = worth.filter(|(_, glimpse)| glimpse.tells() && glimpse.is_at_rest(began));
+        worth.map(|(place, glimpse)| (place.clone(), glimpse.clone())).collect()
     }
 
     /// What the bytes of the file tell of this home; nothing, if they are not what was written.
@@ -262,7 +268,7 @@ mod tests {
             let mut glimpses = self.glimpses();
             let found = found(self.root(), &mut glimpses, until);
             let version = newest_version(self.root(), &mut glimpses);
-            if glimpses.is_news(late()) {
+            if glimpses.is_news() {
                 self.kept = glimpses.to_bytes(&self.kept, self.root(), late()).unwrap();
             }
             (found, version)
@@ -474,10 +480,14 @@ mod tests {
         let mut glimpses = Glimpses::default();
         glimpses.of(A, &Listed { path: PathBuf::new(), facts, state }).note_start(None);
         let began = DateTime::from_timestamp(1_000, 0).unwrap();
-        assert_eq!(glimpses.is_news(began), expected);
+        assert!(glimpses.is_news());
         let bytes = glimpses.to_bytes(&[], Path::new("/home"), began).unwrap();
-        let again = Glimpses::parse(&bytes, Path::new("/home"));
+        let mut again = Glimpses::parse(&bytes, Path::new("/home"));
         assert_eq!(again.known.len(), usize::from(expected));
+        // One that could not be looked into is no news.
+        again.of(B, &Listed { path: PathBuf::new(), facts, state });
+        again.of(A, &Listed { path: PathBuf::new(), facts, state });
+        assert!(!again.is_news());
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// Keeps what a look at this home found, if that is not what was known, in one step; the caller
-    /// holds the lock. `began` is when this run did.
+    /// holds the lock. `began` is when this run did: what changed shortly before is left out.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Store {
         began: DateTime<Utc>,
         _lock: &Lock,
     ) -> Result<(), DiskError> {
-        if !glimpses.is_news(began) {
+        if !glimpses.is_news() {
             return Ok(());
         }
         // Another home's may have come to it since.
