@@ -12,6 +12,7 @@ mod login;
 mod place;
 mod reuse;
 mod source;
+mod table;
 #[cfg(test)]
 mod tests;
 mod unchanged;

@@ -5,18 +5,17 @@
 //! which only the end is in memory if there is a folder for the rest.
 
 use std::collections::VecDeque;
-use std::io::{self, Read as _, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::open::Section;
+use super::spool::Spool;
 use super::toc::{CHUNK, CLOSING, OPENING, as_u64, digest_text, lines};
 use super::{Chunk, Entry};
-use crate::disk::replace::NewFile;
 
-/// How much of the text is kept in memory, in bytes.
-const IN_MEMORY: usize = 1 << 20;
+/// How much of the text is read again at once, in bytes.
+const PIECE: usize = 64 << 10;
 
 /// The table of contents of an archive that is being written.
 pub(super) struct Contents {
@@ -26,32 +25,23 @@ pub(super) struct Contents {
     told: usize,
     /// All content of the first entry, if that is a file of one chunk.
     first: Option<Chunk>,
-    text: Text,
-}
-
-/// The JSON of a table of contents.
-struct Text {
-    /// What follows what is in the file.
-    rest: Vec<u8>,
-    file: Option<NewFile>,
-    /// Where the file is made once there is too much for memory.
-    folder: Option<PathBuf>,
-    bytes: u64,
+    text: Spool,
     sha256: Sha256,
+    /// What an entry adds to the text.
+    lines: Vec<u8>,
 }
 
 impl Default for Contents {
     fn default() -> Self {
-        let text =
-            Text { rest: Vec::new(), file: None, folder: None, bytes: 0, sha256: Sha256::new() };
-        Self { waiting: VecDeque::new(), told: 0, first: None, text }
+        let (waiting, lines, text) = (VecDeque::new(), Vec::new(), Spool::default());
+        Self { waiting, told: 0, first: None, text, sha256: Sha256::new(), lines }
     }
 }
 
 impl Contents {
     /// Lets text wait in a file of this folder, under a reserved name.
     pub(super) fn wait_in(&mut self, folder: &Path) {
-        self.text.folder = Some(folder.to_owned());
+        self.text.wait_in(folder);
     }
 
     /// Adds an entry; answers its number.
@@ -94,11 +84,11 @@ impl Contents {
             return Err(io::Error::other("a file lacks chunks"));
         }
         if self.told == 0 {
-            self.text.put(OPENING)?;
+            self.put(OPENING)?;
         }
-        self.text.put(CLOSING)?;
-        let digest = std::mem::take(&mut self.text.sha256).finalize().into();
-        Ok((self.text.bytes, digest_text(&digest)))
+        self.put(CLOSING)?;
+        let digest = std::mem::take(&mut self.sha256).finalize().into();
+        Ok((self.text.bytes(), digest_text(&digest)))
     }
 
     /// All content of the first entry, if that is a file of one chunk.
@@ -112,20 +102,16 @@ impl Contents {
     ///
     /// Those of `out`, and of the file in which the text waits.
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        if let Some(file) = &self.text.file {
-            let mut left = self.text.bytes.saturating_sub(as_u64(self.text.rest.len()));
-            let mut waiting = Section::new(file.file(), 0, left);
-            let mut piece = vec![0; 64 << 10];
-            while left > 0 {
-                let count = waiting.read(&mut piece)?;
-                if count == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                out.write_all(piece.get(..count).unwrap_or_default())?;
-                left -= as_u64(count);
-            }
+        let mut piece = vec![0; PIECE];
+        let mut at = 0;
+        while at < self.text.bytes() {
+            let length = usize::try_from(self.text.bytes() - at).unwrap_or(usize::MAX);
+            let piece = piece.get_mut(..length.min(PIECE)).unwrap_or_default();
+            self.text.read(at, piece)?;
+            out.write_all(piece)?;
+            at += as_u64(piece.len());
         }
-        out.write_all(&self.text.rest)
+        Ok(())
     }
 
     /// Puts what is complete into the text.
@@ -136,52 +122,26 @@ impl Contents {
             if let (0, [only]) = (self.told, chunks.as_slice()) {
                 self.first = Some(only.clone());
             }
-            let opening: &[u8] = if self.told == 0 { OPENING } else { b"," };
-            self.text.put(opening)?;
-            let mut is_further = false;
-            let start = self.text.rest.len();
-            let rest = &mut self.text.rest;
+            self.lines.clear();
+            self.lines.extend_from_slice(if self.told == 0 { OPENING } else { b"," });
+            let (mut is_further, text) = (false, &mut self.lines);
             lines(entry, chunks, &mut |line| {
                 if std::mem::replace(&mut is_further, true) {
-                    rest.push(b',');
+                    text.push(b',');
                 }
-                serde_json::to_writer(&mut *rest, &line).map_err(io::Error::other)
+                serde_json::to_writer(&mut *text, &line).map_err(io::Error::other)
             })?;
-            self.text.count(start);
             self.told += 1;
             self.waiting.pop_front();
-            self.text.make_room()?;
+            self.sha256.update(&self.lines);
+            self.text.put(&self.lines)?;
         }
         Ok(())
     }
-}
 
-impl Text {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let start = self.rest.len();
-        self.rest.extend_from_slice(bytes);
-        self.count(start);
-        self.make_room()
-    }
-
-    /// Takes in what was appended to the rest from `start` on.
-    fn count(&mut self, start: usize) {
-        let new = self.rest.get(start..).unwrap_or_default();
-        self.sha256.update(new);
-        self.bytes += as_u64(new.len());
-    }
-
-    fn make_room(&mut self) -> io::Result<()> {
-        let Some(folder) = self.folder.as_ref().filter(|_| self.rest.len() >= IN_MEMORY) else {
-            return Ok(());
-        };
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(NewFile::create_in(folder).map_err(|error| error.source)?),
-        };
-        file.write_all(&self.rest)?;
-        self.rest.clear();
-        Ok(())
+    fn put(&mut self, text: &[u8]) -> io::Result<()> {
+        self.sha256.update(text);
+        self.text.put(text)
     }
 }
 
@@ -189,15 +149,15 @@ impl Text {
 mod tests {
     use super::*;
     use crate::disk::archive::Node;
+    use crate::disk::archive::spool::IN_MEMORY;
 
-    /// The text of so many files with a chunk each, which come long after their entries, and how
-    /// much of it was in memory at most.
-    fn text(files: usize, folder: Option<&Path>) -> (Vec<u8>, usize) {
+    /// The text of so many files with a chunk each, which come long after their entries.
+    fn text(files: usize, folder: Option<&Path>) -> Vec<u8> {
         let mut contents = Contents::default();
         if let Some(folder) = folder {
             contents.wait_in(folder);
         }
-        let (mut behind, mut most) = (VecDeque::new(), 0);
+        let mut behind = VecDeque::new();
         for number in 0..files {
             let name = format!("sessions/2026/01/02/rollout-{number:07}.jsonl").parse().unwrap();
             let (node, digest) = (Node::File { size: 1 }, [7; 32]);
@@ -211,24 +171,21 @@ mod tests {
                     assert!(contents.waiting(entry).is_none());
                 }
             }
-            most = most.max(contents.text.rest.capacity());
         }
         let (bytes, digest) = contents.close().unwrap();
         let mut text = Vec::new();
         contents.write(&mut text).unwrap();
         assert_eq!(as_u64(text.len()), bytes);
         assert_eq!(digest, super::super::digest_of(&text));
-        (text, most)
+        text
     }
 
     #[test]
     fn a_long_text_waits_in_a_file_and_is_the_same() {
         let folder = tempfile::tempdir().unwrap();
         for files in [0, 1, 3_000] {
-            let (in_memory, _) = text(files, None);
-            let (on_disk, most) = text(files, Some(folder.path()));
-            assert_eq!(on_disk, in_memory);
-            assert!(most <= 2 * IN_MEMORY + (4 << 10), "{most}");
+            let in_memory = text(files, None);
+            assert_eq!(text(files, Some(folder.path())), in_memory);
             assert_eq!(in_memory.len() > IN_MEMORY, files == 3_000);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left over");

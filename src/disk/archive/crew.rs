@@ -3,14 +3,17 @@
 //! Content gathers in batches: a chunk of a large file is one, many small files share one. A batch goes
 //! to whichever thread is free and comes back with its members, in the order it was handed in. What is
 //! on its way is bounded in bytes, and its memory is used again. Making a member is a pure function of
-//! its content, so the bytes do not depend on how many threads there are.
+//! its content, so the bytes do not depend on how many threads there are. The same threads read back
+//! what was written.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use super::behind::Stretch;
 use super::buffer::Buffer;
 use super::gzip::{Deflater, Inflater, trailer};
 use super::known::{Again, Copyist, Known, Library};
@@ -23,7 +26,7 @@ use crate::disk::sys::Errand;
 pub(super) const LARGEST_BATCH: usize = (1 << 20) + (64 << 10);
 /// A batch goes off once it has this many bytes: some milliseconds of work.
 pub(super) const FULL_BATCH: usize = 256 << 10;
-/// Most threads, whatever is asked for: each takes about four MiB.
+/// Most threads, whatever is asked for: each takes about five MiB.
 const MOST_WORKERS: usize = 16;
 
 /// One member to be made, in the order of the archive.
@@ -104,7 +107,14 @@ impl Batch {
 }
 
 type Packed = (Batch, Result<(), Fault>);
-type Order = (Batch, SyncSender<Packed>);
+
+/// What a thread is asked for.
+enum Order {
+    /// To make members.
+    Pack(Batch, SyncSender<Packed>),
+    /// To read members back.
+    ReadBack(Stretch),
+}
 
 /// A batch that was handed in.
 enum Underway {
@@ -116,12 +126,17 @@ enum Underway {
 pub(super) struct Crew {
     level: u32,
     library: Option<Arc<dyn Library>>,
+    /// The archive, to be read back.
+    archive: Option<Arc<File>>,
     workers: usize,
     started: usize,
-    /// For what is packed by the caller's thread.
+    /// For what is done by the caller's thread.
     own: Option<Bench>,
     orders: Sender<Order>,
     desk: Arc<Mutex<Receiver<Order>>>,
+    /// How many members were read back, and where those start that are in doubt.
+    doubts: Sender<(usize, Vec<u64>)>,
+    heard: Receiver<(usize, Vec<u64>)>,
     /// What was handed in and not taken back, oldest first, with its weight.
     underway: VecDeque<(usize, Underway)>,
     weight: usize,
@@ -133,14 +148,18 @@ impl Crew {
     /// A crew of `workers` threads (0 and 1: none but the caller's) at a deflate level of 1 to 12.
     pub(super) fn new(level: u32, workers: usize) -> Self {
         let (orders, desk) = channel();
+        let (doubts, heard) = channel();
         Self {
             level,
             library: None,
+            archive: None,
             workers: if workers < 2 { 0 } else { workers.min(MOST_WORKERS) },
             started: 0,
             own: None,
             orders,
             desk: Arc::new(Mutex::new(desk)),
+            doubts,
+            heard,
             underway: VecDeque::new(),
             weight: 0,
             idle: Vec::new(),
@@ -150,6 +169,16 @@ impl Crew {
     /// Where chunks are looked for from now on; before the first batch.
     pub(super) fn look_into(&mut self, library: Arc<dyn Library>) {
         self.library = Some(library);
+    }
+
+    /// Where what was written is read back; before the first batch.
+    pub(super) fn read_back_from(&mut self, archive: File) {
+        self.archive = Some(Arc::new(archive));
+    }
+
+    /// Whether what was written is read back.
+    pub(super) fn reads_back(&self) -> bool {
+        self.archive.is_some()
     }
 
     /// An empty batch.
@@ -172,17 +201,45 @@ impl Crew {
         let weight = batch.weight;
         self.weight += weight;
         let underway = if self.started == 0 {
-            let own = self.own.get_or_insert_with(|| Bench::new(self.level, self.library.clone()));
-            let result = own.pack(&mut batch);
+            let result = self.own().pack(&mut batch);
             Underway::Done((batch, result))
         } else {
             let (reply, answer) = sync_channel(1);
             // The desk is ours, so it is taken; a thread that dies takes its own batch with it, and
             // that one is asked for first.
-            let _ = self.orders.send((batch, reply));
+            let _ = self.orders.send(Order::Pack(batch, reply));
             Underway::Waiting(answer)
         };
         self.underway.push_back((weight, underway));
+    }
+
+    /// Has members read back that are in the file. There are never many waiting, since each stretch is
+    /// done before the batches that come after it.
+    pub(super) fn read_back(&mut self, stretch: Stretch) {
+        if self.started == 0 {
+            let doubtful = self.own().read_back(&stretch);
+            // Who hears it is ours.
+            let _ = self.doubts.send((stretch.len(), doubtful));
+        } else {
+            let _ = self.orders.send(Order::ReadBack(stretch));
+        }
+    }
+
+    /// Where the members start that did not read back as they were made; none unless as many were
+    /// read back as there are. Ends the crew.
+    pub(super) fn doubtful(self, members: usize) -> Option<BTreeSet<u64>> {
+        let Self { archive, orders, doubts, heard, .. } = self;
+        archive?;
+        // The threads do what waits and end, and what they tell ends with the last.
+        drop((orders, doubts));
+        let (counts, doubtful): (Vec<usize>, Vec<_>) = heard.iter().unzip();
+        let is_complete = counts.iter().sum::<usize>() == members;
+        is_complete.then(|| doubtful.into_iter().flatten().collect())
+    }
+
+    fn own(&mut self) -> &mut Bench {
+        let Self { level, library, archive, .. } = self;
+        self.own.get_or_insert_with(|| Bench::new(*level, library.clone(), archive.clone()))
     }
 
     /// The oldest batch, if it is done; waits for it if more is underway than there may be.
@@ -219,16 +276,25 @@ impl Crew {
 
     /// Starts one more thread; a system that has none to give is no reason to fail.
     fn hire(&self) -> bool {
-        let (desk, level, library) = (Arc::clone(&self.desk), self.level, self.library.clone());
+        let (desk, doubts) = (Arc::clone(&self.desk), self.doubts.clone());
+        let (level, library, archive) = (self.level, self.library.clone(), self.archive.clone());
         let errand = Errand::of_this_thread();
         let work = move || {
-            let mut bench = Bench::new(level, library);
+            let mut bench = Bench::new(level, library, archive);
             loop {
                 let order = desk.lock().map(|desk| desk.recv());
-                let Ok(Ok((mut batch, reply))) = order else { break };
-                let result = bench.pack(&mut batch);
-                // Nobody waits any more when the writer was dropped after an error.
-                let _ = reply.send((batch, result));
+                // Nobody waits for an answer any more when the writer was dropped after an error.
+                match order {
+                    Ok(Ok(Order::Pack(mut batch, reply))) => {
+                        let result = bench.pack(&mut batch);
+                        let _ = reply.send((batch, result));
+                    }
+                    Ok(Ok(Order::ReadBack(stretch))) => {
+                        let doubtful = bench.read_back(&stretch);
+                        let _ = doubts.send((stretch.len(), doubtful));
+                    }
+                    _ => break,
+                }
             }
         };
         let named = thread::Builder::new().name("compress".to_owned());
@@ -236,25 +302,35 @@ impl Crew {
     }
 }
 
-/// What one thread needs to make members.
+/// What one thread needs to make members, and to read them back.
 struct Bench {
     deflater: Deflater,
     inflater: Inflater,
     copyist: Copyist,
     library: Option<Arc<dyn Library>>,
+    archive: Option<Arc<File>>,
     /// Content that had to be read again.
     reread: Buffer,
+    /// What was read back.
+    behind: Buffer,
 }
 
 impl Bench {
-    fn new(level: u32, library: Option<Arc<dyn Library>>) -> Self {
+    fn new(level: u32, library: Option<Arc<dyn Library>>, archive: Option<Arc<File>>) -> Self {
         Self {
             deflater: Deflater::new(level),
             inflater: Inflater::new(),
             copyist: Copyist::default(),
             library,
+            archive,
             reread: Buffer::default(),
+            behind: Buffer::default(),
         }
+    }
+
+    fn read_back(&mut self, stretch: &Stretch) -> Vec<u64> {
+        let Self { archive, behind, .. } = self;
+        archive.as_ref().map_or_else(Vec::new, |archive| stretch.doubtful(archive, behind))
     }
 
     fn pack(&mut self, batch: &mut Batch) -> Result<(), Fault> {
@@ -323,8 +399,7 @@ impl Bench {
         again: &Again,
         members: &mut Buffer,
     ) -> Result<Made, Fault> {
-        if let Some(member) = self.copyist.unchecked(known) {
-            members.put(member);
+        if self.copyist.copy(known, members).is_some() {
             return Ok(copied(known));
         }
         let failed = |source| Fault::Source { entry, source };

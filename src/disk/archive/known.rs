@@ -2,7 +2,7 @@
 //!
 //! A member whose content is at hand is copied only if its bytes have their digest. Where the content
 //! is not to be read, whatever lies in its place is copied, and the digest is looked at where it came
-//! to lie, once, by [`Archive::verify_members`](super::Archive::verify_members). One that is gone is
+//! to lie, once, by [`read_back`](super::read_back). One that is gone is
 //! made from the content instead.
 
 use std::fmt;
@@ -81,10 +81,19 @@ impl Copyist {
         (sha256(member) == known.member_digest).then_some(member)
     }
 
-    /// What lies where a member should, unchecked; up to [`WINDOW`] bytes behind it are read along,
-    /// for the next one.
-    pub(super) fn unchecked(&mut self, known: &Known) -> Option<&[u8]> {
-        self.bytes(known, WINDOW)
+    /// Appends what lies where a member should, unchecked. Up to [`WINDOW`] bytes behind a small one
+    /// are read along, for the next; a large one goes straight to its place.
+    pub(super) fn copy(&mut self, known: &Known, to: &mut Buffer) -> Option<()> {
+        if known.is_possible() && WINDOW <= known.member_size && !self.has(known) {
+            let length = usize::try_from(known.member_size).ok()?;
+            let end = known.offset.checked_add(known.member_size)?;
+            let count = fill(Section::new(&known.archive, known.offset, end), to.room(length));
+            count.ok().filter(|count| *count == length)?;
+            to.grow(length);
+        } else {
+            to.put(self.bytes(known, WINDOW)?);
+        }
+        Some(())
     }
 
     fn bytes(&mut self, known: &Known, window: u64) -> Option<&[u8]> {

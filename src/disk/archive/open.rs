@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::gzip::{FOOTER_BYTES, is_frame, read_footer};
 use super::plain::Plain;
-use super::seekable::Seekable;
-use super::toc::as_u64;
+use super::seekable::{Seekable, read_toc};
+use super::toc::{Take, as_u64};
 use super::{ArchiveError, Chunk, Entry, EntryName, Extracted, Extraction, Limits, Node, Problem};
 use crate::disk::sys;
 
@@ -46,26 +46,10 @@ impl Archive {
     /// [`ArchiveError::NotRegular`], [`ArchiveError::Io`], and whatever is wrong with the footer or the
     /// table of contents. The content of a plain archive is not looked at yet.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, ArchiveError> {
-        let file = open_regular(path)?;
-        let bytes = file.metadata().map_err(ArchiveError::reading)?.len();
+        let Found { file, bytes, toc } = find(path)?;
         let limits = &limits.of(bytes);
-        let mut start = Vec::new();
-        Section::new(&file, 0, bytes.min(16))
-            .read_to_end(&mut start)
-            .map_err(ArchiveError::reading)?;
-        let mut end = Vec::new();
-        let footer_at = bytes.saturating_sub(FOOTER_BYTES);
-        Section::new(&file, footer_at, bytes)
-            .read_to_end(&mut end)
-            .map_err(ArchiveError::reading)?;
-
-        let inner = match read_footer(&end) {
-            Some(toc_offset) => {
-                Inner::Seekable(Seekable::open(file, toc_offset, footer_at, limits)?)
-            }
-            None if is_frame(&start) => {
-                return Err(ArchiveError::corrupt(footer_at, "the footer is damaged or cut off"));
-            }
+        let inner = match toc {
+            Some(toc) => Inner::Seekable(Seekable::open(file, toc, limits)?),
             None => Inner::Plain(Plain::new(file, bytes, limits.clone())),
         };
         Ok(Self { inner, bytes })
@@ -198,24 +182,6 @@ impl Archive {
         }
     }
 
-    /// Checks every byte as [`Archive::verify`] does, but takes the members of chunks as they are: that
-    /// they are what was written, and not whether that is what their digests say. For who has just
-    /// written them and looked into each.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Archive::verify`].
-    pub fn verify_members(
-        &self,
-        progress: &mut dyn FnMut(u64),
-        stop: &AtomicBool,
-    ) -> Result<Vec<Problem>, ArchiveError> {
-        match &self.inner {
-            Inner::Seekable(archive) => archive.verify_members(progress, stop),
-            Inner::Plain(archive) => archive.verify(progress, stop),
-        }
-    }
-
     /// Unpacks into `into`, an existing empty directory that nobody else uses.
     ///
     /// Files are 0600, or 0700 if their owner may execute them, directories 0700. When it returns, every
@@ -254,6 +220,49 @@ impl Archive {
             Inner::Plain(archive) => Ok((archive.extract(into, how)?, Vec::new())),
         }
     }
+}
+
+/// A regular file that may be an archive.
+pub(super) struct Found {
+    pub(super) file: File,
+    /// Its length.
+    pub(super) bytes: u64,
+    /// Where its table of contents begins and the footer behind it, if it is laid out as ours are.
+    pub(super) toc: Option<(u64, u64)>,
+}
+
+/// Opens a regular file and looks for a footer of ours.
+///
+/// # Errors
+///
+/// [`ArchiveError::NotRegular`], [`ArchiveError::Io`], and a file that starts as ours do and does not
+/// end like that.
+pub(super) fn find(path: &Path) -> Result<Found, ArchiveError> {
+    let file = open_regular(path)?;
+    let bytes = file.metadata().map_err(ArchiveError::reading)?.len();
+    let mut start = Vec::new();
+    Section::new(&file, 0, bytes.min(16)).read_to_end(&mut start).map_err(ArchiveError::reading)?;
+    let mut end = Vec::new();
+    let footer_at = bytes.saturating_sub(FOOTER_BYTES);
+    Section::new(&file, footer_at, bytes).read_to_end(&mut end).map_err(ArchiveError::reading)?;
+    let toc = read_footer(&end).map(|toc_offset| (toc_offset, footer_at));
+    if toc.is_none() && is_frame(&start) {
+        return Err(ArchiveError::corrupt(footer_at, "the footer is damaged or cut off"));
+    }
+    Ok(Found { file, bytes, toc })
+}
+
+/// Reads the table of contents of a seekable archive, entry by entry, and nothing else of it; answers
+/// what has taken it in, its digest, and the open file.
+///
+/// # Errors
+///
+/// Those of [`Archive::open`], and for a plain archive [`ArchiveError::Corrupt`].
+pub(crate) fn read_table<T: Take>(path: &Path, into: T) -> Result<(T, String, File), ArchiveError> {
+    let Found { file, bytes, toc } = find(path)?;
+    let toc = toc.ok_or_else(|| ArchiveError::corrupt(bytes, "it has no footer"))?;
+    let (into, digest) = read_toc(&file, toc, &Limits::default().of(bytes), into)?;
+    Ok((into, digest, file))
 }
 
 /// A stretch of a file, read without moving the file's own position.

@@ -1,8 +1,7 @@
 //! Does a seekable archive hold exactly what its table of contents says, and what is in it?
 //!
-//! The chunks are where the table says; everything between them are frames, which must hold the tar
-//! headers that the table implies and nothing else. So members tile the file, and any tar sees the
-//! same tree.
+//! The whole table is in memory, so that any file can be asked for; what is looked at in each stretch
+//! is `check`'s question.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -11,18 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
 
+use super::check::{self, Gap, Hands, Part, end_of};
 use super::extract::go_on;
 use super::gzip::{FRAME_PREFIX, Inflater, frame_bytes};
 use super::open::{Section, bytes_of};
 use super::tarball::{BLOCK, Headers, Item, padding};
-use super::toc::{Reader, TOC_NAME, Toc, as_u64, digest_text, sha256};
-use super::work::{self, Unit, Window};
-use super::write::FRAME;
-use super::{ArchiveError, Chunk, Entry, EntryName, Limits, Node, Place, Problem};
+use super::toc::{Reader, TOC_NAME, Take, Toc, as_u64, digest_text};
+use super::work::{self, Unit};
+use super::{ArchiveError, Chunk, Entry, EntryName, Limits, Node, Problem};
 
-/// Most bytes a frame unpacks to: what gathers, and the headers of one more entry.
-const FRAME_CAP: u64 = 2 * (1 << 20);
-const _: () = assert!(FRAME < 2 * (1 << 20) - (64 << 10));
 /// How much of a table of contents is read at once, in bytes.
 const PIECE: usize = 1 << 20;
 
@@ -44,58 +40,14 @@ pub(super) struct Seekable {
     pub(super) jobs: usize,
 }
 
-/// A stretch of the file between chunks.
-#[derive(Clone, Copy, Debug)]
-struct Gap {
-    start: u64,
-    end: u64,
-    /// Zeros that fill the last block of the file before.
-    padding: u64,
-    /// The entries it announces.
-    first: usize,
-    count: usize,
-}
-
-/// What a thread uses again from one member to the next.
-pub(super) struct Hands {
-    window: Window,
-    inflater: Inflater,
-    /// What was found damaged.
-    pub(super) problems: Vec<Problem>,
-}
-
-impl Default for Hands {
-    fn default() -> Self {
-        Self { window: Window::default(), inflater: Inflater::new(), problems: Vec::new() }
-    }
-}
-
-/// How closely chunks are looked at.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Depth {
-    /// The members, as they are.
-    Members,
-    /// And what is in them.
-    Content,
-}
-
 impl Seekable {
     /// Reads the table of contents that lies between `toc_offset` and the footer at `footer_at`.
     pub(super) fn open(
         file: File,
-        toc_offset: u64,
-        footer_at: u64,
+        (toc_offset, footer_at): (u64, u64),
         limits: &Limits,
     ) -> Result<Self, ArchiveError> {
-        if toc_offset >= footer_at {
-            return Err(ArchiveError::corrupt(footer_at, "the footer points behind itself"));
-        }
-        let packed = footer_at - toc_offset;
-        if packed > limits.toc {
-            let what = "bytes of a table of contents";
-            return Err(ArchiveError::TooMuch { what, found: packed, limit: limits.toc });
-        }
-        let (toc, toc_digest) = read_toc(&file, (toc_offset, footer_at), limits)?;
+        let (toc, toc_digest) = read_toc(&file, (toc_offset, footer_at), limits, Toc::default())?;
         let (by_name, asked) = (OnceLock::new(), AtomicUsize::new(0));
         let (limits, jobs) = (limits.clone(), work::all_jobs());
         Ok(Self { file, toc, by_name, asked, toc_offset, toc_digest, limits, jobs })
@@ -153,25 +105,6 @@ impl Seekable {
         progress: &mut dyn FnMut(u64),
         stop: &AtomicBool,
     ) -> Result<Vec<Problem>, ArchiveError> {
-        self.look(Depth::Content, progress, stop)
-    }
-
-    /// Checks that every byte is the one that was written, but does not look into the members of
-    /// chunks.
-    pub(super) fn verify_members(
-        &self,
-        progress: &mut dyn FnMut(u64),
-        stop: &AtomicBool,
-    ) -> Result<Vec<Problem>, ArchiveError> {
-        self.look(Depth::Members, progress, stop)
-    }
-
-    fn look(
-        &self,
-        depth: Depth,
-        progress: &mut dyn FnMut(u64),
-        stop: &AtomicBool,
-    ) -> Result<Vec<Problem>, ArchiveError> {
         let units = work::units(&self.toc, &|_| true);
         let done = self.on_all_threads(&units, progress, stop, |hands: &mut Hands, unit| {
             let mut sound = 0;
@@ -183,13 +116,8 @@ impl Seekable {
                 let part = chunks.take(unit.chunks.end).skip(unit.chunks.start);
                 for (number, chunk) in part {
                     go_on(stop)?;
-                    let which = (index, number, chunk);
-                    let checked = match depth {
-                        Depth::Members => {
-                            self.packed(&mut hands.window, which, last).map(|_| chunk.size)
-                        }
-                        Depth::Content => self.chunk(hands, which, last).map(|_| chunk.size),
-                    };
+                    let checked = self.chunk(hands, (index, number, chunk), last);
+                    let checked = checked.map(|_| chunk.size);
                     sound += hands.note(checked)?.unwrap_or(0);
                 }
             }
@@ -206,7 +134,7 @@ impl Seekable {
 
     /// The files with content that a unit begins or goes on with, and the gap before those that it
     /// begins with.
-    fn files<'a>(&'a self, unit: &'a Unit) -> impl Iterator<Item = (usize, Option<Gap>)> + 'a {
+    fn files<'a>(&'a self, unit: &'a Unit) -> impl Iterator<Item = (usize, Option<Gap<'a>>)> + 'a {
         let mut head = unit.head;
         unit.entries.clone().filter_map(move |index| {
             let first = self.toc.chunks_of(index).first()?;
@@ -218,13 +146,14 @@ impl Seekable {
 
     /// What lies before `end` and announces the entries from `first` on; the one before them is the
     /// last file that has content.
-    fn gap(&self, first: usize, next: usize, end: u64) -> Gap {
+    fn gap(&self, first: usize, next: usize, end: u64) -> Gap<'_> {
         let before = first.checked_sub(1).and_then(|index| {
             let last = self.toc.chunks_of(index).last()?;
             Some((end_of(last), padding(self.entries().get(index)?.size())))
         });
         let (start, padding) = before.unwrap_or((0, 0));
-        Gap { start, end, padding, first, count: next - first }
+        let entries = self.entries().get(first..next).unwrap_or_default();
+        Gap { start, end, padding, entries }
     }
 
     /// Checks what follows the last file with content.
@@ -233,7 +162,7 @@ impl Seekable {
         let has_content = |index: &usize| !self.toc.chunks_of(*index).is_empty();
         let first = (0..entries).rev().find(has_content).map_or(0, |index| index + 1);
         let gap = self.gap(first, entries, self.toc_offset);
-        self.check_frames(hands, gap, self.toc_offset)
+        check::frames(&self.file, &self.limits, hands, gap, self.toc_offset)
     }
 
     /// Checks what lies before the file with this index, if the unit begins it.
@@ -283,156 +212,45 @@ impl Seekable {
         (index, number, chunk): (usize, usize, &Chunk),
         last: u64,
     ) -> Result<&'a [u8], ArchiveError> {
-        let member = self.packed(&mut hands.window, (index, number, chunk), last)?;
-        let damaged = |what: &str| self.damaged(index, number, chunk, what);
-        let content = hands.inflater.chunk(member, chunk.size).map_err(damaged)?;
-        if sha256(content) != chunk.digest {
-            return Err(damaged("its content does not match its digest"));
-        }
-        Ok(content)
+        let lost = || ArchiveError::corrupt(chunk.offset, "a chunk of no file");
+        let entry = self.entries().get(index).ok_or_else(lost)?;
+        check::content(&self.file, hands, Part { entry, number, chunk }, last)
     }
 
-    /// The verified member of one chunk.
-    fn packed<'a>(
-        &self,
-        window: &'a mut Window,
-        (index, number, chunk): (usize, usize, &Chunk),
-        last: u64,
-    ) -> Result<&'a [u8], ArchiveError> {
-        let place = (chunk.offset, end_of(chunk));
-        let member = window.bytes(&self.file, place, last).map_err(ArchiveError::reading)?;
-        if sha256(member) != chunk.member_digest {
-            let what = "not what was written";
-            return Err(self.damaged(index, number, chunk, what));
-        }
-        Ok(member)
+    fn check_gap(&self, hands: &mut Hands, gap: Gap<'_>, unit: &Unit) -> Result<(), ArchiveError> {
+        check::frames(&self.file, &self.limits, hands, gap, self.last_of(unit))
     }
-
-    fn damaged(&self, index: usize, number: usize, chunk: &Chunk, what: &str) -> ArchiveError {
-        let name = self.entries().get(index).map(|entry| entry.name.clone());
-        let chunks = self.toc.chunks_of(index);
-        let before = chunks.iter().take(number).map(|chunk| chunk.size);
-        let place = Place {
-            number: as_u64(number).saturating_add(1),
-            of: as_u64(chunks.len()),
-            first: before.fold(0, u64::saturating_add),
-            bytes: chunk.size,
-        };
-        let (chunk, offset) = (Some(place), chunk.offset);
-        let problem = Box::new(Problem { name, chunk, offset, what: what.to_owned() });
-        ArchiveError::CorruptFile { problem }
-    }
-
-    fn check_gap(&self, hands: &mut Hands, gap: Gap, unit: &Unit) -> Result<(), ArchiveError> {
-        self.check_frames(hands, gap, self.last_of(unit))
-    }
-
-    /// Whether a gap holds whole frames with the headers of its entries, and nothing else.
-    fn check_frames(&self, hands: &mut Hands, gap: Gap, last: u64) -> Result<(), ArchiveError> {
-        let entries = self.entries().iter().skip(gap.first).take(gap.count);
-        let mut expected = entries.peekable();
-        let mut zeros = gap.padding;
-        let mut at = gap.start;
-        while at < gap.end {
-            let name = expected.peek().map(|entry| entry.name.clone());
-            let damaged = |what: &str| {
-                let (name, what) = (name.clone(), format!("a tar header between files: {what}"));
-                let problem = Box::new(Problem { name, chunk: None, offset: at, what });
-                ArchiveError::CorruptFile { problem }
-            };
-            let (frame, end) = self.frame(hands, (at, gap.end), last, &damaged)?;
-            let (filler, headers) = usize::try_from(zeros)
-                .ok()
-                .and_then(|zeros| frame.split_at_checked(zeros))
-                .ok_or_else(|| damaged("a file's padding is cut off"))?;
-            if filler.iter().any(|byte| *byte != 0) {
-                return Err(damaged("a file's padding is not zeros"));
-            }
-            zeros = 0;
-            let mut headers = Headers::new(headers, &self.limits);
-            loop {
-                match headers.next() {
-                    Ok(Item::Entry(found)) if expected.next() == Some(&found) => {}
-                    Ok(Item::EndOfInput) => break,
-                    Ok(_) => return Err(damaged("it does not agree with the table of contents")),
-                    Err(bad) => return Err(damaged(&bad.at(at).to_string())),
-                }
-            }
-            at = end;
-        }
-        if zeros > 0 || expected.peek().is_some() {
-            let name = expected.peek().map(|entry| entry.name.clone());
-            let what = "a tar header between files is missing".to_owned();
-            let problem = Box::new(Problem { name, chunk: None, offset: gap.end, what });
-            return Err(ArchiveError::CorruptFile { problem });
-        }
-        Ok(())
-    }
-
-    /// The content of the frame at `at` and where it ends, which is at `end` or before.
-    fn frame<'a>(
-        &self,
-        hands: &'a mut Hands,
-        (at, end): (u64, u64),
-        last: u64,
-        damaged: &dyn Fn(&str) -> ArchiveError,
-    ) -> Result<(&'a [u8], u64), ArchiveError> {
-        let prefix_end = at.saturating_add(as_u64(FRAME_PREFIX));
-        if prefix_end > end {
-            return Err(damaged("the gzip member is cut off"));
-        }
-        let Hands { window, inflater, .. } = hands;
-        let prefix =
-            window.bytes(&self.file, (at, prefix_end), last).map_err(ArchiveError::reading)?;
-        let prefix = prefix.first_chunk().ok_or_else(|| damaged("the gzip member is cut off"))?;
-        let length = frame_bytes(prefix).map_err(damaged)?;
-        let frame_end = at.saturating_add(length);
-        if frame_end > end || length > FRAME_CAP {
-            return Err(damaged("the gzip member is longer than its place"));
-        }
-        let member =
-            window.bytes(&self.file, (at, frame_end), last).map_err(ArchiveError::reading)?;
-        let content = inflater.frame(member, FRAME_CAP).map_err(damaged)?;
-        if content.is_empty() {
-            return Err(damaged("an empty gzip member"));
-        }
-        Ok((content, frame_end))
-    }
-}
-
-impl Hands {
-    /// Keeps damage of a single place in mind, so that it does not hide that of others.
-    fn note<T>(&mut self, found: Result<T, ArchiveError>) -> Result<Option<T>, ArchiveError> {
-        match found {
-            Ok(found) => Ok(Some(found)),
-            Err(ArchiveError::CorruptFile { problem }) => {
-                self.problems.push(*problem);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn end_of(chunk: &Chunk) -> u64 {
-    chunk.offset.saturating_add(chunk.member_size)
 }
 
 /// Reads the table of contents, frame by frame, and its digest.
-fn read_toc(
+///
+/// # Errors
+///
+/// Whatever is wrong with it, and what `into` has against it.
+pub(super) fn read_toc<T: Take>(
     file: &File,
     (toc_offset, footer_at): (u64, u64),
     limits: &Limits,
-) -> Result<(Toc, String), ArchiveError> {
+    into: T,
+) -> Result<(T, String), ArchiveError> {
+    if toc_offset >= footer_at {
+        return Err(ArchiveError::corrupt(footer_at, "the footer points behind itself"));
+    }
+    let packed = footer_at - toc_offset;
+    if packed > limits.toc {
+        let what = "bytes of a table of contents";
+        return Err(ArchiveError::TooMuch { what, found: packed, limit: limits.toc });
+    }
     let damaged =
         |what: &str| ArchiveError::corrupt(toc_offset, format!("its table of contents: {what}"));
     // A small file must not cost much memory. A table with the digests of files shrinks to a
     // fifth; one of folders to less, but they fit into the least that is granted.
-    let cap = (footer_at - toc_offset).saturating_mul(8).max(16 << 20).min(limits.toc);
+    let cap = packed.saturating_mul(8).max(16 << 20).min(limits.toc);
     let (mut at, mut unpacked) = (toc_offset, 0);
     let mut inflater = Inflater::new();
     let mut member = Vec::new();
-    let mut table: Option<Table<'_>> = None;
+    let mut begun: Option<Table<'_, T>> = None;
+    let mut into = Some(into);
     while at < footer_at {
         member.clear();
         let prefix_end = at.saturating_add(as_u64(FRAME_PREFIX)).min(footer_at);
@@ -452,20 +270,22 @@ fn read_toc(
         }
         unpacked += as_u64(content.len());
         let mut rest = content;
-        let table = match &mut table {
-            Some(table) => table,
-            None => table.insert(Table::begin(&mut rest, toc_offset, limits)?),
+        let mut table = match (begun.take(), into.take()) {
+            (Some(table), _) => table,
+            (None, Some(into)) => Table::begin(&mut rest, toc_offset, limits, into)?,
+            (None, None) => break,
         };
         for piece in rest.chunks(PIECE) {
             table.read(piece)?;
         }
+        begun = Some(table);
     }
-    table.ok_or_else(|| damaged("it is cut off"))?.finish()
+    begun.ok_or_else(|| damaged("it is cut off"))?.finish()
 }
 
 /// A table of contents that is being read.
-struct Table<'a> {
-    reader: Reader<'a>,
+struct Table<'a, T> {
+    reader: Reader<'a, T>,
     digest: Sha256,
     /// Bytes of JSON, and of zeros behind them, that have to follow.
     json: u64,
@@ -473,12 +293,13 @@ struct Table<'a> {
     toc_offset: u64,
 }
 
-impl<'a> Table<'a> {
+impl<'a, T: Take> Table<'a, T> {
     /// Reads its tar header from the first frame.
     fn begin(
         content: &mut &[u8],
         toc_offset: u64,
         limits: &'a Limits,
+        into: T,
     ) -> Result<Self, ArchiveError> {
         let mut headers = Headers::new(*content, limits);
         let damaged = |what| ArchiveError::corrupt(toc_offset, what);
@@ -491,7 +312,7 @@ impl<'a> Table<'a> {
             _ => return Err(damaged("its table of contents: it has another name")),
         };
         *content = headers.input;
-        let reader = Reader::new(toc_offset, limits);
+        let reader = Reader::new(toc_offset, limits, into);
         let zeros = padding(size) + 2 * as_u64(BLOCK);
         Ok(Self { reader, digest: Sha256::new(), json: size, zeros, toc_offset })
     }
@@ -512,7 +333,7 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<(Toc, String), ArchiveError> {
+    fn finish(self) -> Result<(T, String), ArchiveError> {
         if self.json > 0 || self.zeros > 0 {
             return Err(self.damaged("it is cut off"));
         }

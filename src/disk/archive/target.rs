@@ -68,11 +68,18 @@ mod unix {
     use std::fs::File;
     use std::io;
     use std::path::Path;
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::time::Duration;
 
     use super::super::EntryName;
-    use super::write_stretches;
+    use super::{as_u64, write_stretches};
+    use crate::disk::facts::Facts;
+    use crate::disk::read::is_at_rest;
     use crate::disk::sys::{self, beneath};
+
+    /// A file that has not changed for so long bears other times once it is written to.
+    const REST: Duration = Duration::from_secs(2);
 
     /// An existing private directory that a tree is unpacked into.
     pub(in super::super) struct Destination {
@@ -84,10 +91,12 @@ mod unix {
     /// A file that did not exist before. Its content may come from several threads, in any order.
     pub(in super::super) struct NewFile {
         file: File,
-        /// Where the last byte ends that was written; behind every place, where nobody knows.
+        /// Where the last byte ends that was written, or that it began with.
         reached: AtomicU64,
         /// Whether it began with the content of another file, so that no hole is one.
         is_clone: AtomicBool,
+        /// How that file looked before, if that tells whether anybody writes to it.
+        original: OnceLock<Facts>,
     }
 
     impl Destination {
@@ -108,7 +117,8 @@ mod unix {
         ) -> io::Result<NewFile> {
             self.walk_to_parent(name)?;
             let file = beneath::create_new(self.here(), name.leaf(), executable)?;
-            Ok(NewFile { file, reached: AtomicU64::new(0), is_clone: AtomicBool::new(false) })
+            let (reached, is_clone) = (AtomicU64::new(0), AtomicBool::new(false));
+            Ok(NewFile { file, reached, is_clone, original: OnceLock::new() })
         }
 
         /// Creates a symbolic link.
@@ -176,12 +186,18 @@ mod unix {
         /// Lets an empty file begin with the content of another one, at no cost, where the file
         /// system can do that. It is not said what that content is: somebody may write to it.
         pub(in super::super) fn clone_from(&self, other: &File) -> io::Result<()> {
+            let before = Facts::of(other, Path::new("")).ok();
+            let before = before.filter(|before| is_at_rest(before, REST));
+            let before = before.filter(|_| sys::clones_by_itself(other));
             let cloned = sys::clone_content(&self.file, other);
-            // One that failed may have left something.
-            if cloned.is_ok() || self.file.metadata().map_or(true, |facts| facts.len() > 0) {
+            if let Some(before) = before.filter(|_| cloned.is_ok()) {
+                let _first = self.original.set(before);
+            }
+            // One that failed may have left something, and either may be longer than it should be.
+            let length = self.file.metadata().map_or(u64::MAX, |facts| facts.len());
+            if cloned.is_ok() || length > 0 {
                 self.is_clone.store(true, Ordering::Relaxed);
-                // It may be longer than it should be.
-                self.reached.store(u64::MAX, Ordering::Relaxed);
+                self.reached.store(length, Ordering::Relaxed);
             }
             cloned
         }
@@ -192,13 +208,28 @@ mod unix {
             self.is_clone.load(Ordering::Relaxed).then_some(&self.file)
         }
 
+        /// Whether it began with the content of a file that lay at rest, so that [`Self::is_like`] tells
+        /// whether that still has it.
+        pub(in super::super) fn has_original(&self) -> bool {
+            self.original.get().is_some()
+        }
+
+        /// Whether `other` is the file whose content it began with, lay at rest then, and looks as it did:
+        /// what was read of it since is what this file began with.
+        pub(in super::super) fn is_like(&self, other: &File) -> bool {
+            let now = Facts::of(other, Path::new(""));
+            self.original.get().is_some_and(|before| now.is_ok_and(|now| now == *before))
+        }
+
         /// Writes bytes at their place; in an empty file, long stretches of zeros become holes.
         pub(in super::super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
             let write = |part: &[u8], at| beneath::write_at(&self.file, part, at);
-            if self.cloned().is_some() {
-                return write(bytes, at);
-            }
-            let reached = write_stretches(bytes, at, write)?;
+            let reached = if self.cloned().is_some() {
+                write(bytes, at)?;
+                at.saturating_add(as_u64(bytes.len()))
+            } else {
+                write_stretches(bytes, at, write)?
+            };
             self.reached.fetch_max(reached, Ordering::Relaxed);
             Ok(())
         }
@@ -343,6 +374,16 @@ mod paths {
         /// None began so.
         pub(in super::super) fn cloned(&self) -> Option<&File> {
             None
+        }
+
+        /// None began so.
+        pub(in super::super) fn has_original(&self) -> bool {
+            false
+        }
+
+        /// None began so.
+        pub(in super::super) fn is_like(&self, _other: &File) -> bool {
+            false
         }
 
         /// Sets length and time, and brings the bytes onto the disk.

@@ -48,6 +48,36 @@ pub(super) struct Toc {
     ends: Vec<u32>,
 }
 
+/// Takes in what a table of contents says while it is read: each entry, then its chunks. All but the
+/// table's last line was found to be sound by then.
+pub(crate) trait Take {
+    /// The next entry.
+    ///
+    /// # Errors
+    ///
+    /// Whatever it has against going on.
+    fn entry(&mut self, entry: Entry) -> Result<(), ArchiveError>;
+
+    /// The next chunk of the last entry.
+    ///
+    /// # Errors
+    ///
+    /// Whatever it has against going on.
+    fn chunk(&mut self, chunk: Chunk) -> Result<(), ArchiveError>;
+}
+
+impl Take for Toc {
+    fn entry(&mut self, entry: Entry) -> Result<(), ArchiveError> {
+        self.push_entry(entry);
+        Ok(())
+    }
+
+    fn chunk(&mut self, chunk: Chunk) -> Result<(), ArchiveError> {
+        self.push_chunk(self.entries.len().saturating_sub(1), chunk);
+        Ok(())
+    }
+}
+
 /// What opens and closes the JSON around its lines.
 pub(super) const OPENING: &[u8] = b"{\"version\":1,\"entries\":[";
 pub(super) const CLOSING: &[u8] = b"]}";
@@ -282,8 +312,8 @@ impl From<&'static str> for Bad {
 ///
 /// It has to be as `contents` lays it out: no blank stands around the lines, and nothing
 /// follows them.
-pub(super) struct Reader<'a> {
-    reading: Reading,
+pub(super) struct Reader<'a, T> {
+    reading: Reading<T>,
     limits: &'a Limits,
     /// Where the table of contents starts in the archive.
     end: u64,
@@ -305,11 +335,11 @@ enum Next {
     Nothing,
 }
 
-impl<'a> Reader<'a> {
+impl<'a, T: Take> Reader<'a, T> {
     /// A reader of the text of an archive whose table of contents starts at `end`.
-    pub(super) fn new(end: u64, limits: &'a Limits) -> Self {
+    pub(super) fn new(end: u64, limits: &'a Limits, into: T) -> Self {
         let (rest, next) = (Vec::new(), Next::Opening);
-        Self { reading: Reading::up_to(limits), limits, end, rest, passed: 0, next }
+        Self { reading: Reading::new(limits, end, into), limits, end, rest, passed: 0, next }
     }
 
     /// Reads what follows.
@@ -332,21 +362,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The table, if that was all of it.
+    /// What has taken it in, if that was all of it.
     ///
     /// # Errors
     ///
     /// As [`Reader::read`].
-    pub(super) fn finish(self) -> Result<Toc, ArchiveError> {
+    pub(super) fn finish(self) -> Result<T, ArchiveError> {
         if self.next != Next::Nothing || !self.rest.is_empty() {
             return Err(self.breaks_off(self.rest.len()));
         }
         let Self { reading, end, .. } = self;
         reading.whole().map_err(|what| ArchiveError::corrupt(end, what))?;
-        if reading.end > end {
-            return Err(ArchiveError::corrupt(end, "a chunk lies beyond the table of contents"));
-        }
-        Ok(reading.toc)
+        Ok(reading.into)
     }
 
     /// Reads as far as there are whole lines; answers how far that is.
@@ -420,19 +447,30 @@ impl<'a> Reader<'a> {
 }
 
 /// The table of contents as far as it has been read.
-struct Reading {
-    toc: Toc,
+struct Reading<T> {
+    into: T,
     names: NameSet,
-    /// Where the last chunk's member ends.
+    /// How many entries.
+    entries: usize,
+    last: Option<Last>,
+    /// Where the last chunk's member ends, and where the last may end.
     end: u64,
+    most: u64,
     /// Bytes of content so far.
     total: u64,
 }
 
-impl Reading {
-    fn up_to(limits: &Limits) -> Self {
+/// The last entry, for the chunks that follow it.
+struct Last {
+    name: EntryName,
+    size: u64,
+    chunks: u64,
+}
+
+impl<T: Take> Reading<T> {
+    fn new(limits: &Limits, most: u64, into: T) -> Self {
         let names = NameSet::up_to(limits.entries);
-        Self { toc: Toc::default(), names, end: 0, total: 0 }
+        Self { into, names, entries: 0, last: None, end: 0, most, total: 0 }
     }
 
     fn line(&mut self, line: &Line<'_>, limits: &Limits) -> Result<(), Bad> {
@@ -448,7 +486,7 @@ impl Reading {
 
     fn entry(&mut self, line: &Line<'_>, limits: &Limits) -> Result<(), Bad> {
         let refused = |error: ArchiveError| Bad::Refused(error);
-        if self.toc.entries.len() >= limits.entries {
+        if self.entries >= limits.entries {
             let (found, limit) = (as_u64(limits.entries).saturating_add(1), as_u64(limits.entries));
             return Err(refused(ArchiveError::TooMuch { what: "entries", found, limit }));
         }
@@ -493,12 +531,11 @@ impl Reading {
         } else if line.size != 0 || has_chunk(line) {
             return Err("content of what has none".into());
         }
-        let index = self.toc.entries.len();
-        self.toc.push_entry(entry);
-        if let Some(chunk) = first {
-            self.toc.push_chunk(index, chunk);
-        }
-        Ok(())
+        let chunks = u64::from(first.is_some());
+        self.last = Some(Last { name: entry.name.clone(), size: entry.size(), chunks });
+        self.entries += 1;
+        self.into.entry(entry).map_err(refused)?;
+        first.map_or(Ok(()), |chunk| self.into.chunk(chunk).map_err(refused))
     }
 
     fn further_chunk(&mut self, line: &Line<'_>) -> Result<(), Bad> {
@@ -506,16 +543,16 @@ impl Reading {
         if !plain || line.link_name.is_some() || line.digest.is_some() {
             return Err("a chunk that claims to be a file".into());
         }
-        let Some(entry) = self.toc.entries.last() else {
+        let Some(last) = &mut self.last else {
             return Err("a chunk before its file".into());
         };
-        if entry.name.as_str() != line.name {
+        if last.name.as_str() != line.name {
             return Err("a chunk of another file".into());
         }
-        let size = entry.size();
+        let size = last.size;
         // All chunks before this one were full, or the file would be whole already.
-        let index = self.toc.entries.len() - 1;
-        let at = as_u64(self.toc.chunks_of(index).len()).saturating_mul(CHUNK);
+        let at = last.chunks.saturating_mul(CHUNK);
+        last.chunks = last.chunks.saturating_add(1);
         if at == 0 || at >= size {
             return Err("a chunk too many".into());
         }
@@ -524,8 +561,7 @@ impl Reading {
         if chunk.offset != before {
             return Err("something lies between two chunks of a file".into());
         }
-        self.toc.push_chunk(index, chunk);
-        Ok(())
+        self.into.chunk(chunk).map_err(Bad::Refused)
     }
 
     /// The chunk of a line, `at` bytes into a file of `size`.
@@ -552,6 +588,10 @@ impl Reading {
             return Err("no room for a tar header".into());
         }
         self.end = offset.checked_add(line.member_size).ok_or("a chunk at an impossible place")?;
+        if self.end > self.most {
+            let what = "a chunk lies beyond the table of contents";
+            return Err(Bad::Refused(ArchiveError::corrupt(self.most, what)));
+        }
         Ok(Chunk {
             offset,
             member_size: line.member_size,
@@ -563,10 +603,9 @@ impl Reading {
 
     /// Whether the last file has all its chunks.
     fn whole(&self) -> Result<(), &'static str> {
-        let last = self.toc.entries.len().saturating_sub(1);
-        let size = self.toc.entries.last().map_or(0, Entry::size);
-        let chunks = as_u64(self.toc.chunks_of(last).len());
-        if size.div_ceil(CHUNK) == chunks { Ok(()) } else { Err("a file lacks a chunk") }
+        let is_whole =
+            self.last.as_ref().is_none_or(|last| last.size.div_ceil(CHUNK) == last.chunks);
+        if is_whole { Ok(()) } else { Err("a file lacks a chunk") }
     }
 }
 

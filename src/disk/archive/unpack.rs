@@ -7,8 +7,9 @@
 //! a chunk is not looked at.
 //!
 //! Where the file system can give a new file the content of another one without writing it, it does that
-//! first, with the whole file, and what is read is the new one: nobody else writes to that. What of it is
-//! not what is asked for is written over from the archive.
+//! first, with the whole file. What is read then is the other one, which is in memory more likely, if it
+//! looks before and afterwards as something that nobody writes to; else the new one, which nobody else has.
+//! What of it is not what is asked for is written over from the archive.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -17,9 +18,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::check::Hands;
 use super::extract::{self, Plan, go_on, is_executable};
 use super::open::Section;
-use super::seekable::{Hands, Seekable};
+use super::seekable::Seekable;
 use super::target::{Destination, Likeness, NewFile};
 use super::toc::{CHUNK, sha256};
 use super::work::{self, Unit};
@@ -258,12 +260,34 @@ impl Job<'_> {
         &self,
         own: &mut Own,
         (file, like): (&NewFile, Option<&File>),
+        which: (usize, &Entry, &EntryName),
+        unit: &Unit,
+    ) -> Result<u64, ArchiveError> {
+        let Some(clone) = file.cloned() else {
+            return self.chunks(own, (file, like), which, unit);
+        };
+        // What it was cloned from is in memory more likely.
+        if let Some(like) = like.filter(|_| file.has_original()) {
+            let filled = self.chunks(own, (file, Some(like)), which, unit);
+            // One that was written to meanwhile may lack what the clone has, and the archive too.
+            if file.is_like(like) {
+                return filled;
+            }
+        }
+        self.chunks(own, (file, Some(clone)), which, unit)
+    }
+
+    /// Writes those chunks of a file in the unit that `like` does not have; those that it has only if
+    /// the file did not begin with its content.
+    fn chunks(
+        &self,
+        own: &mut Own,
+        (file, like): (&NewFile, Option<&File>),
         (index, _, name): (usize, &Entry, &EntryName),
         unit: &Unit,
     ) -> Result<u64, ArchiveError> {
         let last = self.archive.last_of(unit);
-        let cloned = file.cloned();
-        let like = cloned.or(like);
+        let is_clone = file.cloned().is_some();
         let (mut bytes, mut others) = (0, 0);
         let chunks = self.archive.toc.chunks_of(index).iter().enumerate();
         for (number, chunk) in chunks.take(unit.chunks.end).skip(unit.chunks.start) {
@@ -271,8 +295,8 @@ impl Job<'_> {
             let at = u64::try_from(number).unwrap_or(u64::MAX).saturating_mul(CHUNK);
             let like = like.filter(|_| others < PATIENCE);
             let content = match like.and_then(|like| same(&mut own.copy, like, at, chunk)) {
-                // It was read where it has to be.
-                Some(_) if cloned.is_some() => None,
+                // It is where it has to be.
+                Some(_) if is_clone => None,
                 Some(content) => Some(content),
                 None => {
                     others += 1;

@@ -20,7 +20,7 @@ use super::{ArchiveError, Entry};
 use crate::disk::sys::Errand;
 
 /// Most threads, whatever is asked for: each takes about two MiB.
-const MOST_THREADS: usize = 16;
+pub(super) const MOST_THREADS: usize = 16;
 
 /// Most chunks in a unit.
 const CHUNKS: usize = 4;

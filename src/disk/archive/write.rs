@@ -3,10 +3,13 @@
 //! Headers gather in frames, every chunk of content gets a member of its own. Members are made by the
 //! crew and written in the order of the entries.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::behind::{self, Stretch};
 use super::contents::Contents;
 use super::crew::{Batch, Crew, Fault, Made, Piece};
 use super::entry::{clamp_time, is_target};
@@ -34,6 +37,9 @@ pub struct Writer<W: Write> {
     /// What gathers for the crew.
     batch: Batch,
     crew: Crew,
+    /// Members that were written and not read back, and how many there are of chunks in all.
+    behind: Stretch,
+    members: usize,
     contents: Contents,
     names: NameSet,
     content_bytes: u64,
@@ -75,6 +81,9 @@ pub struct Written {
     pub reused_bytes: u64,
     /// Bytes of members that were made from content.
     pub compressed_bytes: u64,
+    /// Where the members of chunks start that did not read back as they were made; none if they were
+    /// not read back.
+    pub doubtful: Option<BTreeSet<u64>>,
 }
 
 impl<W: Write> Writer<W> {
@@ -87,6 +96,8 @@ impl<W: Write> Writer<W> {
             frame: Vec::new(),
             batch: Batch::default(),
             crew: Crew::new(level, workers),
+            behind: Stretch::default(),
+            members: 0,
             contents: Contents::default(),
             names: NameSet::default(),
             content_bytes: 0,
@@ -110,6 +121,14 @@ impl<W: Write> Writer<W> {
     #[must_use]
     pub fn with_folder(mut self, folder: &Path) -> Self {
         self.contents.wait_in(folder);
+        self
+    }
+
+    /// Reads the members of chunks back while others are written, from a second handle of the file
+    /// that `out` writes, which is read by place. Before the first entry.
+    #[must_use]
+    pub fn with_read_back(mut self, file: File) -> Self {
+        self.crew.read_back_from(file);
         self
     }
 
@@ -185,7 +204,7 @@ impl<W: Write> Writer<W> {
     /// Adds a file whose chunks are known to lie in other archives, by copying their members.
     ///
     /// The members are copied as they lie there: the archive may have a name only once
-    /// [`Archive::verify_members`](super::Archive::verify_members) has found each of them to have its
+    /// [`read_back`](super::read_back) has found each of them to have its
     /// digest. Where one cannot be read, `again` opens the file, and that chunk alone is read from
     /// its place and made anew; its content must have the digest that was known.
     ///
@@ -246,6 +265,7 @@ impl<W: Write> Writer<W> {
         let toc_digest = self.put_toc()?;
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;
+        self.read_back()?;
         let written = Written {
             toc_digest,
             bytes: self.offset,
@@ -254,6 +274,7 @@ impl<W: Write> Writer<W> {
             first: self.contents.first().cloned(),
             reused_bytes: self.reused_bytes,
             compressed_bytes: self.compressed_bytes,
+            doubtful: self.crew.doubtful(self.members),
         };
         Ok((self.out, written))
     }
@@ -378,6 +399,13 @@ impl<W: Write> Writer<W> {
             let member_size = made.member_size;
             if let Piece::Chunk { entry, .. } | Piece::Known { entry, .. } = piece {
                 let Made { size, member_digest, digest, .. } = *made;
+                self.members += 1;
+                if self.crew.reads_back() {
+                    if self.behind.ends_before(offset) {
+                        self.read_back()?;
+                    }
+                    self.behind.add(offset, member_size, member_digest);
+                }
                 let chunk = Chunk { offset, member_size, member_digest, size, digest };
                 self.contents.push_chunk(*entry, chunk).map_err(|error| {
                     self.torn = true;
@@ -390,6 +418,20 @@ impl<W: Write> Writer<W> {
             offset += member_size;
         }
         self.crew.put_back(batch);
+        if behind::WORTH <= self.behind.bytes() { self.read_back() } else { Ok(()) }
+    }
+
+    /// Has what was written and not read back read back.
+    fn read_back(&mut self) -> Result<(), ArchiveError> {
+        let stretch = std::mem::take(&mut self.behind);
+        if stretch.len() > 0 {
+            // What was written last may wait in `out`.
+            self.out.flush().map_err(|error| {
+                self.torn = true;
+                ArchiveError::writing(error)
+            })?;
+            self.crew.read_back(stretch);
+        }
         Ok(())
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Weather {
     pub(crate) without_flags: bool,
     /// Whether a file can have another one's content at once, as on Btrfs.
     pub(crate) clones: bool,
+    /// Whether no file has been written to for long, whatever its times say.
+    pub(crate) rests: bool,
 }
 
 /// A call that was asked for, and on what, where that is known.
@@ -77,7 +79,8 @@ pub(crate) fn without_flags<T>(act: impl FnOnce() -> T) -> T {
 /// what a kill at that point leaves.
 pub(crate) fn stopped_after<T>(renames: usize, act: impl FnOnce() -> T) -> T {
     let fails = Some((renames, Fault::Gone));
-    Weather { fails, only: Some(Call::Rename), without_flags: true, clones: false }.over(act).0
+    let only = Some(Call::Rename);
+    Weather { fails, only, without_flags: true, ..Weather::default() }.over(act).0
 }
 
 /// The weather over a thread, for another one that works for it.
@@ -141,6 +144,12 @@ pub(in crate::disk) fn is_played() -> bool {
 pub(super) fn is_cloning() -> bool {
     let state = STATE.with_borrow(Clone::clone);
     state.is_some_and(|state| lock(&state).weather.clones)
+}
+
+/// Whether every file is at rest.
+pub(in crate::disk) fn is_resting() -> bool {
+    let state = STATE.with_borrow(Clone::clone);
+    state.is_some_and(|state| lock(&state).weather.rests)
 }
 
 /// What reaches the disk of a write that has just failed.

@@ -15,14 +15,12 @@ use chrono::{DateTime, Utc};
 
 use super::cache::{Cache, Look};
 use super::gather::{Gathered, of_file};
-use super::reuse::{Past, Shelves, Whose};
+use super::reuse::{Lent, Past, Proves, Shelves, Whose};
 use super::source::{IN_MEMORY, Source, Watched};
 use super::write::own_items;
 use super::{BackupError, Content, Item, Listed, Place, Request, length};
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{
-    self, Again, Archive, ArchiveError, EntryName, Known, Limits, Problem, Writer, Written,
-};
+use crate::disk::archive::{self, Again, ArchiveError, EntryName, Known, Problem, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
 use crate::disk::replace::{NewFile, Overwrite};
 use crate::disk::{DiskError, Jobs, read};
@@ -45,9 +43,9 @@ pub(super) struct Build<'a> {
     /// The home and what was wanted of it.
     pub(super) source: Option<(PathBuf, Request)>,
     /// What is known of its files from the snapshot before.
-    pub(super) past: Option<Arc<Past>>,
+    pub(super) past: Option<Proves>,
     /// Where content is looked for before it is compressed.
-    pub(super) shelves: Option<Arc<Shelves>>,
+    pub(super) shelves: Option<Lent>,
     pub(super) now: DateTime<Utc>,
     /// What could not be read after all.
     pub(super) skipped: Listed,
@@ -111,10 +109,11 @@ impl Build<'_> {
             if let Content::Kept { path, entry, is_database: true } = &item.content {
                 let look = Look::at(&self.path(path, &item.name), true).ok().flatten();
                 let (path, entry) = (path.clone(), *entry);
-                item.content = match look.filter(|look| self.proven(entry, look).is_some()) {
-                    Some(look) => Content::Proven { path, held: Box::new((entry, look)) },
-                    None => Content::Database { path, bytes: 0 },
-                };
+                item.content =
+                    match look.filter(|look| self.proven((entry, &item.name), look).is_some()) {
+                        Some(look) => Content::Proven { path, held: Box::new((entry, look)) },
+                        None => Content::Database { path, bytes: 0 },
+                    };
             }
             if let Content::Database { path, .. } = &item.content {
                 self.stopped()?;
@@ -156,7 +155,7 @@ impl Build<'_> {
         while restarts < RESTARTS {
             let (name, obstacle) = match self.pass(items, metadata, store)? {
                 Pass::Done(whole) => {
-                    // To read it takes as much memory as what is known of earlier ones.
+                    // What is known of earlier ones has served, and takes memory.
                     let past = self.past.take();
                     let past =
                         past.map(|past| (past.snapshot().to_owned(), past.toc_digest().to_owned()));
@@ -177,13 +176,14 @@ impl Build<'_> {
                     let compressor = archive::compressor(self.level);
                     // Only that one: the items have their places in it.
                     let again = Past::open(store, self.root(), &compressor).map(Arc::new);
-                    let is_it = |again: &Arc<Past>| {
+                    let again = again.and_then(|past| past.prove(&compressor, self.staging));
+                    let is_it = |again: &Proves| {
                         past.as_ref().is_some_and(|(_, digest)| digest == again.toc_digest())
                     };
                     self.past = again.filter(is_it);
                     self.shelves = had_shelves.then(|| {
-                        let (past, whose) = (self.past.as_deref(), Whose::of(metadata));
-                        Arc::new(Shelves::new(store, past, whose, &compressor))
+                        let (past, whose) = (self.past.as_ref(), Whose::of(metadata));
+                        Shelves::lend(store, past, whose, (&compressor, self.staging))
                     });
                     self.open_after_all(items, &damaged, metadata)?;
                     restarts += 1;
@@ -217,15 +217,17 @@ impl Build<'_> {
     }
 
     /// Reads a finished archive as any later run would, before it may have a name: the table of
-    /// contents, every tar header, and every member. What a member holds was compared where it was
-    /// made, so that it is enough that its bytes are the ones that were made.
+    /// contents, every tar header, and every member that was not read back while it was written. What a
+    /// member holds was compared where it was made, so that it is enough that its bytes are the ones
+    /// that were made.
     fn problems(&self, whole: &Whole) -> Result<Vec<Problem>, BackupError> {
         let Whole { file, written, .. } = whole;
-        let archive = Archive::open(file.path(), &Limits::default())?.with_jobs(self.jobs.count());
-        if archive.toc_digest() != Some(written.toc_digest.as_str()) {
+        let jobs = self.jobs.count();
+        let found = archive::read_back(file.path(), written.doubtful.as_ref(), jobs, self.stop)?;
+        if found.toc_digest != written.toc_digest {
             return Err(reads_back_wrong(&"its table of contents is not the one that was written"));
         }
-        Ok(archive.verify_members(&mut |_| {}, self.stop)?)
+        Ok(found.problems)
     }
 
     fn next_copy(&mut self) -> PathBuf {
@@ -258,9 +260,10 @@ impl Build<'_> {
         }
     }
 
-    /// The members that hold a file which looks like this, if it surely is what the entry holds.
-    fn proven(&self, entry: u32, look: &Look) -> Option<Vec<Known>> {
-        self.past.as_ref()?.proven(usize::try_from(entry).ok()?, look, self.now)
+    /// The members that hold a file which looks like this, if it surely is what the entry of this
+    /// number and name holds.
+    fn proven(&self, entry: (u32, &EntryName), look: &Look) -> Option<Vec<Known>> {
+        self.past.as_ref()?.proven(entry, look, self.now)
     }
 
     /// The home.
@@ -316,9 +319,11 @@ impl Build<'_> {
         store: &Store,
     ) -> Result<Pass, BackupError> {
         let file = NewFile::create_in(&store.backups())?.synced_early();
+        let behind = read::open_regular(file.path())?;
         // Batches of members go straight to the file; what is small shares a call.
         let file = io::BufWriter::with_capacity(64 << 10, file);
         let mut writer = Writer::new(file, self.level, self.jobs.count()).with_folder(self.staging);
+        writer = writer.with_read_back(behind);
         if let Some(shelves) = &self.shelves {
             writer = writer.with_library(Arc::<Shelves>::clone(shelves));
         }
@@ -377,7 +382,7 @@ impl Build<'_> {
                 let done = writer.file(name, mode, modified, length(bytes), &mut bytes);
                 underway.done(done, None, self.now)
             }
-            Content::Proven { held, .. } => match self.proven(held.0, &held.1) {
+            Content::Proven { held, .. } => match self.proven((held.0, name), &held.1) {
                 // Only SQLite could read it again, and would have to before everything else.
                 Some(known) => {
                     let again: Again = Arc::new(|| Ok(None));
@@ -389,7 +394,7 @@ impl Build<'_> {
                 let path = self.path(place, name);
                 let look = Look::at(&path, false).ok().flatten();
                 if let Some(look) = look
-                    && let Some(known) = self.proven(*entry, &look)
+                    && let Some(known) = self.proven((*entry, name), &look)
                 {
                     let again: Again = Arc::new(move || {
                         let opened = read::absent_is_none(read::open_regular(&path));

@@ -13,8 +13,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::table::Held;
 use crate::disk::Facts;
-use crate::disk::archive::{Entry, Node};
 
 /// A larger cache is neither written nor read, in bytes.
 pub const MAX_CACHE: u64 = 64 << 20;
@@ -63,13 +63,12 @@ impl Look {
     }
 }
 
-/// Whether a file that looks now as it did when it was read for the entry of the snapshot surely is
-/// what the entry holds.
-pub(super) fn is_proven(found: &Look, entry: &Entry, now: DateTime<Utc>) -> bool {
-    let Node::File { size } = entry.node else { return false };
+/// Whether a file that looks now as it did when it was read for the entry of a snapshot surely is what
+/// is held there.
+pub(super) fn is_proven(found: &Look, held: &Held, now: DateTime<Utc>) -> bool {
     // The copy of a database has a length of its own.
-    let is_as_long = found.beside.is_some() || found.file.size == size;
-    is_as_long && found.file.modified.0 == entry.modified && found.is_at_rest(now)
+    let is_as_long = found.beside.is_some() || found.file.size == held.size;
+    is_as_long && found.file.modified.0 == held.modified && found.is_at_rest(now)
 }
 
 /// How the files of a home looked when a snapshot of it was made.
@@ -141,8 +140,37 @@ impl Cache {
         }
     }
 
+    /// Those rows that tell of a file itself, in the order of what it is known by.
+    pub(super) fn by_look(&self) -> Vec<u32> {
+        let (rows, _) = self.rows.as_chunks::<ROW>();
+        let is_file = |row: &[u8; ROW]| matches!(part_of(row), Some(Part::File | Part::Database));
+        let all = rows.iter().zip(0..).filter(|(row, _)| is_file(row));
+        let mut by_look: Vec<u32> = all.map(|(_, number)| number).collect();
+        by_look.shrink_to_fit();
+        by_look.sort_unstable_by_key(|number| self.row(*number).map(sight_in));
+        by_look
+    }
+
+    /// The entry that a file became which looked like this, whatever lay beside it, and whether as a
+    /// database; found by what [`Cache::by_look`] answered.
+    pub(super) fn find(&self, by_look: &[u32], file: &Facts) -> Option<(u32, bool)> {
+        let sight = sight(file);
+        let sight_of = |number: &u32| self.row(*number).map(sight_in);
+        let first = by_look.partition_point(|number| sight_of(number) < Some(&sight));
+        let row = self.row(*by_look.get(first)?)?;
+        let entry = place(row).0;
+        if sight_in(row) != sight {
+            return None;
+        }
+        Some((entry, self.is_database(entry)?))
+    }
+
+    fn row(&self, number: u32) -> Option<&[u8; ROW]> {
+        self.rows.as_chunks::<ROW>().0.get(usize::try_from(number).ok()?)
+    }
+
     /// Whether the file that became this entry was a database, if how it looked was noted.
-    pub(super) fn is_database(&self, entry: usize) -> Option<bool> {
+    fn is_database(&self, entry: u32) -> Option<bool> {
         match self.rows_of(entry)? {
             [row] if part_of(row) == Some(Part::File) => Some(false),
             [row, ..] if part_of(row) == Some(Part::Database) => Some(true),
@@ -150,14 +178,8 @@ impl Cache {
         }
     }
 
-    /// Whether the file that became this entry looked like this, whatever lay beside it.
-    pub(super) fn is_file(&self, entry: usize, file: &Facts) -> bool {
-        let first = self.rows_of(entry).and_then(<[_]>::first);
-        first.is_some_and(|row| sight_in(row) == sight(file))
-    }
-
     /// Whether the file that became this entry looked like this, and what lay beside it.
-    pub(super) fn is_look(&self, entry: usize, look: &Look) -> bool {
+    pub(super) fn is_look(&self, entry: u32, look: &Look) -> bool {
         let Some(rows) = self.rows_of(entry) else { return false };
         let same = |(row, (part, facts)): (&[u8; ROW], (Part, &Facts))| {
             part_of(row) == Some(part) && sight_in(row) == sight(facts)
@@ -166,8 +188,7 @@ impl Cache {
     }
 
     /// All that was noted of an entry.
-    fn rows_of(&self, entry: usize) -> Option<&[[u8; ROW]]> {
-        let entry = u32::try_from(entry).ok()?;
+    fn rows_of(&self, entry: u32) -> Option<&[[u8; ROW]]> {
         let (rows, _) = self.rows.as_chunks::<ROW>();
         let first = rows.partition_point(|row| place(row).0 < entry);
         let own = rows.get(first..)?;
@@ -325,8 +346,8 @@ mod tests {
         Look { file: facts((10, 0), (10, 0)), beside: Some(Beside { log, journal }) }
     }
 
-    fn entry(node: Node, modified: i64) -> Entry {
-        Entry { name: "a".parse().unwrap(), node, mode: 0o600, modified }
+    fn held(size: u64, modified: i64) -> Held {
+        Held { size, modified, ..Held::default() }
     }
 
     #[test]
@@ -360,17 +381,16 @@ mod tests {
             change(&mut look.file);
             look
         };
-        let same = entry(Node::File { size: 9 }, 10);
+        let same = held(9, 10);
         for (found, entry, expected) in [
             (then,                                       &same,                                true),
-            (changed(&|it| it.size = 10),                &entry(Node::File { size: 10 }, 10),  false),
+            (changed(&|it| it.size = 10),                &held(10, 10),  false),
             (changed(&|it| it.modified = (10, 2)),       &same,                                false),
             (changed(&|it| it.changed = (11, 3)),        &same,                                false),
             (changed(&|it| it.inode = 9),                &same,                                false),
             (changed(&|it| it.device = 8),               &same,                                false),
-            (then,                                       &entry(Node::File { size: 8 }, 10),   false),
-            (then,                                       &entry(Node::File { size: 9 }, 11),   false),
-            (then,                                       &entry(Node::Dir, 10),                false),
+            (then,                                       &held(8, 10),   false),
+            (then,                                       &held(9, 11),   false),
             (Look { beside: database(None, None).beside, ..then }, &same,                      false),
         ] {
             assert_eq!(is_told(&then, &found, entry), expected, "{found:?} {entry:?}");
@@ -380,19 +400,20 @@ mod tests {
     }
 
     /// Whether what was noted, long after it was at rest, proves what was found.
-    fn is_told(then: &Look, found: &Look, entry: &Entry) -> bool {
+    fn is_told(then: &Look, found: &Look, held: &Held) -> bool {
         let mut cache = Cache::new(String::new(), String::new());
         cache.note(3, then, now() + TimeDelta::days(1));
-        let is_file = found.beside.is_some() || cache.is_file(3, &found.file);
-        assert!(is_file || !cache.is_look(3, found), "{found:?}");
-        cache.is_look(3, found) && is_proven(found, entry, now())
+        let entry = cache.find(&cache.by_look(), &found.file);
+        let is_same = then.file == found.file;
+        assert_eq!(entry, is_same.then_some((3, then.beside.is_some())), "{found:?}");
+        cache.is_look(3, found) && is_proven(found, held, now())
     }
 
     #[test]
     #[rustfmt::skip]
     fn of_a_database_its_log_and_its_journal_count_and_that_there_is_none_too() {
         let [one, other] = [facts((10, 0), (10, 0)), facts((10, 0), (10, 1))].map(Some);
-        let held = entry(Node::File { size: 12_345 }, 10);
+        let held = held(12_345, 10);
         for (then, found, expected) in [
             (database(None, None), database(None, None),  true),
             (database(one, one),   database(one, one),    true),
@@ -446,7 +467,7 @@ mod tests {
                 assert_eq!(read.is_look(*entry, found), entry == other, "{entry} {found:?}");
             }
         }
-        let unknown = [1, 5, 6, 8, 9, usize::MAX];
+        let unknown = [1, 5, 6, 8, 9, u32::MAX];
         assert_eq!(unknown.map(|entry| read.is_database(entry)), [None; 6]);
         assert!(!unknown.iter().any(|entry| read.is_look(*entry, &looks[0].1)));
     }

@@ -226,7 +226,7 @@ impl Gathered {
         if archive::LARGEST_FILE < node.size {
             return Err("it has 64 GiB or more".to_owned());
         }
-        let content = match self.kept(path, absolute, Place::OWN) {
+        let content = match self.kept(absolute, Place::OWN) {
             Some(content) => Ok(content),
             None => of_file(path, absolute, Place::OWN),
         };
@@ -287,7 +287,7 @@ impl Gathered {
     ) -> Result<(), Objection> {
         let (bytes, modified) = (facts.size, facts.modified.0);
         let place = Place::at(path.to_owned());
-        let content = match self.kept(inside, path, place.clone()) {
+        let content = match self.kept(path, place.clone()) {
             Some(content) => content,
             None => of_magic(path, place).map_err(|error| error.source.to_string())?,
         };
@@ -297,10 +297,9 @@ impl Gathered {
     }
 
     /// The file as what it was stored as before, if at a glance it did not change since.
-    fn kept(&self, name: &str, path: &Path, place: Place) -> Option<Content> {
-        let past = self.past.as_ref()?;
-        let (entry, is_database) = past.glance(&name.parse().ok()?, path)?;
-        Some(Content::Kept { path: place, entry: entry.try_into().ok()?, is_database })
+    fn kept(&self, path: &Path, place: Place) -> Option<Content> {
+        let (entry, is_database) = self.past.as_ref()?.glance(path)?;
+        Some(Content::Kept { path: place, entry, is_database })
     }
 
     fn captured(&mut self, path: &str, is_folder: bool) {
@@ -323,14 +322,7 @@ impl Gathered {
         modified: i64,
         content: Content,
     ) -> Result<(), Objection> {
-        let held = match &content {
-            Content::Kept { entry, .. } => self.past.as_ref().and_then(|past| past.name(*entry)),
-            _ => None,
-        };
-        let name = match held.filter(|name| name.as_str() == path) {
-            Some(name) => name.clone(),
-            None => path.parse().map_err(|error: InvalidName| objection(&error))?,
-        };
+        let name: EntryName = path.parse().map_err(|error: InvalidName| objection(&error))?;
         if archive::is_reserved(&name) {
             return Err("an archive needs that name for its own table of contents".to_owned());
         }

@@ -1,21 +1,23 @@
 //! Which content need not be compressed, or not even read, because an earlier archive has it?
 //!
-//! [`Past`] is the snapshot that the home's cache tells of: what it proves unchanged is copied
-//! from there without being opened. [`Shelves`] are the tables of contents of that and a few
-//! other archives, in which the content of whatever had to be read is looked for by its digest.
+//! [`Past`] is the snapshot that the home's cache tells of, and how the files looked then. What it
+//! [`Proves`] unchanged is copied from there without being opened. [`Shelves`] are the tables of
+//! contents of that and a few other archives, in which the content of whatever had to be read is
+//! looked for by its digest.
 //! Both only ever name a member, which is checked before it is copied or, where its content is not
 //! to be read, when the new archive is read back; an archive that vanishes or turns out to be
 //! another one costs time.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
 use super::cache::{Beside, Cache, Look, is_proven};
-use crate::disk::archive::{Archive, Chunk, EntryName, Known, Library, Limits};
+use super::table::Table;
+use crate::disk::archive::{EntryName, Known, Library};
 use crate::disk::{Facts, Result, database};
 use crate::snapshot::metadata::{ArchiveFacts, Metadata};
 use crate::snapshot::name::SnapshotName;
@@ -49,65 +51,75 @@ impl Look {
     }
 }
 
-/// The snapshot in which the home's cache believes, and what it says.
+/// The snapshot in which the home's cache believes, and what it says. The archive itself has not been
+/// opened yet.
 #[derive(Debug)]
 pub(super) struct Past {
     cache: Cache,
-    table: Arc<Table>,
+    /// The rows of files in the order of how they looked.
+    by_look: Vec<u32>,
+    archive: PathBuf,
+    told: ArchiveFacts,
 }
 
 impl Past {
-    /// What is known of the home at `root`; `None` unless cache, sidecar and archive agree, and
-    /// the archive was compressed as the next one will be.
+    /// What is known of the home at `root`; `None` unless cache and sidecar agree, and the archive
+    /// was compressed as the next one will be.
     pub(super) fn open(store: &Store, root: &Path, compressor: &str) -> Option<Self> {
         let cache = store.known_files(root)?;
         let name: SnapshotName = cache.snapshot.parse().ok()?;
         let told = store.told(&name)?.archive?;
-        if told.toc_digest != cache.toc_digest {
-            return None;
-        }
-        let table = Table::open(&store.archive(&name), &told, compressor)?;
-        Some(Self { cache, table: Arc::new(table) })
+        let fits =
+            told.toc_digest == cache.toc_digest && told.compressor.as_deref() == Some(compressor);
+        let by_look = cache.by_look();
+        fits.then(|| Self { cache, by_look, archive: store.archive(&name), told })
     }
 
-    /// Which entry the file at `path` was, if it looks as it did then, and whether as a database.
-    /// What lies beside a database is looked at when it is its turn.
-    pub(super) fn glance(&self, name: &EntryName, path: &Path) -> Option<(usize, bool)> {
-        let entry = self.table.archive.position(name)?;
-        let is_database = self.cache.is_database(entry)?;
+    /// Which entry the file at `path` seems to be, by how it looks, and whether as a database. What
+    /// name the entry has is looked at when it is its turn, and what lies beside a database too.
+    pub(super) fn glance(&self, path: &Path) -> Option<(u32, bool)> {
         // A file that nobody may read any more bears another time of change.
-        let found = Facts::at(path).ok()??;
-        self.cache.is_file(entry, &found).then_some((entry, is_database))
+        self.cache.find(&self.by_look, &Facts::at(path).ok()??)
     }
 
-    /// Its name.
+    /// Opens the archive; `None` if it is not there any more, or is another one. What is too long for
+    /// memory waits in `folder`.
+    pub(super) fn prove(self: Arc<Self>, compressor: &str, folder: &Path) -> Option<Proves> {
+        let table = Table::open(&self.archive, &self.told, compressor, folder)?;
+        Some(Proves { past: self, table: Arc::new(table) })
+    }
+}
+
+/// What a past snapshot proves of the files of the home, with its archive at hand.
+#[derive(Debug)]
+pub(super) struct Proves {
+    past: Arc<Past>,
+    table: Arc<Table>,
+}
+
+impl Proves {
+    /// The snapshot's name.
     pub(super) fn snapshot(&self) -> &str {
-        &self.cache.snapshot
+        &self.past.cache.snapshot
     }
 
     /// The digest of its table of contents.
     pub(super) fn toc_digest(&self) -> &str {
-        &self.cache.toc_digest
+        self.table.digest()
     }
 
-    /// The name of the entry, which takes no memory of its own.
-    pub(super) fn name(&self, entry: u32) -> Option<&EntryName> {
-        Some(&self.table.archive.entries().ok()?.get(usize::try_from(entry).ok()?)?.name)
-    }
-
-    /// The chunks of the entry, if a file that looks like this surely is what it holds.
+    /// The chunks of the entry, if a file of this name that looks like this surely is what it holds.
     pub(super) fn proven(
         &self,
-        entry: usize,
+        (entry, name): (u32, &EntryName),
         look: &Look,
         now: DateTime<Utc>,
     ) -> Option<Vec<Known>> {
-        let held = self.table.archive.entries().ok()?.get(entry)?;
-        if !self.cache.is_look(entry, look) || !is_proven(look, held, now) {
+        let held = self.table.held(entry, name)?;
+        if !self.past.cache.is_look(entry, look) || !is_proven(look, &held, now) {
             return None;
         }
-        let chunks = self.table.archive.chunks_at(entry);
-        Some(chunks.iter().map(|chunk| self.table.known(chunk)).collect())
+        self.table.chunks(&held)
     }
 }
 
@@ -116,7 +128,28 @@ pub(super) struct Shelves {
     store: Store,
     whose: Whose,
     compressor: String,
+    /// Where tables wait that are too long for memory.
+    folder: PathBuf,
     state: Mutex<State>,
+}
+
+/// Shelves that threads may look into as long as this is there: when it goes, so does what waits on
+/// the disk, whoever of them has not ended yet.
+pub(super) struct Lent(Arc<Shelves>);
+
+impl Deref for Lent {
+    type Target = Arc<Shelves>;
+
+    fn deref(&self) -> &Arc<Shelves> {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State { others: Some(VecDeque::new()), ..State::default() };
+    }
 }
 
 /// The home that is stored, as its sidecars name it.
@@ -161,7 +194,12 @@ impl Candidate {
 impl Shelves {
     /// With the table of what is known of the home. Where nothing is, that of its newest snapshot
     /// is read at once: much will be in it.
-    pub(super) fn new(store: &Store, past: Option<&Past>, whose: Whose, compressor: &str) -> Self {
+    pub(super) fn lend(
+        store: &Store,
+        past: Option<&Proves>,
+        whose: Whose,
+        (compressor, folder): (&str, &Path),
+    ) -> Lent {
         let mut state = State { room: CHUNKS, ..State::default() };
         match past {
             Some(past) => state.tables.push(Arc::clone(&past.table)),
@@ -170,17 +208,18 @@ impl Shelves {
                 if others.front().is_some_and(|first| first.is_of_home)
                     && let Some(first) = others.pop_front()
                 {
-                    state.tables.extend(read(&first, compressor));
+                    state.tables.extend(read(&first, compressor, folder));
                 }
                 state.others = Some(others);
             }
         }
-        Self {
+        Lent(Arc::new(Self {
             store: store.clone(),
             whose,
             compressor: compressor.to_owned(),
+            folder: folder.to_owned(),
             state: Mutex::new(state),
-        }
+        }))
     }
 
     /// Reads the next table if what was missed is worth it.
@@ -199,7 +238,7 @@ impl Shelves {
         }
         let next = others.pop_front()?;
         state.missed = 0;
-        let table = read(&next, &self.compressor)?;
+        let table = read(&next, &self.compressor, &self.folder)?;
         // The table of the home's last snapshot is the first, by whatever way it came here.
         if state.tables.iter().any(|known| known.digest() == table.digest()) {
             return None;
@@ -226,8 +265,8 @@ impl Library for Shelves {
     }
 }
 
-fn read(candidate: &Candidate, compressor: &str) -> Option<Arc<Table>> {
-    Table::open(&candidate.archive, &candidate.facts, compressor).map(Arc::new)
+fn read(candidate: &Candidate, compressor: &str, folder: &Path) -> Option<Arc<Table>> {
+    Table::open(&candidate.archive, &candidate.facts, compressor, folder).map(Arc::new)
 }
 
 /// The snapshots that may have the same content: those of this home, the newest first, then the
@@ -263,74 +302,4 @@ fn choose(snapshots: &[Stored], whose: &Whose, compressor: &str) -> VecDeque<Can
     // One account more is worth more than an older state of the same home.
     own.truncate(TABLES / 2);
     own.into_iter().chain(others).take(TABLES).collect()
-}
-
-/// A table of contents, and the archive it belongs to, which stays open: whatever has its name
-/// later is another one.
-struct Table {
-    archive: Archive,
-    file: Arc<File>,
-    /// The entry of each chunk and its number there, in the order of the digests, once something is
-    /// looked for.
-    index: OnceLock<Vec<(u32, u32)>>,
-}
-
-impl std::fmt::Debug for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Table").field("digest", &self.digest()).finish_non_exhaustive()
-    }
-}
-
-impl Table {
-    /// `None` unless the archive is the one that the sidecar describes, and made by the same
-    /// compressor.
-    fn open(path: &Path, told: &ArchiveFacts, compressor: &str) -> Option<Self> {
-        if told.compressor.as_deref() != Some(compressor) {
-            return None;
-        }
-        let archive = Archive::open(path, &Limits::default()).ok()?;
-        if archive.toc_digest() != Some(&told.toc_digest) {
-            return None;
-        }
-        let file = Arc::new(archive.file()?);
-        archive.entries().ok()?;
-        Some(Self { archive, file, index: OnceLock::new() })
-    }
-
-    fn index(&self) -> &[(u32, u32)] {
-        self.index.get_or_init(|| {
-            let entries = self.archive.entries().map_or(0, <[_]>::len);
-            let all = (0..entries).zip(0..).flat_map(|(entry, number)| {
-                let chunks = self.archive.chunks_at(entry).iter().zip(0..);
-                chunks.map(move |(_, at)| (number, at))
-            });
-            let mut index: Vec<(u32, u32)> = all.collect();
-            index.sort_unstable_by_key(|place| self.chunk(*place).map(|chunk| &chunk.digest));
-            index
-        })
-    }
-
-    fn chunk(&self, (entry, at): (u32, u32)) -> Option<&Chunk> {
-        let chunks = self.archive.chunks_at(usize::try_from(entry).ok()?);
-        chunks.get(usize::try_from(at).ok()?)
-    }
-
-    fn digest(&self) -> Option<&str> {
-        self.archive.toc_digest()
-    }
-
-    fn find(&self, digest: &[u8; 32], size: u64) -> Option<Known> {
-        let digest_of = |place: &(u32, u32)| self.chunk(*place).map(|chunk| &chunk.digest);
-        let index = self.index();
-        let first = index.partition_point(|place| digest_of(place) < Some(digest));
-        let chunks = index.get(first..)?.iter().filter_map(|place| self.chunk(*place));
-        let mut same = chunks.take_while(|chunk| chunk.digest == *digest);
-        Some(self.known(same.find(|chunk| chunk.size == size)?))
-    }
-
-    fn known(&self, chunk: &Chunk) -> Known {
-        let Chunk { offset, member_size, member_digest, size, digest } = *chunk;
-        let archive = Arc::clone(&self.file);
-        Known { archive, offset, member_size, member_digest, size, digest }
-    }
 }

@@ -1,7 +1,6 @@
 //! How does a plan become an archive and its sidecar?
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::assemble::{Build, Whole};
@@ -96,9 +95,10 @@ fn build(
 ) -> Result<Prepared, BackupError> {
     let Plan { name, mut items, mut metadata, login, replaces, past, level, .. } = plan;
     let compressor = archive::compressor(level);
+    let past = past.and_then(|past| past.prove(&compressor, staging));
     // A login alone is compressed sooner than an earlier one is found.
     let shelves = (plan.source.is_some() && metadata.kind.has_state())
-        .then(|| Arc::new(Shelves::new(store, past.as_deref(), Whose::of(&metadata), &compressor)));
+        .then(|| Shelves::lend(store, past.as_ref(), Whose::of(&metadata), (&compressor, staging)));
     let mut build = Build {
         staging,
         copies: 0,

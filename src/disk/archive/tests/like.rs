@@ -1,6 +1,8 @@
 //! Large files on several threads, and content that comes from a folder which others use.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::disk::Call;
@@ -161,9 +163,9 @@ fn what_begins_as_a_clone_is_read_where_it_is_and_mended_from_the_archive() {
         ("another file", noise(content.len(), 9), 10),
     ];
     for (what, live, written) in rows {
-        for jobs in [1, 4] {
+        for (jobs, rests) in [(1, false), (4, false), (1, true), (4, true)] {
             let like = home(&live);
-            let cloning = Weather { clones: true, ..Weather::default() };
+            let cloning = Weather { clones: true, rests, ..Weather::default() };
             let unpack = || unpack(&sound, Some(like.path()), jobs, &mut |_| {});
             let (into, asked) = cloning.over(unpack);
             let into = into.unwrap();
@@ -177,6 +179,7 @@ fn what_begins_as_a_clone_is_read_where_it_is_and_mended_from_the_archive() {
             // may find zeros where they should be, because another one wrote behind them.
             let is_expected = |count| count == written + 1 || jobs > 1 && count == written;
             assert!(is_expected(count(Call::Write)), "{what}: {}", count(Call::Write));
+            assert_eq!(count(Call::Truncate), usize::from(what == "grown"), "{what}");
         }
     }
     // And what it does not have is not made up.
@@ -186,6 +189,45 @@ fn what_begins_as_a_clone_is_read_where_it_is_and_mended_from_the_archive() {
     let (done, _) = cloning.over(|| unpack(&spoiled, Some(like.path()), 2, &mut |_| {}));
     let error = done.unwrap_err().to_string();
     assert!(error.starts_with("d/big, chunk 6 of 10"), "{error}");
+}
+
+#[test]
+fn of_a_file_that_nobody_writes_to_the_clone_is_believed_until_somebody_does() {
+    let content = large();
+    let desk = Desk::with(&write(&tree(&[("d/big", &content)]), 2).0);
+    let change = |path: &Path, at| {
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(b"written meanwhile", at).unwrap();
+    };
+    let (second, last) = (u64::try_from(5 * MIB).unwrap(), u64::try_from(9 * MIB).unwrap());
+    // After the first of three units: somebody writes to the clone, or to what it is one of.
+    for (is_clone, rests, is_found) in
+        [(true, true, false), (true, false, true), (false, true, true)]
+    {
+        let like = home(&content);
+        // A time to come is no rest, and a later write does not leave it.
+        let to_come = SystemTime::now() + Duration::from_secs(3_600);
+        let big = File::options().write(true).open(like.path().join("d/big")).unwrap();
+        big.set_modified(to_come).unwrap();
+        let mut units = 0;
+        let mut meanwhile = |_| {
+            units += 1;
+            let clone = desk.dir.path().join("into/d/big");
+            if units == 1 && is_clone {
+                change(&clone, second);
+            } else if units == 1 {
+                // Neither is what was cloned then.
+                change(&like.path().join("d/big"), second);
+                change(&clone, last);
+            }
+        };
+        let cloning = Weather { clones: true, rests, ..Weather::default() };
+        let unpack = || unpack(&desk, Some(like.path()), 1, &mut meanwhile);
+        let (into, _) = cloning.over(unpack);
+        let found = fs::read(into.unwrap().join("d/big")).unwrap() == content;
+        assert_eq!(found, is_found, "{is_clone} {rests}");
+        assert_eq!(units, 3);
+    }
 }
 
 #[test]

@@ -17,10 +17,12 @@ use tempfile::TempDir;
 use self::plain::plain;
 use super::*;
 
+mod behind;
 mod lies;
 mod like;
 mod plain;
 mod reuse;
+mod walk;
 
 const MIB: usize = 1 << 20;
 const TIME: i64 = 1_775_000_000;
@@ -96,6 +98,7 @@ impl Desk {
 
     /// What is wrong with it, however it is found; empty if nothing is.
     fn faults(&self) -> Vec<String> {
+        walk::agrees(self, 1);
         match self.open().and_then(|archive| verify(&archive)) {
             Ok(problems) => problems.iter().map(ToString::to_string).collect(),
             Err(error) => vec![error.to_string()],
