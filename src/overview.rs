@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 use crate::account::{self, Account, AccountKey, Alias, Email, NotNamed};
 use crate::codex::home::CodexHome;
-use crate::codex::rollout::{self, RolloutLimits};
+use crate::codex::rollout::{self, Glimpses, Reach, RolloutLimits};
 use crate::config::{AccountSettings, Config};
 use crate::disk::read;
 use crate::quota::ledger::Ambiguous;
@@ -56,6 +56,8 @@ pub struct Overview {
     /// There are so many session files that not all were looked at: [`Sessions`], once they are
     /// remembered, help.
     pub is_partial: bool,
+    /// What was found in single session files: worth keeping for whoever may write.
+    pub glimpses: Glimpses,
     /// The ledger.
     pub ledger: Ledger,
     /// What the ledger does not know yet: who signed in beside this program.
@@ -222,11 +224,26 @@ pub fn observe(
     zone: &Zone,
     now: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
-    let memory = store.remembered();
-    let remembered = memory.of(home.root());
-    // A home that cannot be looked at has none.
-    let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
-    gather(store, home, config, zone, now, (found.unwrap_or_default(), store.scan(zone)?))
+    let looked = Looked::at_all(store, home, now);
+    gather(store, home, config, zone, now, (looked, store.scan(zone)?))
+}
+
+/// Looks at everything as [`observe`] does, but of the session files only at the recent ones, at a
+/// cost that does not grow with them: for who names an account and asks no quota. The newest limits
+/// are not those of a session that Codex took no note of going on with, as [`Reach::Recent`] tells.
+///
+/// # Errors
+///
+/// As [`observe`].
+pub fn observe_recent(
+    store: &Store,
+    home: &CodexHome,
+    config: &Config,
+    zone: &Zone,
+    now: DateTime<Utc>,
+) -> Result<Overview, StoreError> {
+    let looked = Looked::at_recent(store, home, now);
+    gather(store, home, config, zone, now, (looked, store.scan(zone)?))
 }
 
 /// Looks at everything as [`observe`] does, but believes what is remembered of sidecars that look
@@ -243,10 +260,8 @@ pub fn glance(
     now: DateTime<Utc>,
     began: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
-    let memory = store.remembered();
-    let remembered = memory.of(home.root());
-    let found = rollout::newest_limits(home.root(), remembered, None, Some(now));
-    gather(store, home, config, zone, now, (found.unwrap_or_default(), store.recall(zone, began)?))
+    let looked = Looked::at_all(store, home, now);
+    gather(store, home, config, zone, now, (looked, store.recall(zone, began)?))
 }
 
 /// Looks at everything but the session files.
@@ -261,7 +276,7 @@ pub fn observe_store(
     zone: &Zone,
     now: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
-    gather(store, home, config, zone, now, (rollout::Found::default(), store.scan(zone)?))
+    gather(store, home, config, zone, now, (Looked::default(), store.scan(zone)?))
 }
 
 /// Looks at everything but the session files, as [`glance`] does.
@@ -277,7 +292,38 @@ pub fn glance_store(
     now: DateTime<Utc>,
     began: DateTime<Utc>,
 ) -> Result<Overview, StoreError> {
-    gather(store, home, config, zone, now, (rollout::Found::default(), store.recall(zone, began)?))
+    gather(store, home, config, zone, now, (Looked::default(), store.recall(zone, began)?))
+}
+
+/// A look at the session files.
+#[derive(Default)]
+struct Looked {
+    found: rollout::Found,
+    glimpses: Glimpses,
+}
+
+impl Looked {
+    fn at_all(store: &Store, home: &CodexHome, now: DateTime<Utc>) -> Self {
+        let mut glimpses = store.glimpses(home.root());
+        let memory = store.remembered();
+        let (reach, remembered) = (Reach::All, memory.of(home.root()));
+        let times = (None, Some(now));
+        let found = rollout::newest_limits(home.root(), reach, remembered, &mut glimpses, times);
+        // A home that cannot be looked at has none.
+        Self { found: found.unwrap_or_default(), glimpses }
+    }
+
+    /// At the recent ones, and at all only if these were too much.
+    fn at_recent(store: &Store, home: &CodexHome, now: DateTime<Utc>) -> Self {
+        let mut glimpses = store.glimpses(home.root());
+        let times = (None, Some(now));
+        // What is remembered of many sessions takes longer to read than the ends of these.
+        let found = rollout::newest_limits(home.root(), Reach::Recent, &[], &mut glimpses, times);
+        match found.unwrap_or_default() {
+            found if found.is_partial => Self::at_all(store, home, now),
+            found => Self { found, glimpses },
+        }
+    }
 }
 
 fn gather(
@@ -286,7 +332,7 @@ fn gather(
     config: &Config,
     zone: &Zone,
     now: DateTime<Utc>,
-    (found, scan): (rollout::Found, Scan),
+    (Looked { found, glimpses }, scan): (Looked, Scan),
 ) -> Result<Overview, StoreError> {
     let ledger = store.read_ledger()?;
     let mut warnings: Vec<String> =
@@ -362,6 +408,7 @@ fn gather(
         elsewhere,
         limits,
         is_partial: found.is_partial,
+        glimpses,
         ledger,
         noticed,
         activations,

@@ -9,26 +9,28 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{
-    DateTime, Datelike, FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset,
-    SecondsFormat, TimeDelta, TimeZone, Timelike, Utc,
+    DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Offset as _,
+    SecondsFormat, TimeDelta, Timelike, Utc,
 };
-use chrono_tz::Tz;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
+use jiff::{Timestamp, civil};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A set of local-time rules, by its IANA name.
 ///
-/// The rules are compiled in, so a wall clock means the same instant on every machine.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Zone(Tz);
+/// The rules are compiled in, so a wall clock means the same instant on every machine. Those of
+/// one zone are read when it is named, and shared by its clones.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Zone(TimeZone);
 
 impl Zone {
     /// Coordinated universal time.
-    pub const UTC: Self = Self(Tz::UTC);
+    pub const UTC: Self = Self(TimeZone::UTC);
 
     /// What the clocks of the zone show at an instant, in whole seconds.
     #[must_use]
     pub fn wall(&self, instant: DateTime<Utc>) -> NaiveDateTime {
-        let wall = instant.with_timezone(&self.0).naive_local();
+        let wall = instant.with_timezone(&self.offset(instant)).naive_local();
         wall.with_nanosecond(0).unwrap_or(wall)
     }
 
@@ -38,31 +40,50 @@ impl Zone {
     /// show twice, the later is meant (SPEC, "Status text").
     #[must_use]
     pub fn instant(&self, wall: NaiveDateTime) -> DateTime<Utc> {
-        match self.0.from_local_datetime(&wall) {
-            LocalResult::Single(one) => one.to_utc(),
-            LocalResult::Ambiguous(_, later) => later.to_utc(),
-            // Gaps are whole hours or parts of one, never longer than a day: the offset in
-            // force the day before is the one the skipped time was written in.
-            LocalResult::None => {
-                let before = self.0.offset_from_utc_datetime(&(wall - TimeDelta::days(1))).fix();
-                DateTime::from_naive_utc_and_offset(
-                    wall - TimeDelta::seconds(before.local_minus_utc().into()),
-                    Utc,
-                )
-            }
-        }
+        let offset = match self.0.to_ambiguous_timestamp(civil(wall)).offset() {
+            AmbiguousOffset::Unambiguous { offset } => offset,
+            AmbiguousOffset::Gap { before, .. } => before,
+            AmbiguousOffset::Fold { after, .. } => after,
+        };
+        let utc = wall.checked_sub_offset(fixed(offset)).unwrap_or(wall);
+        DateTime::from_naive_utc_and_offset(utc, Utc)
     }
 
     /// Writes an instant as this zone's people would, with their offset.
     #[must_use]
     pub fn stamp(&self, instant: DateTime<Utc>) -> Stamp {
-        Stamp::new(instant.with_timezone(&self.0).fixed_offset())
+        Stamp::new(instant.with_timezone(&self.offset(instant)))
     }
+
+    /// How far the clocks of the zone are ahead at an instant. Of the years beyond -9999..=9999,
+    /// which nothing here writes, it is that of the last instant they have rules for.
+    fn offset(&self, instant: DateTime<Utc>) -> FixedOffset {
+        let end = if instant.timestamp() < 0 { Timestamp::MIN } else { Timestamp::MAX };
+        let instant = Timestamp::from_second(instant.timestamp()).unwrap_or(end);
+        fixed(self.0.to_offset(instant))
+    }
+}
+
+/// The same wall clock in the words of the zone table, to the second; beyond its years its ends.
+fn civil(wall: NaiveDateTime) -> civil::DateTime {
+    let end = if wall.year() < 0 { civil::DateTime::MIN } else { civil::DateTime::MAX };
+    let [month, day, hour, minute, second] =
+        [wall.month(), wall.day(), wall.hour(), wall.minute(), wall.second()]
+            .map(|part| i8::try_from(part).unwrap_or_default());
+    i16::try_from(wall.year())
+        .ok()
+        .and_then(|year| civil::DateTime::new(year, month, day, hour, minute, second, 0).ok())
+        .unwrap_or(end)
+}
+
+/// The same offset in the words of the calendar, which has all of less than a day; none is larger.
+fn fixed(offset: Offset) -> FixedOffset {
+    FixedOffset::east_opt(offset.seconds()).unwrap_or_else(|| Utc.fix())
 }
 
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.0.name())
+        f.pad(self.0.iana_name().unwrap_or_default())
     }
 }
 
@@ -72,7 +93,11 @@ impl FromStr for Zone {
     /// Accepts an IANA name, also with the leading colon that `TZ` may carry.
     fn from_str(text: &str) -> Result<Self, UnknownZone> {
         let name = text.strip_prefix(':').unwrap_or(text);
-        name.parse().map(Self).map_err(|_| UnknownZone(text.to_owned()))
+        // The table does not look at capitals, but a zone has one spelling; and it has one entry
+        // for machines on which nobody has chosen a zone.
+        let is_meant = |zone: &TimeZone| zone.iana_name() == Some(name) && name != "Factory";
+        let found = TimeZoneDatabase::bundled().get(name).ok();
+        found.filter(is_meant).map(Self).ok_or_else(|| UnknownZone(text.to_owned()))
     }
 }
 
@@ -296,6 +321,8 @@ fn time_of_day(text: &str) -> Option<NaiveTime> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{LocalResult, TimeZone as _};
+
     use super::*;
 
     #[test]
@@ -316,6 +343,136 @@ mod tests {
         let zone: Zone = zone.parse().unwrap();
         let wall = NaiveDateTime::parse_from_str(wall, "%Y-%m-%d %H:%M").unwrap();
         assert_eq!(Stamp::from(zone.instant(wall)).to_string(), expected);
+    }
+
+    #[test]
+    fn every_zone_has_the_one_name_it_was_asked_by() {
+        for other in chrono_tz::TZ_VARIANTS {
+            let name = other.name();
+            let zone: Zone = name.parse().unwrap();
+            assert_eq!(zone.to_string(), name);
+            assert_eq!(format!(":{name}").parse(), Ok(zone));
+            for odd in
+                [name.to_lowercase(), name.to_uppercase(), format!("{name} "), format!("::{name}")]
+            {
+                if odd != name {
+                    assert_eq!(odd.parse::<Zone>(), Err(UnknownZone(odd)));
+                }
+            }
+        }
+        assert_eq!("UTC".parse(), Ok(Zone::UTC));
+        for odd in
+            ["", ":", "Factory", "Etc/Unknown", "2026e", "UTC0", "CET-1CEST", "Europe", "../UTC"]
+        {
+            assert_eq!(odd.parse::<Zone>(), Err(UnknownZone(odd.to_owned())));
+        }
+    }
+
+    /// Zones whose rules have changed since the edition that the other table has (2025b), or of
+    /// whose past more has become known since. With other editions of the two it is another list.
+    #[rustfmt::skip]
+    const NEWS: [&str; 20] = [
+        "Africa/Casablanca", "Africa/El_Aaiun", "America/Bogota", "America/Edmonton",
+        "America/Ensenada", "America/Inuvik", "America/Rainy_River", "America/Santa_Isabel",
+        "America/Tijuana", "America/Vancouver", "America/Winnipeg", "America/Yellowknife",
+        "Asia/Tehran", "Canada/Central", "Canada/Mountain", "Canada/Pacific", "Europe/Chisinau",
+        "Europe/Tiraspol", "Iran", "Mexico/BajaNorte",
+    ];
+
+    #[test]
+    fn the_clocks_of_all_zones_are_those_of_another_table() {
+        let mut changes = 0;
+        let mut told = Vec::new();
+        for other in chrono_tz::TZ_VARIANTS {
+            let (difference, changed) = compare(&other.name().parse().unwrap(), other);
+            changes += changed;
+            told.extend(difference.map(|difference| (other.name(), difference)));
+        }
+        let differ: Vec<&str> = told.iter().map(|(name, _)| *name).collect();
+        assert_eq!(differ, NEWS, "{told:#?}");
+        assert!(35_000 < changes, "{changes}");
+    }
+
+    /// The first difference between a zone and the same in the other table, and how often its
+    /// clocks change in the years 1970 to 2059.
+    fn compare(zone: &Zone, other: chrono_tz::Tz) -> (Option<String>, usize) {
+        // Clocks are never changed twice within this.
+        const STEP: i64 = 20 * 86_400;
+        let end = second_of("2060-01-01T00:00:00Z");
+        let ours = |at| zone.stamp(second(at)).parts().1;
+        let theirs = |at| of_instant(other, second(at).naive_utc());
+        let at_instant = |at| (ours(at) != theirs(at)).then(|| second(at).to_string());
+        let at_wall = |at| {
+            let wall = second(at).naive_utc();
+            let [ours, theirs] = [zone.instant(wall), of_wall(other, wall)];
+            (ours != theirs).then(|| format!("{wall} is {ours}, not {theirs}"))
+        };
+        let mut difference = None;
+        let mut changes = 0;
+        for from in (0..).map(|step| step * STEP).take_while(|from| *from < end) {
+            let (mut last, mut first) = (from, from + STEP);
+            let [before, after] = [theirs(last), theirs(first)];
+            difference = difference.or_else(|| at_instant(last));
+            if before == after {
+                continue;
+            }
+            changes += 1;
+            while last + 1 < first {
+                let middle = last + (first - last) / 2;
+                *(if theirs(middle) == before { &mut last } else { &mut first }) = middle;
+            }
+            difference = difference.or_else(|| at_instant(last)).or_else(|| at_instant(first));
+            for shown in [before, after].map(|offset| first + i64::from(offset)) {
+                for distance in [-1800, -1, 0, 1, 1800] {
+                    difference = difference.or_else(|| at_wall(shown + distance));
+                }
+            }
+        }
+        (difference, changes)
+    }
+
+    /// Seconds that the clocks of a zone in the other table are ahead at an instant.
+    fn of_instant(other: chrono_tz::Tz, instant: NaiveDateTime) -> i32 {
+        other.offset_from_utc_datetime(&instant).fix().local_minus_utc()
+    }
+
+    /// What [`Zone::instant`] promises, in the words of the other table.
+    fn of_wall(other: chrono_tz::Tz, wall: NaiveDateTime) -> DateTime<Utc> {
+        match other.from_local_datetime(&wall) {
+            LocalResult::Single(one) => one.to_utc(),
+            LocalResult::Ambiguous(_, later) => later.to_utc(),
+            LocalResult::None => {
+                let before = of_instant(other, wall - TimeDelta::days(1)); // No gap is longer.
+                (wall - TimeDelta::seconds(before.into())).and_utc()
+            }
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn the_rules_go_on_where_the_table_ends() {
+        far("Europe/Berlin",    "2999-07-01T00:00:00Z",   "2999-07-01T02:00:00+02:00");
+        far("Europe/Berlin",    "9999-07-01T00:00:00Z",   "9999-07-01T02:00:00+02:00");
+        far("Europe/Berlin",    "9999-12-31T22:59:59Z",   "9999-12-31T23:59:59+01:00"); // its last second
+        far("Europe/Berlin",    "1890-01-01T00:00:00Z",   "1890-01-01T00:53:28+00:53"); // a clock of its own
+        far("Asia/Tokyo",       "+12026-01-01T00:00:00Z", "+12026-01-01T09:00:00+09:00");
+        far("Australia/Sydney", "-12026-01-01T00:00:00Z", "-12026-01-01T10:04:52+10:05");
+    }
+
+    #[track_caller]
+    fn far(zone: &str, instant: &str, expected: &str) {
+        let zone: Zone = zone.parse().unwrap();
+        let instant = second(second_of(instant));
+        assert_eq!(zone.stamp(instant).to_string(), expected);
+        assert_eq!(zone.instant(zone.wall(instant)), instant);
+    }
+
+    fn second_of(instant: &str) -> i64 {
+        instant.parse::<DateTime<Utc>>().unwrap().timestamp()
+    }
+
+    fn second(at: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(at, 0).unwrap()
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::cli::session::{Places, Session};
 use crate::cli::{Exit, Report};
 use crate::codex::auth::{AuthFile, Mode};
 use crate::codex::home::{Class, CodexHome};
-use crate::codex::rollout;
+use crate::codex::rollout::{self, Glimpses};
 use crate::config;
 use crate::disk::Jobs;
 use crate::overview::Overview;
@@ -116,6 +116,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let login = backup::login(&places.home, request.kind)?;
     let reading = reading(args, evidence.as_ref(), login.as_ref(), session)?;
     let reading = reading.map(|reading| reading.in_zone(&places.zone));
+    let mut glimpses = known.glimpses.clone();
     let circumstances = Circumstances {
         now,
         zone: &places.zone,
@@ -123,7 +124,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         status_text: evidence.and_then(|evidence| evidence.text),
         home_for_people: session.show(places.home.root()),
         around: session.surroundings(),
-        codex_version: newest_version(&places.home, &known),
+        codex_version: newest_version(&places.home, &known, &mut glimpses),
         host: session.world.host.clone(),
     };
     let opened = if args.dry_run {
@@ -146,6 +147,10 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     let advance = &mut |count| progress.advance(count);
     let made = backup::apply(plan, &places.store, &opened.lock, said, advance, &stop)?;
     drop(progress);
+    let kept = places.store.keep_glimpses(places.home.root(), &glimpses, now, &opened.lock);
+    if let Err(error) = kept {
+        session.warn(error.to_string());
+    }
     for warning in &made.warnings {
         session.warn(warning.clone());
     }
@@ -291,9 +296,13 @@ fn reading(
 }
 
 /// The Codex version of the newest session, or of the one with the newest limits.
-pub(crate) fn newest_version(home: &CodexHome, known: &Overview) -> Option<String> {
+pub(crate) fn newest_version(
+    home: &CodexHome,
+    known: &Overview,
+    glimpses: &mut Glimpses,
+) -> Option<String> {
     let limits = || known.limits.as_ref().and_then(|limits| limits.cli_version.clone());
-    rollout::newest_version(home.root()).or_else(limits)
+    rollout::newest_version(home.root(), glimpses).or_else(limits)
 }
 
 fn pairs(list: &[(String, String)]) -> Vec<serde_json::Value> {

@@ -212,6 +212,15 @@ pub(crate) fn look(
     Ok(warned(known, session))
 }
 
+/// The same, but of the session files only at the recent ones: for commands that note down the
+/// newest limits and decide nothing by them.
+pub(crate) fn look_at_recent(places: &Places, session: &mut Session) -> Result<Overview, Failure> {
+    let now = session.world.now;
+    let Places { store, home, config, zone, .. } = places;
+    let known = overview::observe_recent(store, home, config, zone, now)?;
+    Ok(warned(known, session))
+}
+
 /// The same, by what is remembered of sidecars: for commands that only look.
 pub(crate) fn glance(
     places: &Places,

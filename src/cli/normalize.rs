@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
     }
     let rules = Rules {
         session_duration: duration(args, &places)?,
-        zone: places.zone,
+        zone: places.zone.clone(),
         reference_year: args.reference_year,
     };
     let opened = if args.dry_run { None } else { Some(session.open(&places, "normalize")?) };

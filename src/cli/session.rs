@@ -229,8 +229,8 @@ impl Session {
 
     /// `--tz`, else the configuration, else `TZ`, else the system's, else UTC.
     fn zone(&mut self, settings: &Settings) -> Zone {
-        if let Some(zone) = settings.timezone {
-            return zone;
+        if let Some(zone) = &settings.timezone {
+            return zone.clone();
         }
         let variable = self.world.variable("TZ").and_then(|name| name.to_str()).map(str::to_owned);
         let named = variable.or_else(|| self.world.system_zone.clone());

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::account::{AccountKey, Email, Login, Order};
-use crate::cli::cooldown::look;
+use crate::cli::cooldown::{look, look_at_recent};
 use crate::cli::exit::Failure;
 use crate::cli::holders::{self, Guard};
 use crate::cli::session::{Places, Session};
@@ -63,7 +63,11 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
 fn sign_in(args: &Args, spares_server: bool, session: &mut Session) -> Result<Report, Failure> {
     let places = session.places()?;
     let opened = if args.dry_run { None } else { Some(session.open(&places, "use")?) };
-    let known = look(&places, session.world.now, session)?;
+    // Who is next is told by quota, as the newest session of all tells it.
+    let known = match args.next {
+        true => look(&places, session.world.now, session)?,
+        false => look_at_recent(&places, session)?,
+    };
     let live = Live::read(&places.home)?;
     let chosen = which::choose(args, &live, &known, &places, session)?;
     which::tell_if_disabled(&chosen, &known, session);

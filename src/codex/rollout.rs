@@ -6,32 +6,36 @@
 //!
 //! [`newest_limits`] looks at as little as it can, from the ends of the newest files, and
 //! [`newest_version`] at the beginnings of a few; [`scan()`] reads everything once, and afterwards
-//! what was appended. What they need not read again is in a [`Memory`].
+//! what was appended. What they need not read again is in [`Glimpses`] and in a [`Memory`].
 //!
 //! Everything is opened read-only, and no link is followed.
 
 mod backwards;
+mod glimpses;
 mod line;
 mod listing;
 mod memory;
+mod recent;
 mod scan;
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 
 use self::backwards::Backwards;
+use self::glimpses::Glimpse;
 use self::line::{Line, meta};
-use self::listing::{Facts, Listed, Listing, list, newest_by_name, open};
+use self::listing::{Facts, Listed, Listing, list, open};
 use self::memory::Newest;
+use self::recent::recent;
 use self::scan::{Known, begins_so, is_untouched, place};
 use crate::account::AccountKey;
 use crate::time::Stamp;
 use crate::window::Window;
 
+pub use self::glimpses::{Glimpses, MAX_GLIMPSES};
 pub use self::line::Event;
 pub use self::memory::{MAX_MEMORY, Memory, Session, Start, Stretch};
 pub use self::scan::{Scan, scan};
@@ -45,9 +49,13 @@ const BLOCK: u64 = 64 << 10;
 /// How much is read to find the newest limits, in bytes; then what was found has to do.
 const GLANCE: u64 = 64 << 20;
 
+/// How much is read of the recent files alone, in bytes; then all are looked at.
+const BRIEF_GLANCE: u64 = 8 << 20;
+
 /// How far a modification time may lag behind the events of its file: copying a home or a wrong
-/// clock moves it, but a file this much older than an event cannot well hold a newer one.
-const MTIME_SLACK: Duration = Duration::from_secs(2 * 86_400);
+/// clock moves it, but a file this much older than an event cannot well hold a newer one. In
+/// nanoseconds.
+const MTIME_SLACK: i64 = 2 * 86_400 * 1_000_000_000;
 
 /// In so many of the newest files is looked for a version of Codex.
 const VERSIONS: usize = 8;
@@ -74,6 +82,18 @@ pub struct RolloutLimits {
     pub file: PathBuf,
 }
 
+/// Which files are looked at for limits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// All of the home: each is asked for its time, and no more than 64 MiB are read.
+    All,
+    /// The 500 that were begun last, as their names tell, and up to 64 others that Codex took note
+    /// of: by a prompt in `history.jsonl`, a name in `session_index.jsonl`, or a lock. So it costs
+    /// the same however many there are. A session older than those that was gone on with without a
+    /// note (`codex exec resume`) is missed. No more than 8 MiB are read.
+    Recent,
+}
+
 /// What came of looking for limits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
@@ -83,6 +103,8 @@ pub struct Found {
     pub skipped: Vec<(PathBuf, String)>,
     /// How many bytes were read for it.
     pub read: u64,
+    /// How many folders were read for it, and how many entries in them asked about.
+    pub asked: usize,
     /// There was too much to read, and nothing remembered of it: a newer event may be in what was
     /// left aside. A [`scan()`] whose sessions are remembered helps.
     pub is_partial: bool,
@@ -91,35 +113,41 @@ pub struct Found {
 /// Finds the newest limits in the session files of a Codex home: later than `since` and not
 /// later than `until`, where given.
 ///
-/// Each file is read backwards, block by block, until its newest event is found or what is
-/// remembered of it begins; memory does not grow with the files. Files are visited by modification
+/// A file that looks as it did is not opened. Any other is read backwards, block by block, until its
+/// newest event is found or what is remembered of it begins; memory does not grow with the files. Files are visited by modification
 /// time, newest first, and those more than two days older than the best event (or `since`) are left
 /// alone. A torn last line is passed over, a file that cannot be read or is compressed
-/// (`.jsonl.zst`) is named in [`Found::skipped`]. No more than 64 MiB are read.
+/// (`.jsonl.zst`) is named in [`Found::skipped`].
 ///
 /// # Errors
 ///
 /// Only when `codex_home` itself is no folder that can be looked at.
 pub fn newest_limits(
     codex_home: &Path,
+    reach: Reach,
     remembered: &[Session],
-    since: Option<Stamp>,
-    until: Option<DateTime<Utc>>,
+    glimpses: &mut Glimpses,
+    (since, until): (Option<Stamp>, Option<DateTime<Utc>>),
 ) -> io::Result<Found> {
-    let Listing { mut files, mut skipped } = list(codex_home)?;
-    files.sort_by(|a, b| b.changed.cmp(&a.changed).then_with(|| b.path.cmp(&a.path)));
+    let (listing, most) = match reach {
+        Reach::All => (list(codex_home)?, GLANCE),
+        Reach::Recent => (recent(codex_home)?, BRIEF_GLANCE),
+    };
+    let Listing { mut files, mut skipped, asked } = listing;
+    files.sort_by(|a, b| b.facts.modified.cmp(&a.facts.modified).then_with(|| b.path.cmp(&a.path)));
     let known = Known::new(remembered);
 
-    let mut glance = Glance { left: GLANCE, is_partial: false };
-    let mut best: Option<(Event, PathBuf)> = None;
+    let mut glance = Glance { left: most, is_partial: false };
+    let mut best: Option<(Event, Listed)> = None;
     for file in files {
         let newest = best.as_ref().map(|(event, _)| event.observed_at).or(since);
-        if newest.is_some_and(|newest| is_too_old(file.changed, newest)) {
+        if newest.is_some_and(|newest| is_too_old(&file, newest)) {
             break;
         }
-        let known = known.of(&place(codex_home, &file.path));
-        match glance.newest_event(&file, known, newest, until) {
-            Ok(Some(event)) => best = Some((event, file.path)),
+        let place = place(codex_home, &file.path);
+        let glimpse = glimpses.of(&place, &file);
+        match glance.newest_event(&file, known.of(&place), glimpse, (newest, until)) {
+            Ok(Some(event)) => best = Some((event, file)),
             Ok(None) => {}
             Err(error) => skipped.push((file.path, error.to_string())),
         }
@@ -128,55 +156,78 @@ pub fn newest_limits(
         }
     }
     skipped.sort();
+    let Glance { left, is_partial } = glance;
+    let mut read = most - left;
     let limits = best.map(|(event, file)| {
-        let meta = first_line(&file).ok().and_then(|line| meta(&line));
+        let start = start_of(codex_home, &file, glimpses, &mut read);
         RolloutLimits {
             observed_at: event.observed_at,
             windows: event.windows,
             limit_reached: event.limit_reached,
             plan: event.plan,
-            creator: meta.as_ref().and_then(line::Meta::creator),
-            begun: meta.as_ref().map(|meta| meta.at),
-            cli_version: meta.and_then(|meta| meta.cli_version),
-            file,
+            creator: start.as_ref().and_then(|start| start.creator.clone()),
+            begun: start.as_ref().map(|start| start.at),
+            cli_version: start.and_then(|start| start.cli_version),
+            file: file.path,
         }
     });
-    Ok(Found { limits, skipped, read: GLANCE - glance.left, is_partial: glance.is_partial })
+    Ok(Found { limits, skipped, read, asked, is_partial })
 }
 
 /// The version of Codex that began the newest session which tells one, if one of the newest eight
-/// does. Their names begin with the time; no more than their first lines is read.
+/// does. Their names begin with the time; no more than their first lines is read, and of a file that
+/// looks as it did, nothing.
 #[must_use]
-pub fn newest_version(codex_home: &Path) -> Option<String> {
-    let files = newest_by_name(codex_home, VERSIONS);
-    let mut versions = files.iter().filter_map(|file| {
-        let line = first_line(file).ok()?;
-        meta(&line)?.cli_version
+pub fn newest_version(codex_home: &Path, glimpses: &mut Glimpses) -> Option<String> {
+    let mut listing = Listing::default();
+    let places = listing.newest_by_name(codex_home, VERSIONS);
+    let mut versions = places.into_iter().filter_map(|path| {
+        listing.look_at([path]);
+        start_of(codex_home, &listing.files.pop()?, glimpses, &mut 0)?.cli_version
     });
     versions.next()
 }
 
-fn is_too_old(changed: SystemTime, newest: Stamp) -> bool {
-    let newest = SystemTime::from(newest.instant());
-    changed.checked_add(MTIME_SLACK).is_some_and(|limit| limit < newest)
+fn is_too_old(file: &Listed, newest: Stamp) -> bool {
+    let newest = newest.instant().timestamp_nanos_opt().unwrap_or(i64::MAX);
+    file.facts.modified.saturating_add(MTIME_SLACK) < newest
 }
 
-/// The first line of a file, without its end.
-fn first_line(path: &Path) -> io::Result<Vec<u8>> {
+/// How the session of a file began, if that tells; `read` grows by what is read for it, in bytes.
+fn start_of(
+    codex_home: &Path,
+    file: &Listed,
+    glimpses: &mut Glimpses,
+    read: &mut u64,
+) -> Option<Start> {
+    let glimpse = glimpses.of(&place(codex_home, &file.path), file);
+    if let Some(known) = glimpse.start() {
+        return known;
+    }
+    let line = first_line(&file.path, read).ok()?;
+    let start = line.as_deref().and_then(meta).map(line::Meta::start);
+    glimpse.note_start(start.as_ref());
+    start
+}
+
+/// The first line of a file, without its end; `None` if it is too long to be looked at.
+fn first_line(path: &Path, read: &mut u64) -> io::Result<Option<Vec<u8>>> {
     let mut file = open(path)?;
     let mut line = Vec::new();
     while line.len() < MAX_LINE {
         let from = line.len();
-        if file.by_ref().take(BLOCK).read_to_end(&mut line)? == 0 {
-            return Ok(line);
+        let count = file.by_ref().take(BLOCK).read_to_end(&mut line)?;
+        *read = read.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        if count == 0 {
+            return Ok(Some(line));
         }
         let fresh = line.get(from..).unwrap_or_default();
         if let Some(end) = memchr::memchr(b'\n', fresh) {
             line.truncate(from + end);
-            return Ok(line);
+            return Ok(Some(line));
         }
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is too long"))
+    Ok(None)
 }
 
 /// A look that must not take long.
@@ -187,14 +238,17 @@ struct Glance {
 }
 
 impl Glance {
-    /// The newest event of a file that is newer than `newer_than` and not after `until`.
+    /// The newest event of a file that is newer than the first of the times and not after the other.
     fn newest_event(
         &mut self,
         listed: &Listed,
         known: Option<&Session>,
-        newer_than: Option<Stamp>,
-        until: Option<DateTime<Utc>>,
+        glimpse: &mut Glimpse,
+        (newer_than, until): (Option<Stamp>, Option<DateTime<Utc>>),
     ) -> io::Result<Option<Event>> {
+        if let Some(answer) = glimpse.newest(newer_than, until) {
+            return Ok(answer);
+        }
         let newer = |event: &Event| newer_than.is_none_or(|than| than < event.observed_at);
         let remembered = |known: &Session| match known.newest(until) {
             Newest::Event(event) => Some(Some(event.clone()).filter(newer)),
@@ -205,6 +259,8 @@ impl Glance {
         if let Some((known, event)) = &told
             && is_untouched(known, &listed.facts)
         {
+            // Whoever does not ask the memory, because it is large, need not open the file either.
+            glimpse.note_newest(event.as_ref(), newer_than);
             return Ok(event.clone());
         }
         let mut file = open(&listed.path)?;
@@ -217,18 +273,23 @@ impl Glance {
                 (floor, below) = (known.read_to, event);
             }
         }
-        let event = self.backwards(file, floor, newer_than, until)?;
-        Ok(event.unwrap_or(below))
+        let mut passed_over = false;
+        let event = self.backwards(file, floor, (newer_than, until), &mut passed_over)?;
+        let event = event.unwrap_or(below);
+        if !passed_over && !self.is_partial {
+            glimpse.note_newest(event.as_ref(), newer_than);
+        }
+        Ok(event)
     }
 
     /// Reads a file from its end down to `floor`: the newest event, `Some(None)` if there is none
-    /// that is newer, `None` if nothing tells.
+    /// that is newer, `None` if nothing tells. `passed_over` hears that something was too new.
     fn backwards(
         &mut self,
         file: File,
         floor: u64,
-        newer_than: Option<Stamp>,
-        until: Option<DateTime<Utc>>,
+        (newer_than, until): (Option<Stamp>, Option<DateTime<Utc>>),
+        passed_over: &mut bool,
     ) -> io::Result<Option<Option<Event>>> {
         let mut lines = Backwards::new(file, floor, self.left)?;
         let mut found = None;
@@ -240,6 +301,7 @@ impl Glance {
                 break;
             }
             if until.is_some_and(|until| until < line.timestamp.instant()) {
+                *passed_over = true;
                 continue;
             }
             if let Some(event) = line.event() {
@@ -290,7 +352,14 @@ mod tests {
 
         fn newest_until(&self, until: Option<&str>) -> (Option<String>, Vec<String>) {
             let until = until.map(|time| stamp(time).instant());
-            let found = newest_limits(self.0.path(), &[], None, until).unwrap();
+            let found = newest_limits(
+                self.0.path(),
+                Reach::All,
+                &[],
+                &mut Glimpses::default(),
+                (None, until),
+            )
+            .unwrap();
             let limits = found.limits.map(|limits| {
                 let used = limits.windows.iter().map(|w| w.used_percent.unwrap().to_string());
                 let time = limits.observed_at.wall().format("%H:%M:%S").to_string();
@@ -344,7 +413,7 @@ mod tests {
                 .to_string()
                 + "\n"
         };
-        let version = |home: &Home| newest_version(home.0.path());
+        let version = |home: &Home| newest_version(home.0.path(), &mut Glimpses::default());
         let home = Home::new();
         assert_eq!(version(&home), None);
         let rollout =
@@ -387,12 +456,25 @@ mod tests {
         assert_eq!(before("10:59:59"), Some("10:00:01 20".to_owned()));
         assert_eq!(before("09:59:59"), Some("09:30:00 15".to_owned()));
         assert_eq!(before("08:00:00"), None);
-        let after =
-            |time| newest_limits(home.0.path(), &[], Some(stamp(time)), None).unwrap().limits;
+        let after = |time| {
+            newest_limits(
+                home.0.path(),
+                Reach::All,
+                &[],
+                &mut Glimpses::default(),
+                (Some(stamp(time)), None),
+            )
+            .unwrap()
+            .limits
+        };
         assert_eq!(after("10:59:59").map(|limits| limits.observed_at), Some(stamp("11:00:00")));
         assert_eq!(after("11:00:00"), None);
 
-        let found = newest_limits(home.0.path(), &[], None, None).unwrap().limits.unwrap();
+        let found =
+            newest_limits(home.0.path(), Reach::All, &[], &mut Glimpses::default(), (None, None))
+                .unwrap()
+                .limits
+                .unwrap();
         assert_eq!(found.creator, Some("chatgpt:user-a/acct-a".parse().unwrap()));
         assert_eq!(found.windows[0].minutes, 10_080);
         assert_eq!(found.windows[0].resets_at, Stamp::from_epoch(1_777_000_000));
@@ -462,6 +544,15 @@ mod tests {
     fn an_empty_home_has_nothing_and_no_home_is_an_error() {
         let home = Home::new();
         assert_eq!(home.newest(), (None, vec![]));
-        assert!(newest_limits(&home.0.path().join("absent"), &[], None, None).is_err());
+        assert!(
+            newest_limits(
+                &home.0.path().join("absent"),
+                Reach::All,
+                &[],
+                &mut Glimpses::default(),
+                (None, None)
+            )
+            .is_err()
+        );
     }
 }

@@ -46,7 +46,7 @@ pub struct Entry {
 }
 
 /// How to read the facts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// How long before a file's mtime the session is taken to have begun; below zero is zero.
     pub session_duration: TimeDelta,
@@ -296,11 +296,11 @@ mod tests {
         let there = plan(&kiritimati, &rules("Pacific/Kiritimati"), None, now());
         assert!(there.records[0].validation_details.ends_with("is on 2026-04-22"));
 
-        let year = Rules { reference_year: Some(2025), ..berlin };
+        let year = Rules { reference_year: Some(2025), ..berlin.clone() };
         assert!(status(&year, "2026-04-14 17:55:00").starts_with("`21apr` means 2025-04-21, but"));
-        let longer = Rules { session_duration: TimeDelta::hours(18), ..berlin };
+        let longer = Rules { session_duration: TimeDelta::hours(18), ..berlin.clone() };
         assert!(status(&longer, "2026-04-14 17:55:00").ends_with("is on 2026-04-20"));
-        let nonsense = Rules { session_duration: TimeDelta::hours(-5), ..berlin };
+        let nonsense = Rules { session_duration: TimeDelta::hours(-5), ..berlin.clone() };
         let record = plan(&kiritimati, &nonsense, None, now()).records.remove(0);
         assert_eq!(record.session_start_at, record.quota_end_detected_at);
 

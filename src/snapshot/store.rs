@@ -41,12 +41,13 @@ pub const MAX_CONFIG: u64 = 1 << 20;
 
 /// What is in every manager home that was ever written to, this program's or the older tool's,
 /// and hardly anywhere else. `backups/` counts too, if snapshots are in it.
-const MARKS: [&str; 7] = [
+const MARKS: [&str; 8] = [
     "ledger.jsonl",
     "operations.jsonl",
     "inventory.json",
     "cooldown.json",
     "rollouts.cache",
+    "glimpses.cache",
     "sidecars.cache",
     "lock",
 ];

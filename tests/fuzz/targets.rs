@@ -21,7 +21,8 @@ use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, Utc};
 use codex_manager::account::{AccountKey, Email, LegacyName};
-use codex_manager::codex::{auth, rollout, status};
+use codex_manager::codex::rollout::{self, Glimpses, Reach};
+use codex_manager::codex::{auth, status};
 use codex_manager::config::{self, Config};
 use codex_manager::disk::Jobs;
 use codex_manager::disk::archive::{Archive, ArchiveError, EntryName, Layout, Limits, Node};
@@ -306,8 +307,14 @@ pub(crate) fn rollout(data: &[u8]) {
     let folder = home.join("sessions/2026/11/21");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("rollout-2026-11-21T09-50-00-x.jsonl"), data).unwrap();
-    let found = rollout::newest_limits(&home, &[], None, None).unwrap();
-    let until = rollout::newest_limits(&home, &[], None, Some(now())).unwrap();
+    fs::write(home.join("history.jsonl"), data).unwrap();
+    let newest = |reach, until| {
+        let mut glimpses = Glimpses::default();
+        rollout::newest_limits(&home, reach, &[], &mut glimpses, (None, until)).unwrap()
+    };
+    let found = newest(Reach::All, None);
+    assert_eq!(newest(Reach::Recent, None).limits, found.limits);
+    let until = newest(Reach::All, Some(now()));
     for limits in [found.limits, until.limits].into_iter().flatten() {
         assert!(limits.windows.iter().all(|window| window.used_percent.is_none_or(f64::is_finite)));
     }

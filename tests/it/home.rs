@@ -444,7 +444,9 @@ impl TestHome {
     /// remembered of a Codex home is left out: it is called after where that lies, which is elsewhere
     /// in every run, and it may be gone at any time.
     pub(crate) fn files(&self) -> String {
-        let is_cache = |line: &str| line.starts_with("files-") && line.ends_with(".cache");
+        let is_cache = |line: &str| {
+            line == "glimpses.cache" || line.starts_with("files-") && line.ends_with(".cache")
+        };
         listing(&self.manager(""))
             .split_inclusive('\n')
             .filter(|it| !is_cache(it.trim_end()))

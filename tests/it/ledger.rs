@@ -4,6 +4,7 @@ use std::fs;
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::home::TestHome;
 
@@ -122,4 +123,41 @@ fn looking_sees_the_same_with_and_without_what_is_remembered() {
     home.run("history");
     let with = [home.run("cooldown"), home.run("recommend"), home.run("status --no-save")];
     assert_eq!(with, without);
+}
+
+#[test]
+fn a_backup_remembers_what_it_saw_of_sessions_and_says_the_same_without() {
+    const GLIMPSES: &str = ".codex-manager/glimpses.cache";
+    let backup = |home: &TestHome| {
+        let data = &home.json("backup")["data"];
+        let told = ["/metadata/codex_version", "/metadata/quota"];
+        told.map(|name| data.pointer(name).unwrap().to_string()).join(" ")
+    };
+    // Long after everything came to rest, whatever the clock of this machine says.
+    let home = TestHome::of_ada().now("2099-01-01T10:00:00+01:00");
+    let said = backup(&home);
+    let good = home.read(GLIMPSES);
+    assert!(good.starts_with(b"{\"schema\":\"codex-manager/glimpses\",\"schema_version\":1,"));
+    let home = home.later("+1m");
+    assert_eq!((backup(&home), home.read(GLIMPSES)), (said.clone(), good.clone()));
+
+    // It is believed, so nobody looked into the file.
+    let rest = good.split(|byte| *byte == b'\n').next_back().unwrap();
+    let rest = String::from_utf8(rest.to_vec()).unwrap().replace("0.169.0", "0.169.9");
+    let digest: String = Sha256::digest(&rest).iter().map(|byte| format!("{byte:02x}")).collect();
+    let head = json!({"schema": "codex-manager/glimpses", "schema_version": 1, "digest": digest});
+    fs::write(home.path(GLIMPSES), format!("{head}\n{rest}")).unwrap();
+    let home = home.later("+1m");
+    assert!(backup(&home).contains("0.169.9"));
+
+    let cut = good[..good.len() - 1].to_vec();
+    let home = [b"".to_vec(), b"{}\n".to_vec(), cut].into_iter().fold(home, |home, damage| {
+        fs::write(home.path(GLIMPSES), damage).unwrap();
+        assert_eq!((backup(&home), home.read(GLIMPSES)), (said.clone(), good.clone()));
+        home.later("+1m")
+    });
+    let home = home.session("ada@example.com", (1.0, "+2h"), (2.0, "+3d")).later("+1m");
+    let now = backup(&home);
+    assert!(now.contains("\"used_percent\":2.0"), "{now}");
+    assert_eq!(backup(&home.later("+1m")), now);
 }

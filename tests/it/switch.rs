@@ -362,6 +362,35 @@ fn a_dash_is_the_account_before_and_twice_brings_back() {
 }
 
 #[test]
+fn the_last_word_of_a_session_counts_before_a_switch_however_many_are_newer() {
+    let id = "01965100-0000-7abc-9def-0123456789ab";
+    let prompt = format!("{{\"session_id\":\"{id}\",\"ts\":1795345140,\"text\":\"go on\"}}\n");
+    let said = concat!(
+        r#"{"timestamp":"2026-11-22T10:59:00Z","type":"event_msg","payload":{"type":"token_count","#,
+        r#""rate_limits":{"secondary":{"used_percent":77.5,"window_minutes":10080}}}}"#,
+        "\n",
+    );
+    let full = |note: &str| {
+        let old = format!(".codex/sessions/2025/04/20/rollout-2025-04-20T02-21-16-{id}.jsonl");
+        let home = two_accounts().file(&old, said).file(".codex/history.jsonl", note);
+        (0..500).fold(home, |home, number| {
+            let name = format!("rollout-2026-11-22T10-00-00-{number:03}.jsonl");
+            home.file(&format!(".codex/sessions/2026/11/22/{name}"), "")
+        })
+    };
+    // Who names the account does not ask about each session: without a note this is not heard.
+    for (note, line, is_heard) in
+        [(prompt.as_str(), "use ada", true), ("", "use -", false), ("", "use --next", true)]
+    {
+        let home = full(note);
+        home.run(line);
+        let ledger = String::from_utf8(home.read(".codex-manager/ledger.jsonl")).unwrap();
+        assert_eq!(ledger.contains("77.5"), is_heard, "{line}: {ledger}");
+        assert!(!ledger.contains("go on"));
+    }
+}
+
+#[test]
 fn where_nobody_was_before_a_dash_names_nobody() {
     let home = TestHome::of_ada();
     assert_snapshot!(home.run("use -"), @"

@@ -174,7 +174,7 @@ fn manager(ground: &Ground, known: &Known) -> Entries {
             return;
         }
         // It tells the numbers of files, and may be gone or old at any time.
-        if name.starts_with("files-") && name.ends_with(".cache") {
+        if name == "glimpses.cache" || name.starts_with("files-") && name.ends_with(".cache") {
             return;
         }
         if name.ends_with(".jsonl") || name.contains(".jsonl.torn") {

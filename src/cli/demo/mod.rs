@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Report, Failure>
         )));
     }
     let zone = zone(session)?;
-    let stage = Stage::set(&temporary(session), zone, args.keep)?;
+    let stage = Stage::set(&temporary(session), zone.clone(), args.keep)?;
     let folder = stage.folder();
     let mut player = Player::new(folder.clone(), zone, &session.world);
     let told = story::play(&stage, &mut player);

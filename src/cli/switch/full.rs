@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Args, Coming, activation, sign_in, tell_of_neighbours, which};
 use crate::account::AccountKey;
 use crate::cli::accounts::snapshot;
+use crate::cli::backup::newest_version;
 use crate::cli::cooldown::look;
 use crate::cli::exit::Failure;
 use crate::cli::holders::Guard;
@@ -272,7 +273,7 @@ fn outgoing(
         status_text: None,
         home_for_people: session.show(places.home.root()),
         around: session.surroundings(),
-        codex_version: crate::cli::backup::newest_version(&places.home, known),
+        codex_version: newest_version(&places.home, known, &mut known.glimpses.clone()),
         host: session.world.host.clone(),
     };
     let plan = backup::plan(&places.home, &places.store, &request, login, &circumstances)?;

@@ -400,7 +400,7 @@ fn is_swept(name: &Path) -> bool {
 /// What may be deleted at any time: that of files tells their numbers, which are others in each run.
 fn is_cache(name: &Path) -> bool {
     let leaf = name.file_name().unwrap_or_default().to_string_lossy();
-    leaf.starts_with("files-") && leaf.ends_with(".cache")
+    leaf == "glimpses.cache" || leaf.starts_with("files-") && leaf.ends_with(".cache")
 }
 
 /// How many operations are noted down. What is noted of one has the numbers of folders in it,

@@ -4,23 +4,28 @@ use chrono::{DateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::memory::Start;
 use crate::account::AccountKey;
 use crate::time::Stamp;
 use crate::window::Window;
 
 /// What the first line of a rollout says.
 pub(super) struct Meta {
-    pub(super) at: Stamp,
+    at: Stamp,
     user_id: Option<String>,
     account_id: Option<String>,
-    pub(super) cli_version: Option<String>,
+    cli_version: Option<String>,
 }
 
 impl Meta {
-    pub(super) fn creator(&self) -> Option<AccountKey> {
+    fn creator(&self) -> Option<AccountKey> {
         // The key's own parser decides which ids can be one.
         let (user, account) = (self.user_id.as_deref()?, self.account_id.as_deref()?);
         format!("chatgpt:{user}/{account}").parse().ok()
+    }
+
+    pub(super) fn start(self) -> Start {
+        Start { at: self.at, creator: self.creator(), cli_version: self.cli_version }
     }
 }
 

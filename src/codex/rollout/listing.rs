@@ -1,6 +1,6 @@
 //! Which session files does a Codex home have?
 
-use std::cmp::Reverse;
+use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,17 @@ const PLACES: [(&str, usize); 2] = [("sessions", MAX_DEPTH), ("archived_sessions
 pub(super) struct Listing {
     pub(super) files: Vec<Listed>,
     pub(super) skipped: Vec<(PathBuf, String)>,
+    /// How many folders were read, and entries asked about.
+    pub(super) asked: usize,
 }
 
 /// A rollout as its folder tells of it.
 pub(super) struct Listed {
     pub(super) path: PathBuf,
-    pub(super) changed: SystemTime,
     pub(super) facts: Facts,
+    /// Nanoseconds since 1970 at the last change of content, name or mode, by the file system's own
+    /// clock; that of the content where the system does not tell.
+    pub(super) state: i64,
 }
 
 /// What changes when a file is written to, or is another one.
@@ -40,7 +44,7 @@ impl Facts {
     pub(super) fn of(found: &fs::Metadata) -> Self {
         let nanos = |time: io::Result<SystemTime>| {
             let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+            since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
         };
         #[cfg(unix)]
         let (device, inode) = {
@@ -56,13 +60,11 @@ impl Facts {
 
 /// Lists the rollouts of a home, in no order.
 pub(super) fn list(codex_home: &Path) -> io::Result<Listing> {
-    // The home itself may be a link; what is in it may not.
-    if !fs::metadata(codex_home)?.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
+    check(codex_home)?;
     let mut listing = Listing::default();
     for (name, depth) in PLACES {
         let folder = codex_home.join(name);
+        listing.asked += 1;
         match fs::symlink_metadata(&folder) {
             Ok(found) if found.is_dir() => listing.visit(folder, depth),
             Ok(_) => listing.skip(folder, "not a folder of this home"),
@@ -73,7 +75,86 @@ pub(super) fn list(codex_home: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
+/// Refuses what is no home. It may be a link; what is in it may not.
+pub(super) fn check(codex_home: &Path) -> io::Result<()> {
+    let is_folder = fs::metadata(codex_home)?.is_dir();
+    if is_folder { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+}
+
 impl Listing {
+    /// Up to `most` rollouts that were begun last, as their names tell, newest first. Nothing but
+    /// folders is read: what cannot be is left out, and a name may be that of anything.
+    pub(super) fn newest_by_name(&mut self, codex_home: &Path, most: usize) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for (name, depth) in PLACES {
+            let mut of_place = Vec::new();
+            // The home itself may be a link; what is in it may not.
+            let folder = codex_home.join(name);
+            if self.is_folder(&folder) {
+                self.descend(&folder, depth, most, &mut of_place);
+            }
+            found.append(&mut of_place);
+        }
+        found.sort_by(|a: &PathBuf, b| b.file_name().cmp(&a.file_name()));
+        found.truncate(most);
+        found
+    }
+
+    /// Folders are named by year, month and day; what lies beside them is older than they are.
+    fn descend(&mut self, folder: &Path, depth: usize, most: usize, found: &mut Vec<PathBuf>) {
+        let (mut folders, mut files) = (Vec::new(), Vec::new());
+        for entry in self.entries(folder) {
+            let name = entry.file_name();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(name);
+            } else if is_rollout(&name) {
+                files.push(name);
+            }
+        }
+        if let Some(depth) = depth.checked_sub(1) {
+            folders.sort_unstable_by(|a, b| b.cmp(a));
+            for name in folders {
+                if most <= found.len() {
+                    return;
+                }
+                self.descend(&folder.join(name), depth, most, found);
+            }
+        }
+        let room = most.saturating_sub(found.len());
+        if room < files.len() {
+            // There may be a hundred thousand in one folder: only those that count are put in order.
+            files.select_nth_unstable_by(room, |a, b| b.cmp(a));
+            files.truncate(room);
+        }
+        files.sort_unstable_by(|a, b| b.cmp(a));
+        found.extend(files.into_iter().map(|name| folder.join(name)));
+    }
+
+    /// Asks about files in these places, as their folders would tell of them.
+    pub(super) fn look_at(&mut self, places: impl IntoIterator<Item = PathBuf>) {
+        for path in places {
+            self.asked += 1;
+            match fs::symlink_metadata(&path) {
+                Ok(found) => self.take(path, &found),
+                // Codex moves files between the folders at any time.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.skip(path, &error.to_string()),
+            }
+        }
+    }
+
+    /// What is in a folder; nothing, if it cannot be read.
+    pub(super) fn entries(&mut self, folder: &Path) -> impl Iterator<Item = DirEntry> + use<> {
+        self.asked += 1;
+        fs::read_dir(folder).into_iter().flatten().flatten()
+    }
+
+    /// Whether something is a folder, and no link to one.
+    pub(super) fn is_folder(&mut self, path: &Path) -> bool {
+        self.asked += 1;
+        fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir())
+    }
+
     fn skip(&mut self, path: PathBuf, reason: &str) {
         self.skipped.push((path, reason.to_owned()));
     }
@@ -89,6 +170,7 @@ impl Listing {
                 }
             };
             for entry in entries {
+                self.asked += 1;
                 match entry.and_then(|entry| Ok((entry.path(), entry.metadata()?))) {
                     Ok((path, found)) if found.is_dir() => {
                         if let Some(depth) = depth.checked_sub(1) {
@@ -114,8 +196,15 @@ impl Listing {
             self.skip(path, "compressed, not read");
         } else if is_rollout && name.ends_with(".jsonl") {
             if found.is_file() {
-                let changed = found.modified().unwrap_or(UNIX_EPOCH);
-                self.files.push(Listed { path, changed, facts: Facts::of(found) });
+                let facts = Facts::of(found);
+                #[cfg(unix)]
+                let state = {
+                    use std::os::unix::fs::MetadataExt as _;
+                    found.ctime().saturating_mul(1_000_000_000).saturating_add(found.ctime_nsec())
+                };
+                #[cfg(not(unix))]
+                let state = facts.modified;
+                self.files.push(Listed { path, facts, state });
             } else {
                 self.skip(path, "not a regular file");
             }
@@ -123,46 +212,10 @@ impl Listing {
     }
 }
 
-/// Up to `most` rollouts that were begun last, as their names tell, newest first. Nothing but folders
-/// is read: what cannot be is left out, and a name may be that of anything.
-pub(super) fn newest_by_name(codex_home: &Path, most: usize) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for (name, depth) in PLACES {
-        let mut of_place = Vec::new();
-        // The home itself may be a link; what is in it may not.
-        let folder = codex_home.join(name);
-        if fs::symlink_metadata(&folder).is_ok_and(|facts| facts.is_dir()) {
-            descend(&folder, depth, most, &mut of_place);
-        }
-        found.append(&mut of_place);
-    }
-    found.sort_by(|a: &PathBuf, b| b.file_name().cmp(&a.file_name()));
-    found.truncate(most);
-    found
-}
-
-/// Folders are named by year, month and day; what lies beside them is older than they are.
-fn descend(folder: &Path, depth: usize, most: usize, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let is_folder = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-    let (mut folders, mut files): (Vec<_>, Vec<_>) = entries.flatten().partition(is_folder);
-    if let Some(depth) = depth.checked_sub(1) {
-        folders.sort_by_key(|entry| Reverse(entry.file_name()));
-        for folder in folders {
-            if most <= found.len() {
-                return;
-            }
-            descend(&folder.path(), depth, most, found);
-        }
-    }
-    files.retain(|entry| {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        name.starts_with("rollout-") && name.ends_with(".jsonl")
-    });
-    files.sort_by_key(|entry| Reverse(entry.file_name()));
-    let room = most.saturating_sub(found.len());
-    found.extend(files.iter().take(room).map(DirEntry::path));
+/// Whether a name is that of a rollout which can be read.
+pub(super) fn is_rollout(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b"rollout-") && name.ends_with(b".jsonl")
 }
 
 /// Opens a regular file without following a link or waiting at a pipe.

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -25,10 +26,7 @@ pub const MAX_MEMORY: u64 = 32 << 20;
 /// with memory for each command.
 const MOST_SESSIONS: usize = 20_000;
 
-/// The format that [`Memory::to_bytes`] writes; any other is not read.
-const VERSION: u32 = 1;
-
-const SCHEMA: &str = "codex-manager/rollouts";
+const SEAL: Seal = Seal { schema: "codex-manager/rollouts", version: 1 };
 
 /// So many homes are remembered, those that were read last.
 const HOMES: usize = 8;
@@ -178,21 +176,41 @@ struct Head {
     digest: String,
 }
 
+/// What a file of this kind begins with, so that whatever is not exactly what was written is none.
+pub(super) struct Seal {
+    pub(super) schema: &'static str,
+    /// The format that is written; any other is not read.
+    pub(super) version: u32,
+}
+
+impl Seal {
+    pub(super) fn open<T: DeserializeOwned>(&self, bytes: &[u8]) -> Option<T> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (head, rest) = (bytes.get(..end)?, bytes.get(end + 1..)?);
+        let head: Head = serde_json::from_slice(head).ok()?;
+        let is_ours = head.schema == self.schema && head.schema_version == self.version;
+        if !is_ours || head.digest != digest(rest) {
+            return None;
+        }
+        serde_json::from_slice(rest).ok()
+    }
+
+    pub(super) fn seal<T: Serialize>(&self, content: &T) -> Option<Vec<u8>> {
+        let rest = serde_json::to_vec(content).ok()?;
+        let schema = self.schema.to_owned();
+        let head = Head { schema, schema_version: self.version, digest: digest(&rest) };
+        let mut bytes = serde_json::to_vec(&head).ok()?;
+        bytes.push(b'\n');
+        bytes.extend(rest);
+        Some(bytes)
+    }
+}
+
 impl Memory {
     /// Reads the bytes of the file; whatever is not exactly what was written is no memory.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Self {
-        let read = || {
-            let end = bytes.iter().position(|byte| *byte == b'\n')?;
-            let (head, rest) = (bytes.get(..end)?, bytes.get(end + 1..)?);
-            let head: Head = serde_json::from_slice(head).ok()?;
-            let is_ours = head.schema == SCHEMA && head.schema_version == VERSION;
-            if !is_ours || head.digest != digest(rest) {
-                return None;
-            }
-            serde_json::from_slice(rest).ok()
-        };
-        Self(read().unwrap_or_default())
+        Self(SEAL.open(bytes).unwrap_or_default())
     }
 
     /// The bytes of the file, at most [`MAX_MEMORY`]: of more than that, the homes that were read
@@ -203,7 +221,7 @@ impl Memory {
     }
 
     fn to_bytes_within(&self, most: u64) -> Option<Vec<u8>> {
-        let bytes = self.encoded()?;
+        let bytes = SEAL.seal(&self.0)?;
         if u64::try_from(bytes.len()).is_ok_and(|len| len <= most) {
             return Some(bytes);
         }
@@ -218,16 +236,6 @@ impl Memory {
         }
         let is_any = smaller.0.iter().any(|home| !home.sessions.is_empty());
         if is_any { smaller.to_bytes_within(most) } else { None }
-    }
-
-    fn encoded(&self) -> Option<Vec<u8>> {
-        let rest = serde_json::to_vec(&self.0).ok()?;
-        let head =
-            Head { schema: SCHEMA.to_owned(), schema_version: VERSION, digest: digest(&rest) };
-        let mut bytes = serde_json::to_vec(&head).ok()?;
-        bytes.push(b'\n');
-        bytes.extend(rest);
-        Some(bytes)
     }
 
     /// What is remembered of this home.

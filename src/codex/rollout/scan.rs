@@ -16,9 +16,9 @@ use std::thread;
 use memchr::{memchr, memmem, memrchr};
 
 use super::MAX_LINE;
-use super::line::{Line, meta};
+use super::line::{Line, Meta, meta};
 use super::listing::{Facts, Listed, Listing, list, open};
-use super::memory::{Session, Start, digest};
+use super::memory::{Session, digest};
 use crate::disk::Jobs;
 use crate::disk::read::fill;
 
@@ -72,7 +72,7 @@ fn scan_by(
     advance: &mut dyn FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> io::Result<Scan> {
-    let Listing { files, skipped } = list(codex_home)?;
+    let Listing { files, skipped, .. } = list(codex_home)?;
     let known = Known::new(remembered);
     let new = |listed: &Listed| match known.of(&place(codex_home, &listed.path)) {
         Some(known) if is_untouched(known, &listed.facts) => 0,
@@ -295,11 +295,7 @@ fn take_in(lines: &[u8], passed: u64, session: &mut Session) {
     session.read_to = session.read_to.saturating_add(passed).saturating_add(len);
     if is_first {
         let end = memchr(b'\n', lines).unwrap_or(lines.len());
-        session.start = lines.get(..end).and_then(meta).map(|meta| Start {
-            at: meta.at,
-            creator: meta.creator(),
-            cli_version: meta.cli_version,
-        });
+        session.start = lines.get(..end).and_then(meta).map(Meta::start);
     }
     let mut from = 0;
     while let Some(found) = lines.get(from..).and_then(|rest| memmem::find(rest, MARK)) {
@@ -323,7 +319,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::codex::rollout::{Memory, newest_limits};
+    use crate::codex::rollout::{Glimpses, Memory, Reach, newest_limits};
     use crate::time::Stamp;
 
     /// A Codex home of the test's own.
@@ -649,8 +645,11 @@ mod tests {
                     remembered = home.scan(&remembered).sessions;
                 }
                 let until = until.map(|hour| time(hour).parse::<Stamp>().unwrap().instant());
-                let with = newest_limits(home.0.path(), &remembered, None, until).unwrap();
-                let without = newest_limits(home.0.path(), &[], None, until).unwrap();
+                let look = |remembered, glimpses: &mut Glimpses| {
+                    newest_limits(home.0.path(), Reach::All, remembered, glimpses, (None, until))
+                };
+                let with = look(&remembered, &mut Glimpses::default()).unwrap();
+                let without = look(&[], &mut Glimpses::default()).unwrap();
                 prop_assert_eq!(with.limits, without.limits);
             }
         }

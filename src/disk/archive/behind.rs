@@ -15,6 +15,8 @@ use crate::disk::read::fill;
 
 /// So many bytes of an archive are worth reading back.
 pub(super) const WORTH: u64 = 512 << 10;
+/// So many bytes between two members are not worth reading along.
+const GAP: u64 = 64 << 10;
 
 /// A member as it was made.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +38,21 @@ impl Stretch {
         self.members.push(Member { offset, size, digest });
     }
 
+    /// How many members it has.
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// Bytes from the first member to the end of the last.
     pub(super) fn bytes(&self) -> u64 {
         let (start, end) = self.place();
         end.saturating_sub(start)
+    }
+
+    /// Whether a member at `offset` belongs to another stretch.
+    pub(super) fn ends_before(&self, offset: u64) -> bool {
+        let (_, end) = self.place();
+        !self.members.is_empty() && GAP < offset.saturating_sub(end)
     }
 
     fn place(&self) -> (u64, u64) {

@@ -134,10 +134,9 @@ pub(super) struct Crew {
     own: Option<Bench>,
     orders: Sender<Order>,
     desk: Arc<Mutex<Receiver<Order>>>,
-    /// How many stretches were handed in, and where the members start of each that are in doubt.
-    stretches: usize,
-    doubts: Sender<Vec<u64>>,
-    heard: Receiver<Vec<u64>>,
+    /// How many members were read back, and where those start that are in doubt.
+    doubts: Sender<(usize, Vec<u64>)>,
+    heard: Receiver<(usize, Vec<u64>)>,
     /// What was handed in and not taken back, oldest first, with its weight.
     underway: VecDeque<(usize, Underway)>,
     weight: usize,
@@ -159,7 +158,6 @@ impl Crew {
             own: None,
             orders,
             desk: Arc::new(Mutex::new(desk)),
-            stretches: 0,
             doubts,
             heard,
             underway: VecDeque::new(),
@@ -215,28 +213,28 @@ impl Crew {
         self.underway.push_back((weight, underway));
     }
 
-    /// Has members read back that are in the file. There are never many waiting, since each does before
-    /// the batches that come after it.
+    /// Has members read back that are in the file. There are never many waiting, since each stretch is
+    /// done before the batches that come after it.
     pub(super) fn read_back(&mut self, stretch: Stretch) {
-        self.stretches += 1;
         if self.started == 0 {
             let doubtful = self.own().read_back(&stretch);
             // Who hears it is ours.
-            let _ = self.doubts.send(doubtful);
+            let _ = self.doubts.send((stretch.len(), doubtful));
         } else {
             let _ = self.orders.send(Order::ReadBack(stretch));
         }
     }
 
-    /// Where the members start that did not read back as they were made; none if not all were read
-    /// back. Ends the crew.
-    pub(super) fn doubtful(self) -> Option<BTreeSet<u64>> {
-        let Self { archive, orders, doubts, heard, stretches, .. } = self;
+    /// Where the members start that did not read back as they were made; none unless as many were
+    /// read back as there are. Ends the crew.
+    pub(super) fn doubtful(self, members: usize) -> Option<BTreeSet<u64>> {
+        let Self { archive, orders, doubts, heard, .. } = self;
         archive?;
         // The threads do what waits and end, and what they tell ends with the last.
         drop((orders, doubts));
-        let found: Vec<_> = heard.iter().collect();
-        (found.len() == stretches).then(|| found.into_iter().flatten().collect())
+        let (counts, doubtful): (Vec<usize>, Vec<_>) = heard.iter().unzip();
+        let is_complete = counts.iter().sum::<usize>() == members;
+        is_complete.then(|| doubtful.into_iter().flatten().collect())
     }
 
     fn own(&mut self) -> &mut Bench {
@@ -292,7 +290,8 @@ impl Crew {
                         let _ = reply.send((batch, result));
                     }
                     Ok(Ok(Order::ReadBack(stretch))) => {
-                        let _ = doubts.send(bench.read_back(&stretch));
+                        let doubtful = bench.read_back(&stretch);
+                        let _ = doubts.send((stretch.len(), doubtful));
                     }
                     _ => break,
                 }

@@ -78,8 +78,7 @@ mod unix {
     use crate::disk::read::is_at_rest;
     use crate::disk::sys::{self, beneath};
 
-    /// For so long a file has not changed that is not being written to: a change shows in its times
-    /// then.
+    /// A file that has not changed for so long bears other times once it is written to.
     const REST: Duration = Duration::from_secs(2);
 
     /// An existing private directory that a tree is unpacked into.
@@ -96,7 +95,7 @@ mod unix {
         reached: AtomicU64,
         /// Whether it began with the content of another file, so that no hole is one.
         is_clone: AtomicBool,
-        /// How that file looked before, if nobody was writing to it.
+        /// How that file looked before, if that tells whether anybody writes to it.
         original: OnceLock<Facts>,
     }
 
@@ -188,9 +187,10 @@ mod unix {
         /// system can do that. It is not said what that content is: somebody may write to it.
         pub(in super::super) fn clone_from(&self, other: &File) -> io::Result<()> {
             let before = Facts::of(other, Path::new("")).ok();
+            let before = before.filter(|before| is_at_rest(before, REST));
+            let before = before.filter(|_| sys::clones_by_itself(other));
             let cloned = sys::clone_content(&self.file, other);
-            if let Some(before) = before.filter(|before| cloned.is_ok() && is_at_rest(before, REST))
-            {
+            if let Some(before) = before.filter(|_| cloned.is_ok()) {
                 let _first = self.original.set(before);
             }
             // One that failed may have left something, and either may be longer than it should be.
@@ -208,8 +208,14 @@ mod unix {
             self.is_clone.load(Ordering::Relaxed).then_some(&self.file)
         }
 
-        /// Whether `other` is the file whose content it began with, and was not written to since: what
-        /// is read of the one was in the other, unless it was written over.
+        /// Whether it began with the content of a file that lay at rest, so that [`Self::is_like`] tells
+        /// whether that still has it.
+        pub(in super::super) fn has_original(&self) -> bool {
+            self.original.get().is_some()
+        }
+
+        /// Whether `other` is the file whose content it began with, lay at rest then, and looks as it did:
+        /// what was read of it since is what this file began with.
         pub(in super::super) fn is_like(&self, other: &File) -> bool {
             let now = Facts::of(other, Path::new(""));
             self.original.get().is_some_and(|before| now.is_ok_and(|now| now == *before))
@@ -368,6 +374,11 @@ mod paths {
         /// None began so.
         pub(in super::super) fn cloned(&self) -> Option<&File> {
             None
+        }
+
+        /// None began so.
+        pub(in super::super) fn has_original(&self) -> bool {
+            false
         }
 
         /// None began so.

@@ -8,7 +8,7 @@
 //!
 //! Where the file system can give a new file the content of another one without writing it, it does that
 //! first, with the whole file. What is read then is the other one, which is in memory more likely, if it
-//! looks before and afterwards as something that nobody writes to; else the new one, which nobody can.
+//! looks before and afterwards as something that nobody writes to; else the new one, which nobody else has.
 //! What of it is not what is asked for is written over from the archive.
 
 use std::collections::{BTreeMap, HashMap};
@@ -267,10 +267,11 @@ impl Job<'_> {
             return self.chunks(own, (file, like), which, unit);
         };
         // What it was cloned from is in memory more likely.
-        if let Some(like) = like.filter(|like| file.is_like(like)) {
-            let bytes = self.chunks(own, (file, Some(like)), which, unit)?;
+        if let Some(like) = like.filter(|_| file.has_original()) {
+            let filled = self.chunks(own, (file, Some(like)), which, unit);
+            // One that was written to meanwhile may lack what the clone has, and the archive too.
             if file.is_like(like) {
-                return Ok(bytes);
+                return filled;
             }
         }
         self.chunks(own, (file, Some(clone)), which, unit)

@@ -37,8 +37,9 @@ pub struct Writer<W: Write> {
     /// What gathers for the crew.
     batch: Batch,
     crew: Crew,
-    /// Members that were written and not read back.
+    /// Members that were written and not read back, and how many there are of chunks in all.
     behind: Stretch,
+    members: usize,
     contents: Contents,
     names: NameSet,
     content_bytes: u64,
@@ -96,6 +97,7 @@ impl<W: Write> Writer<W> {
             batch: Batch::default(),
             crew: Crew::new(level, workers),
             behind: Stretch::default(),
+            members: 0,
             contents: Contents::default(),
             names: NameSet::default().without_names(),
             content_bytes: 0,
@@ -265,7 +267,7 @@ impl<W: Write> Writer<W> {
         let toc_digest = self.put_toc()?;
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;
-        self.read_back();
+        self.read_back()?;
         let written = Written {
             toc_digest,
             bytes: self.offset,
@@ -274,7 +276,7 @@ impl<W: Write> Writer<W> {
             first: self.contents.first().cloned(),
             reused_bytes: self.reused_bytes,
             compressed_bytes: self.compressed_bytes,
-            doubtful: self.crew.doubtful(),
+            doubtful: self.crew.doubtful(self.members),
         };
         Ok((self.out, written))
     }
@@ -399,7 +401,11 @@ impl<W: Write> Writer<W> {
             let member_size = made.member_size;
             if let Piece::Chunk { entry, .. } | Piece::Known { entry, .. } = piece {
                 let Made { size, member_digest, digest, .. } = *made;
+                self.members += 1;
                 if self.crew.reads_back() {
+                    if self.behind.ends_before(offset) {
+                        self.read_back()?;
+                    }
                     self.behind.add(offset, member_size, member_digest);
                 }
                 let chunk = Chunk { offset, member_size, member_digest, size, digest };
@@ -414,22 +420,21 @@ impl<W: Write> Writer<W> {
             offset += member_size;
         }
         self.crew.put_back(batch);
-        if behind::WORTH <= self.behind.bytes() {
+        if behind::WORTH <= self.behind.bytes() { self.read_back() } else { Ok(()) }
+    }
+
+    /// Has what was written and not read back read back.
+    fn read_back(&mut self) -> Result<(), ArchiveError> {
+        let stretch = std::mem::take(&mut self.behind);
+        if stretch.len() > 0 {
             // What was written last may wait in `out`.
             self.out.flush().map_err(|error| {
                 self.torn = true;
                 ArchiveError::writing(error)
             })?;
-            self.read_back();
-        }
-        Ok(())
-    }
-
-    fn read_back(&mut self) {
-        let stretch = std::mem::take(&mut self.behind);
-        if stretch.bytes() > 0 {
             self.crew.read_back(stretch);
         }
+        Ok(())
     }
 
     /// The error that a fault is, with the name of its file; nothing more can follow.

@@ -148,6 +148,19 @@ pub(super) fn clone_content(_file: &File, _from: &File) -> io::Result<()> {
     Err(Errno::NOTSUP.into())
 }
 
+/// Btrfs, XFS, bcachefs. NFS and SMB clone as well, but others may write to what they have.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn clones_by_itself(file: &File) -> bool {
+    const LOCAL: [u32; 3] = [0x9123_683e, 0x5846_5342, 0xca45_1a4e];
+    let kind = rustix::fs::fstatfs(file).ok().and_then(|facts| u32::try_from(facts.f_type).ok());
+    kind.is_some_and(|kind| LOCAL.contains(&kind))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn clones_by_itself(_file: &File) -> bool {
+    false
+}
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn preallocate(file: &File, len: u64) -> io::Result<()> {
     use rustix::fs::FallocateFlags;

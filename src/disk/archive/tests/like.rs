@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::disk::Call;
@@ -162,9 +163,9 @@ fn what_begins_as_a_clone_is_read_where_it_is_and_mended_from_the_archive() {
         ("another file", noise(content.len(), 9), 10),
     ];
     for (what, live, written) in rows {
-        for jobs in [1, 4] {
+        for (jobs, rests) in [(1, false), (4, false), (1, true), (4, true)] {
             let like = home(&live);
-            let cloning = Weather { clones: true, ..Weather::default() };
+            let cloning = Weather { clones: true, rests, ..Weather::default() };
             let unpack = || unpack(&sound, Some(like.path()), jobs, &mut |_| {});
             let (into, asked) = cloning.over(unpack);
             let into = into.unwrap();
@@ -178,6 +179,7 @@ fn what_begins_as_a_clone_is_read_where_it_is_and_mended_from_the_archive() {
             // may find zeros where they should be, because another one wrote behind them.
             let is_expected = |count| count == written + 1 || jobs > 1 && count == written;
             assert!(is_expected(count(Call::Write)), "{what}: {}", count(Call::Write));
+            assert_eq!(count(Call::Truncate), usize::from(what == "grown"), "{what}");
         }
     }
     // And what it does not have is not made up.
@@ -203,13 +205,10 @@ fn of_a_file_that_nobody_writes_to_the_clone_is_believed_until_somebody_does() {
         [(true, true, false), (true, false, true), (false, true, true)]
     {
         let like = home(&content);
-        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
-        File::options()
-            .write(true)
-            .open(like.path().join("d/big"))
-            .unwrap()
-            .set_modified(old)
-            .unwrap();
+        // A time to come is no rest, and a later write does not leave it.
+        let to_come = SystemTime::now() + Duration::from_secs(3_600);
+        let big = File::options().write(true).open(like.path().join("d/big")).unwrap();
+        big.set_modified(to_come).unwrap();
         let mut units = 0;
         let mut meanwhile = |_| {
             units += 1;
