@@ -160,6 +160,11 @@ pub struct Folded {
 }
 
 impl Folded {
+    /// Makes room for so many more names.
+    pub(crate) fn reserve(&mut self, names: usize) {
+        self.known.reserve(names);
+    }
+
     /// Adds a name; answers whether none that was added before is the same.
     pub fn insert(&mut self, name: &EntryName) -> bool {
         let key = self.keys.of(&fold(&name.0));

@@ -330,7 +330,8 @@ impl Build<'_> {
         if let Some(shelves) = &self.shelves {
             writer = writer.with_library(Arc::<Shelves>::clone(shelves));
         }
-        let known = Cache::new(String::new(), String::new());
+        let mut known = Cache::new(String::new(), String::new());
+        known.reserve(items.len());
         let mut underway =
             Underway { writer, entries: 0, vanished: Vec::new(), known, room: Vec::new() };
         let mut ours = Some(own_items(metadata)?);

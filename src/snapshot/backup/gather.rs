@@ -96,6 +96,9 @@ impl Gathered {
                 .push((node.map_or(text.clone(), |node| marked(&text, node)), why.clone()));
             rejected.insert(path.clone());
         }
+        // To grow bit by bit would leave as much memory behind as they take.
+        self.items.reserve_exact(walk.nodes.len());
+        self.folded.reserve(walk.nodes.len());
         // Of two names that some file systems take for one, that of Codex stays.
         for is_turn_of_codex in [true, false] {
             for node in &mut walk.nodes {
