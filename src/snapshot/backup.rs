@@ -29,7 +29,7 @@ use crate::account::{Order, Secret};
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{Class, CodexHome, Surroundings};
 use crate::disk::Jobs;
-use crate::disk::archive::{self, EntryName};
+use crate::disk::archive::{self, ArchiveError, EntryName};
 use crate::disk::space;
 use crate::quota::Reading;
 use crate::snapshot::logins;
@@ -165,7 +165,7 @@ impl Plan {
 
 #[derive(Debug)]
 struct Item {
-    name: EntryName,
+    name: ItemName,
     mode: u32,
     modified: i64,
     content: Content,
@@ -173,6 +173,26 @@ struct Item {
 
 /// There is one for each file of the home, so what few have is in a box.
 const _: () = assert!(size_of::<Item>() <= 56);
+
+/// What an item is called in the archive: checked as an [`EntryName`] is, and kept as its text alone,
+/// in a piece of memory of the size that its path had.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct ItemName(Box<str>);
+
+impl ItemName {
+    fn of(name: &EntryName) -> Self {
+        Self(name.as_str().into())
+    }
+
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as an archive takes it.
+    fn entry(&self) -> Result<EntryName, ArchiveError> {
+        Ok(self.0.parse()?)
+    }
+}
 
 /// Where a file lies.
 #[derive(Clone, Debug, Default)]
@@ -188,7 +208,7 @@ impl Place {
     }
 
     /// Its path, if the item has this name in the snapshot of the home at `root`.
-    fn path(&self, root: &Path, name: &EntryName) -> PathBuf {
+    fn path(&self, root: &Path, name: &ItemName) -> PathBuf {
         match &self.0 {
             Some(path) => path.as_path().to_owned(),
             None => root.join(name.as_str()),

@@ -160,6 +160,11 @@ pub struct Folded {
 }
 
 impl Folded {
+    /// Makes room for so many more names.
+    pub(crate) fn reserve(&mut self, names: usize) {
+        self.known.reserve(names);
+    }
+
     /// Adds a name; answers whether none that was added before is the same.
     pub fn insert(&mut self, name: &EntryName) -> bool {
         let key = self.keys.of(&fold(&name.0));
@@ -179,8 +184,9 @@ impl Folded {
 #[derive(Debug)]
 pub struct NameSet {
     known: HashMap<[u64; 2], Known>,
-    /// Those that were added, in their order.
+    /// Those that were added, in their order; only the last of them if they are not kept.
     names: Vec<EntryName>,
+    keeps_names: bool,
     keys: Keys,
     limit: usize,
     /// Bytes of names and targets so far.
@@ -191,7 +197,8 @@ pub struct NameSet {
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// Which of the names begins with it.
+    /// Which of the names begins with it; where they are not kept, a number that another spelling of
+    /// it hardly has.
     name: u32,
     /// How many bytes of that name it is.
     length: u16,
@@ -209,8 +216,15 @@ enum What {
 impl Default for NameSet {
     /// A set for as many names as there may be.
     fn default() -> Self {
-        let (known, names) = (HashMap::new(), Vec::new());
-        Self { known, names, keys: Keys::default(), limit: usize::MAX, text: 0, is_passed: false }
+        Self {
+            known: HashMap::new(),
+            names: Vec::new(),
+            keeps_names: true,
+            keys: Keys::default(),
+            limit: usize::MAX,
+            text: 0,
+            is_passed: false,
+        }
     }
 }
 
@@ -218,6 +232,12 @@ impl NameSet {
     /// A set for at most `limit` names, directories that only follow from others included.
     pub(super) fn up_to(limit: usize) -> Self {
         Self { limit, ..Self::default() }
+    }
+
+    /// The same set, but keeping no name: for when nobody else keeps them either. Of two that are
+    /// the same, an error then tells only one.
+    pub(super) fn without_names(self) -> Self {
+        Self { keeps_names: false, ..self }
     }
 
     /// Adds an entry's name; `is_dir` tells whether others may lie below it.
@@ -235,6 +255,9 @@ impl NameSet {
         // Who comes from the same folder as the one before has passed all above it.
         let is_known = self.is_passed && before.map(|(folder, _)| folder) == folder;
         self.is_passed = false;
+        if !self.keeps_names {
+            self.names.clear();
+        }
         self.names.push(name.clone());
         let folded = fold(&name.0);
         let above = if is_known { "" } else { &*folded };
@@ -253,14 +276,14 @@ impl NameSet {
             Some(known)
                 if known.what == What::Implied
                     && is_dir
-                    && self.spelled(known) == name.as_str() =>
+                    && self.is_spelled(known, name.as_str()) =>
             {
                 self.known.insert(key, Known { what: What::Dir, ..known });
                 Ok(())
             }
             Some(known) => Err(ArchiveError::SameName {
                 name: name.to_string(),
-                other: self.spelled(known).to_owned(),
+                other: self.spelled(known, name.as_str()),
             }),
         }
     }
@@ -293,11 +316,11 @@ impl NameSet {
             None => self.add(key, spelled, number, What::Implied),
             Some(known) if known.what == What::Leaf => Err(ArchiveError::BelowFile {
                 name: name.to_string(),
-                file: self.spelled(known).to_owned(),
+                file: self.spelled(known, spelled),
             }),
-            Some(known) if self.spelled(known) != spelled => Err(ArchiveError::SameName {
+            Some(known) if !self.is_spelled(known, spelled) => Err(ArchiveError::SameName {
                 name: spelled.to_owned(),
-                other: self.spelled(known).to_owned(),
+                other: self.spelled(known, spelled),
             }),
             Some(_) => Ok(()),
         }
@@ -317,13 +340,37 @@ impl NameSet {
         }
         // No name is longer than 1,024 bytes.
         let length = u16::try_from(spelled.len()).unwrap_or(u16::MAX);
+        let name = if self.keeps_names { name } else { self.trace(spelled) };
         self.known.insert(key, Known { name, length, what });
         Ok(())
     }
 
-    fn spelled(&self, known: Known) -> &str {
-        let name = usize::try_from(known.name).ok().and_then(|at| self.names.get(at));
-        name.and_then(|name| name.as_str().get(..known.length.into())).unwrap_or_default()
+    /// How a name is spelled that is the same as `like`; if no names are kept and it is spelled
+    /// otherwise, that there is one.
+    fn spelled(&self, known: Known, like: &str) -> String {
+        match self.kept(known) {
+            Some(kept) => kept.to_owned(),
+            None if self.is_spelled(known, like) => like.to_owned(),
+            None => "another name".to_owned(),
+        }
+    }
+
+    fn is_spelled(&self, known: Known, text: &str) -> bool {
+        match self.kept(known) {
+            Some(kept) => kept == text,
+            None => usize::from(known.length) == text.len() && known.name == self.trace(text),
+        }
+    }
+
+    fn kept(&self, known: Known) -> Option<&str> {
+        let number = usize::try_from(known.name).ok().filter(|_| self.keeps_names)?;
+        self.names.get(number)?.as_str().get(..known.length.into())
+    }
+
+    /// What a spelling is known by where no names are kept.
+    fn trace(&self, spelled: &str) -> u32 {
+        let [key, _] = self.keys.of(spelled);
+        u32::try_from(key & u64::from(u32::MAX)).unwrap_or(0)
     }
 }
 
@@ -457,18 +504,27 @@ mod tests {
 
     #[track_caller]
     fn set(names: &[&str], expected: &str) {
-        let mut set = NameSet::default();
+        assert_eq!(found(names, NameSet::default()), expected, "{names:?}");
+        // The same is found where no names are kept, but not always how the other is spelled.
+        let brief = found(names, NameSet::default().without_names());
+        let (kind, other) = expected.rsplit_once(' ').unwrap_or_default();
+        let added = names.last().unwrap().trim_end_matches('/');
+        assert!(brief.starts_with(kind) && brief.is_empty() == expected.is_empty(), "{brief:?}");
+        let told = brief.strip_prefix(kind).unwrap().trim_start();
+        assert!([other, "another name"].contains(&told) || added.starts_with(told), "{brief:?}");
+    }
+
+    fn found(names: &[&str], mut set: NameSet) -> String {
         let added = names.iter().try_for_each(|text| {
             let name = text.trim_end_matches('/').parse().unwrap();
             set.insert(&name, text.ends_with('/'))
         });
-        let found = match added {
+        match added {
             Ok(()) => String::new(),
             Err(ArchiveError::SameName { other, .. }) => format!("same name as {other}"),
             Err(ArchiveError::BelowFile { file, .. }) => format!("lies below {file}"),
             Err(other) => panic!("{other}"),
-        };
-        assert_eq!(found, expected, "{names:?}");
+        }
     }
 
     #[test]

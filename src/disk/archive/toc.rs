@@ -51,6 +51,9 @@ pub(super) struct Toc {
 /// Takes in what a table of contents says while it is read: each entry, then its chunks. All but the
 /// table's last line was found to be sound by then.
 pub(crate) trait Take {
+    /// Whether it keeps all entries, so that their names can be told at any time.
+    const KEEPS_ENTRIES: bool = false;
+
     /// The next entry.
     ///
     /// # Errors
@@ -67,6 +70,8 @@ pub(crate) trait Take {
 }
 
 impl Take for Toc {
+    const KEEPS_ENTRIES: bool = true;
+
     fn entry(&mut self, entry: Entry) -> Result<(), ArchiveError> {
         self.push_entry(entry);
         Ok(())
@@ -470,6 +475,7 @@ struct Last {
 impl<T: Take> Reading<T> {
     fn new(limits: &Limits, most: u64, into: T) -> Self {
         let names = NameSet::up_to(limits.entries);
+        let names = if T::KEEPS_ENTRIES { names } else { names.without_names() };
         Self { into, names, entries: 0, last: None, end: 0, most, total: 0 }
     }
 

@@ -99,7 +99,7 @@ impl<W: Write> Writer<W> {
             behind: Stretch::default(),
             members: 0,
             contents: Contents::default(),
-            names: NameSet::default(),
+            names: NameSet::default().without_names(),
             content_bytes: 0,
             files: 0,
             reused_bytes: 0,
@@ -262,6 +262,8 @@ impl<W: Write> Writer<W> {
             self.settle(packed)?;
         }
         let toc_offset = self.offset;
+        // Nothing can be added any more, and the table takes memory of its own.
+        self.names = NameSet::default();
         let toc_digest = self.put_toc()?;
         self.put(&footer(toc_offset))?;
         self.out.flush().map_err(ArchiveError::writing)?;

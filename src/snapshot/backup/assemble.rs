@@ -18,7 +18,7 @@ use super::gather::{Gathered, of_file};
 use super::reuse::{Lent, Past, Proves, Shelves, Whose};
 use super::source::{IN_MEMORY, Source, Watched};
 use super::write::own_items;
-use super::{BackupError, Content, Item, Listed, Place, Request, length};
+use super::{BackupError, Content, Item, ItemName, Listed, Place, Request, length};
 use crate::codex::home::CodexHome;
 use crate::disk::archive::{self, Again, ArchiveError, EntryName, Known, Problem, Writer, Written};
 use crate::disk::database::{self, DatabaseError};
@@ -103,17 +103,16 @@ impl Build<'_> {
         items: &mut Vec<Item>,
         metadata: &mut Metadata,
     ) -> Result<(), BackupError> {
-        let mut settled = Vec::with_capacity(items.len());
         let mut has_index = false;
-        for mut item in items.drain(..) {
+        let mut gone = Vec::new();
+        for (number, item) in items.iter_mut().enumerate() {
             if let Content::Kept { path, entry, is_database: true } = &item.content {
                 let look = Look::at(&self.path(path, &item.name), true).ok().flatten();
-                let (path, entry) = (path.clone(), *entry);
-                item.content =
-                    match look.filter(|look| self.proven((entry, &item.name), look).is_some()) {
-                        Some(look) => Content::Proven { path, held: Box::new((entry, look)) },
-                        None => Content::Database { path, bytes: 0 },
-                    };
+                let (path, entry, name) = (path.clone(), *entry, item.name.entry()?);
+                item.content = match look.filter(|it| self.proven((entry, &name), it).is_some()) {
+                    Some(look) => Content::Proven { path, held: Box::new((entry, look)) },
+                    None => Content::Database { path, bytes: 0 },
+                };
             }
             if let Content::Database { path, .. } = &item.content {
                 self.stopped()?;
@@ -125,14 +124,15 @@ impl Build<'_> {
                         if error.path == path =>
                     {
                         self.skip(item.name.as_str(), error.source.to_string())?;
-                        continue;
+                        gone.push(number);
                     }
                     Err(error) => return Err(error),
                 }
             }
-            settled.push(item);
         }
-        *items = settled;
+        for number in gone.into_iter().rev() {
+            items.remove(number);
+        }
         if let Some((root, request)) = self.source.as_ref().filter(|_| has_index) {
             let gathered = Gathered::with_newcomers(std::mem::take(items), root, request)?;
             metadata.captured_files.extend(gathered.captured);
@@ -191,11 +191,12 @@ impl Build<'_> {
                 }
                 Pass::Stopped(name, obstacle) => (name, obstacle),
             };
-            let Some(number) = items.iter().position(|item| item.name == name) else { break };
+            let is_it = |item: &Item| item.name.as_str() == name.as_str();
+            let Some(number) = items.iter().position(is_it) else { break };
             let Some(item) = items.get(number) else { break };
             match (&item.content, obstacle) {
                 (Content::Kept { .. } | Content::Proven { .. }, _) | (_, Obstacle::Unproven) => {
-                    self.open_after_all(items, &[name].into(), metadata)?;
+                    self.open_after_all(items, &[ItemName::of(&name)].into(), metadata)?;
                     restarts += 1;
                 }
                 // It will not be in the way again, however many there are.
@@ -235,7 +236,7 @@ impl Build<'_> {
         self.staging.join(self.copies.to_string())
     }
 
-    fn copied(&mut self, path: &Path, name: &EntryName) -> Result<Content, BackupError> {
+    fn copied(&mut self, path: &Path, name: &ItemName) -> Result<Content, BackupError> {
         let copy = self.next_copy();
         let as_it_is = Content::Copy { path: Place::at(path.to_owned()), look: None };
         // What changes from here on shows in the next look.
@@ -245,10 +246,12 @@ impl Build<'_> {
                 Ok(Content::Copy { path: Place::at(copy), look: look.map(Box::new) })
             }
             Ok(database::Copied::NotADatabase) => {
+                let name = name.as_str();
                 self.warnings.push(format!("{name} only looks like a database; stored as it is"));
                 Ok(as_it_is)
             }
             Err(DatabaseError::Damaged { .. }) if self.force_damaged => {
+                let name = name.as_str();
                 self.warnings.push(format!("{name} is damaged; stored as it is"));
                 Ok(as_it_is)
             }
@@ -271,7 +274,7 @@ impl Build<'_> {
         self.source.as_ref().map_or(Path::new(""), |(root, _)| root)
     }
 
-    fn path(&self, place: &Place, name: &EntryName) -> PathBuf {
+    fn path(&self, place: &Place, name: &ItemName) -> PathBuf {
         place.path(self.root(), name)
     }
 
@@ -289,7 +292,7 @@ impl Build<'_> {
     fn open_after_all(
         &mut self,
         items: &mut Vec<Item>,
-        names: &BTreeSet<EntryName>,
+        names: &BTreeSet<ItemName>,
         metadata: &mut Metadata,
     ) -> Result<(), BackupError> {
         let root = self.root().to_owned();
@@ -327,7 +330,8 @@ impl Build<'_> {
         if let Some(shelves) = &self.shelves {
             writer = writer.with_library(Arc::<Shelves>::clone(shelves));
         }
-        let known = Cache::new(String::new(), String::new());
+        let mut known = Cache::new(String::new(), String::new());
+        known.reserve(items.len());
         let mut underway =
             Underway { writer, entries: 0, vanished: Vec::new(), known, room: Vec::new() };
         let mut ours = Some(own_items(metadata)?);
@@ -365,8 +369,9 @@ impl Build<'_> {
         item: &Item,
     ) -> Result<Option<(EntryName, Obstacle)>, BackupError> {
         self.stopped()?;
-        let Item { name, mode, modified, content } = item;
+        let Item { mode, modified, content, .. } = item;
         let (mode, modified) = (*mode, *modified);
+        let name = &item.name.entry()?;
         let writer = &mut underway.writer;
         match content {
             Content::Folder => {
@@ -386,12 +391,12 @@ impl Build<'_> {
                 // Only SQLite could read it again, and would have to before everything else.
                 Some(known) => {
                     let again: Again = Arc::new(|| Ok(None));
-                    self.take_over(underway, item, known, held.1, &again)
+                    self.take_over(underway, (name, item), known, held.1, &again)
                 }
                 None => Ok(Some((name.clone(), Obstacle::Unproven))),
             },
             Content::Kept { path: place, entry, .. } => {
-                let path = self.path(place, name);
+                let path = self.path(place, &item.name);
                 let look = Look::at(&path, false).ok().flatten();
                 if let Some(look) = look
                     && let Some(known) = self.proven((*entry, name), &look)
@@ -400,11 +405,11 @@ impl Build<'_> {
                         let opened = read::absent_is_none(read::open_regular(&path));
                         opened.map_err(|error| error.source)
                     });
-                    return self.take_over(underway, item, known, look, &again);
+                    return self.take_over(underway, (name, item), known, look, &again);
                 }
                 match of_file(name.as_str(), &path, place.clone()) {
                     Ok(Content::Database { .. }) => Ok(Some((name.clone(), Obstacle::Unproven))),
-                    Ok(content) => self.read(underway, item, &path, &content),
+                    Ok(content) => self.read(underway, (name, item), &path, &content),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         underway.vanished(name);
                         Ok(None)
@@ -416,7 +421,7 @@ impl Build<'_> {
             | Content::File { path }
             | Content::Copy { path, .. }
             | Content::Database { path, .. } => {
-                self.read(underway, item, &self.path(path, name), content)
+                self.read(underway, (name, item), &self.path(path, &item.name), content)
             }
         }
     }
@@ -425,12 +430,12 @@ impl Build<'_> {
     fn take_over(
         &mut self,
         underway: &mut Underway,
-        item: &Item,
+        (name, item): (&EntryName, &Item),
         known: Vec<Known>,
         look: Look,
         again: &Again,
     ) -> Result<Option<(EntryName, Obstacle)>, BackupError> {
-        let Item { name, mode, modified, .. } = item;
+        let Item { mode, modified, .. } = item;
         let size = known.iter().map(|chunk| chunk.size).sum();
         let (advance, stop) = (&mut *self.advance, self.stop);
         let known = known.into_iter().take_while(|_| !stop.load(Ordering::Relaxed));
@@ -444,11 +449,11 @@ impl Build<'_> {
     fn read(
         &mut self,
         underway: &mut Underway,
-        item: &Item,
+        (name, item): (&EntryName, &Item),
         path: &Path,
         content: &Content,
     ) -> Result<Option<(EntryName, Obstacle)>, BackupError> {
-        let Item { name, mode, modified, .. } = item;
+        let Item { mode, modified, .. } = item;
         let (mode, modified) = (*mode, *modified);
         let mut source = match Source::open(path, content) {
             Ok(Some(source)) => source,
@@ -521,15 +526,15 @@ fn unreadable(name: &EntryName, error: &DiskError) -> Option<(EntryName, Obstacl
 }
 
 /// The files of which an earlier archive has damaged members, that were copied unread.
-fn was_copied(problems: Vec<Problem>, items: &[Item]) -> Result<BTreeSet<EntryName>, BackupError> {
+fn was_copied(problems: Vec<Problem>, items: &[Item]) -> Result<BTreeSet<ItemName>, BackupError> {
     let is_copied =
         |item: &&Item| matches!(item.content, Content::Kept { .. } | Content::Proven { .. });
     let copied: BTreeSet<_> = items.iter().filter(is_copied).map(|item| &item.name).collect();
     let mut damaged = BTreeSet::new();
     for problem in problems {
-        match problem.name.as_ref().filter(|name| problem.chunk.is_some() && copied.contains(name))
-        {
-            Some(name) => damaged.insert(name.clone()),
+        let name = problem.name.as_ref().filter(|_| problem.chunk.is_some()).map(ItemName::of);
+        match name.filter(|name| copied.contains(name)) {
+            Some(name) => damaged.insert(name),
             None => return Err(reads_back_wrong(&problem)),
         };
     }

@@ -126,6 +126,11 @@ impl Cache {
         Self { snapshot, toc_digest, rows: Vec::new() }
     }
 
+    /// Makes room for so many files.
+    pub(super) fn reserve(&mut self, files: usize) {
+        self.rows.reserve_exact(files.saturating_mul(ROW));
+    }
+
     /// Notes how the file looked that became this entry, counted from 0; they come in order. One
     /// that is not at rest is forgotten, for its look would prove nothing.
     pub(super) fn note(&mut self, entry: usize, look: &Look, now: DateTime<Utc>) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::reuse::Past;
-use super::{BackupError, Content, Item, OURS, OUTSIDE, Place, Request, Size};
+use super::{BackupError, Content, Item, ItemName, OURS, OUTSIDE, Place, Request, Size};
 use crate::account::Secret;
 use crate::codex::auth::AuthFile;
 use crate::codex::home::{self, Class, CodexHome, LeftOut};
@@ -96,6 +96,9 @@ impl Gathered {
                 .push((node.map_or(text.clone(), |node| marked(&text, node)), why.clone()));
             rejected.insert(path.clone());
         }
+        // To grow bit by bit would leave as much memory behind as they take.
+        self.items.reserve_exact(walk.nodes.len());
+        self.folded.reserve(walk.nodes.len());
         // Of two names that some file systems take for one, that of Codex stays.
         for is_turn_of_codex in [true, false] {
             for node in &mut walk.nodes {
@@ -133,7 +136,7 @@ impl Gathered {
     ) -> Result<Self, BackupError> {
         let mut folded = Folded::default();
         for item in &items {
-            folded.insert(&item.name);
+            folded.insert(&item.name.entry()?);
         }
         // They are in the order of the archive.
         let is_known = |path: &str| {
@@ -331,7 +334,7 @@ impl Gathered {
                 "another name differs from it only in case or in the way it is encoded".to_owned()
             );
         }
-        self.items.push(Item { name, mode, modified, content });
+        self.items.push(Item { name: ItemName::of(&name), mode, modified, content });
         Ok(())
     }
 

@@ -7,11 +7,11 @@ use super::assemble::{Build, Whole};
 use super::cache::Cache;
 use super::place::Placing;
 use super::reuse::{Shelves, Whose};
-use super::{BackupError, Content, Item, Made, OURS, Plan, describe, place};
+use super::{BackupError, Content, Item, ItemName, Made, OURS, Plan, describe, place};
 use crate::account::Secret;
 use crate::codex::auth;
 use crate::codex::home::CodexHome;
-use crate::disk::archive::{self, ArchiveError, EntryName, Written};
+use crate::disk::archive::{self, ArchiveError, Written};
 use crate::disk::lock::Lock;
 use crate::disk::replace;
 use crate::disk::tree;
@@ -198,7 +198,7 @@ fn login_bytes(items: &mut [Item]) -> Option<&mut Secret> {
 
 /// Our folder and the metadata in it.
 pub(super) fn own_items(metadata: &Metadata) -> Result<Vec<Item>, BackupError> {
-    let name = |text: &str| -> Result<EntryName, ArchiveError> { Ok(text.parse()?) };
+    let name = |text: &str| -> Result<ItemName, ArchiveError> { Ok(ItemName::of(&text.parse()?)) };
     let modified = metadata.created_at.map_or(0, |at| at.instant().timestamp());
     Ok(vec![
         Item { name: name(OURS)?, mode: 0o700, modified, content: Content::Folder },
