@@ -20,6 +20,7 @@ mod scan;
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -129,12 +130,15 @@ pub fn newest_limits(
     glimpses: &mut Glimpses,
     (since, until): (Option<Stamp>, Option<DateTime<Utc>>),
 ) -> io::Result<Found> {
-    let (listing, most) = match reach {
+    let (mut listing, most) = match reach {
         Reach::All => (list(codex_home)?, GLANCE),
         Reach::Recent => (recent(codex_home)?, BRIEF_GLANCE),
     };
-    let Listing { mut files, mut skipped, asked } = listing;
-    files.sort_by(|a, b| b.facts.modified.cmp(&a.facts.modified).then_with(|| b.path.cmp(&a.path)));
+    let (mut files, mut skipped) = (mem::take(&mut listing.files), mem::take(&mut listing.skipped));
+    files.sort_by(|a, b| {
+        let by_place = || listing.place(b).cmp(&listing.place(a));
+        b.facts.modified.cmp(&a.facts.modified).then_with(by_place)
+    });
     let known = Known::new(remembered);
 
     let mut glance = Glance { left: most, is_partial: false };
@@ -144,12 +148,13 @@ pub fn newest_limits(
         if newest.is_some_and(|newest| is_too_old(&file, newest)) {
             break;
         }
-        let place = place(codex_home, &file.path);
-        let glimpse = glimpses.of(&place, &file);
-        match glance.newest_event(&file, known.of(&place), glimpse, (newest, until)) {
+        let path = listing.path(&file);
+        let place = place(codex_home, &path);
+        let glimpse = glimpses.of(&place, file.look());
+        match glance.newest_event((&path, &file), known.of(&place), glimpse, (newest, until)) {
             Ok(Some(event)) => best = Some((event, file)),
             Ok(None) => {}
-            Err(error) => skipped.push((file.path, error.to_string())),
+            Err(error) => skipped.push((path, error.to_string())),
         }
         if glance.is_partial {
             break;
@@ -159,7 +164,8 @@ pub fn newest_limits(
     let Glance { left, is_partial } = glance;
     let mut read = most - left;
     let limits = best.map(|(event, file)| {
-        let start = start_of(codex_home, &file, glimpses, &mut read);
+        let path = listing.path(&file);
+        let start = start_of(codex_home, (&path, &file), glimpses, &mut read);
         RolloutLimits {
             observed_at: event.observed_at,
             windows: event.windows,
@@ -168,10 +174,10 @@ pub fn newest_limits(
             creator: start.as_ref().and_then(|start| start.creator.clone()),
             begun: start.as_ref().map(|start| start.at),
             cli_version: start.and_then(|start| start.cli_version),
-            file: file.path,
+            file: path,
         }
     });
-    Ok(Found { limits, skipped, read, asked, is_partial })
+    Ok(Found { limits, skipped, read, asked: listing.asked, is_partial })
 }
 
 /// The version of Codex that began the newest session which tells one, if one of the newest eight
@@ -182,8 +188,8 @@ pub fn newest_version(codex_home: &Path, glimpses: &mut Glimpses) -> Option<Stri
     let mut listing = Listing::default();
     let places = listing.newest_by_name(codex_home, VERSIONS);
     let mut versions = places.into_iter().filter_map(|path| {
-        listing.look_at([path]);
-        start_of(codex_home, &listing.files.pop()?, glimpses, &mut 0)?.cli_version
+        listing.look_at([path.clone()]);
+        start_of(codex_home, (&path, &listing.files.pop()?), glimpses, &mut 0)?.cli_version
     });
     versions.next()
 }
@@ -196,15 +202,15 @@ fn is_too_old(file: &Listed, newest: Stamp) -> bool {
 /// How the session of a file began, if that tells; `read` grows by what is read for it, in bytes.
 fn start_of(
     codex_home: &Path,
-    file: &Listed,
+    (path, file): (&Path, &Listed),
     glimpses: &mut Glimpses,
     read: &mut u64,
 ) -> Option<Start> {
-    let glimpse = glimpses.of(&place(codex_home, &file.path), file);
+    let glimpse = glimpses.of(&place(codex_home, path), file.look());
     if let Some(known) = glimpse.start() {
         return known;
     }
-    let line = first_line(&file.path, read).ok()?;
+    let line = first_line(path, read).ok()?;
     let start = line.as_deref().and_then(meta).map(line::Meta::start);
     glimpse.note_start(start.as_ref());
     start
@@ -241,7 +247,7 @@ impl Glance {
     /// The newest event of a file that is newer than the first of the times and not after the other.
     fn newest_event(
         &mut self,
-        listed: &Listed,
+        (path, listed): (&Path, &Listed),
         known: Option<&Session>,
         glimpse: &mut Glimpse,
         (newer_than, until): (Option<Stamp>, Option<DateTime<Utc>>),
@@ -263,7 +269,7 @@ impl Glance {
             glimpse.note_newest(event.as_ref(), newer_than);
             return Ok(event.clone());
         }
-        let mut file = open(&listed.path)?;
+        let mut file = open(path)?;
         let size = Facts::of(&file.metadata()?).size;
         let (mut floor, mut below) = (0, None);
         if let Some((known, event)) = told {

@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::line::Event;
-use super::listing::{Facts, Listed};
+use super::listing::Facts;
 use super::memory::{Seal, Start};
 use crate::time::Stamp;
 
@@ -136,9 +136,9 @@ pub struct Glimpses {
 impl Glimpses {
     /// What is known of the file in this place, which looks like this now: to be asked, and to be
     /// told what is found.
-    pub(super) fn of(&mut self, place: &str, file: &Listed) -> &mut Glimpse {
-        let Facts { device, inode, size, modified } = file.facts;
-        let look = Look(device, inode, size, modified, file.state);
+    pub(super) fn of(&mut self, place: &str, (facts, state): (Facts, i64)) -> &mut Glimpse {
+        let Facts { device, inode, size, modified } = facts;
+        let look = Look(device, inode, size, modified, state);
         // They come newest first: of very many the others are looked at each time.
         let is_full = FILES <= self.seen.len() && !self.seen.contains_key(place);
         let seen = match is_full {
@@ -478,15 +478,15 @@ mod tests {
     fn kept((modified, state): (i64, i64), expected: bool) {
         let facts = Facts { modified, ..Facts::default() };
         let mut glimpses = Glimpses::default();
-        glimpses.of(A, &Listed { path: PathBuf::new(), facts, state }).note_start(None);
+        glimpses.of(A, (facts, state)).note_start(None);
         let began = DateTime::from_timestamp(1_000, 0).unwrap();
         assert!(glimpses.is_news());
         let bytes = glimpses.to_bytes(&[], Path::new("/home"), began).unwrap();
         let mut again = Glimpses::parse(&bytes, Path::new("/home"));
         assert_eq!(again.known.len(), usize::from(expected));
         // One that could not be looked into is no news.
-        again.of(B, &Listed { path: PathBuf::new(), facts, state });
-        again.of(A, &Listed { path: PathBuf::new(), facts, state });
+        again.of(B, (facts, state));
+        again.of(A, (facts, state));
         assert!(!again.is_news());
     }
 
@@ -516,15 +516,12 @@ mod tests {
 
     #[test]
     fn there_is_room_for_some_homes_and_for_the_first_files_of_each() {
-        let listed = |inode| {
-            let facts = Facts { inode, ..Facts::default() };
-            Listed { path: PathBuf::new(), facts, state: 0 }
-        };
+        let look = |inode| (Facts { inode, ..Facts::default() }, 0);
         let mut bytes = Vec::new();
         let mut glimpses = Glimpses::default();
         for number in 0..=FILES {
             let place = format!("{:05}", FILES - number);
-            glimpses.of(&place, &listed(1)).note_start(None);
+            glimpses.of(&place, look(1)).note_start(None);
         }
         for number in 0..=HOMES {
             let home = PathBuf::from(format!("/home/{number}"));
@@ -538,10 +535,10 @@ mod tests {
         let mut again = Glimpses { known: known(1), ..Glimpses::default() };
         again.known.insert("x".to_owned(), again.known.values().next().unwrap().clone());
         for number in 0..FILES {
-            again.of(&format!("{number:05}"), &listed(2)).note_start(None);
+            again.of(&format!("{number:05}"), look(2)).note_start(None);
         }
-        assert_eq!(again.of("x", &listed(1)).start(), Some(None));
-        assert_eq!(again.of("y", &listed(1)).start(), None);
+        assert_eq!(again.of("x", look(1)).start(), Some(None));
+        assert_eq!(again.of("y", look(1)).start(), None);
         assert_eq!(again.seen.len(), FILES);
     }
 

@@ -13,21 +13,34 @@ const MAX_DEPTH: usize = 8;
 const PLACES: [(&str, usize); 2] = [("sessions", MAX_DEPTH), ("archived_sessions", 0)];
 
 /// The rollouts of a home and what stands in their places.
+///
+/// There may be hundreds of thousands: their names lie one behind the other, and folders once.
 #[derive(Default)]
 pub(super) struct Listing {
     pub(super) files: Vec<Listed>,
+    folders: Vec<PathBuf>,
+    names: String,
     pub(super) skipped: Vec<(PathBuf, String)>,
     /// How many folders were read, and entries asked about.
     pub(super) asked: usize,
 }
 
-/// A rollout as its folder tells of it.
+/// A rollout as its folder tells of it; where it lies, its [`Listing`] tells.
 pub(super) struct Listed {
-    pub(super) path: PathBuf,
+    folder: u32,
+    /// Where its name starts, and how long that is.
+    name: (u32, u32),
     pub(super) facts: Facts,
     /// Nanoseconds since 1970 at the last change of content, name or mode, by the file system's own
     /// clock; that of the content where the system does not tell.
-    pub(super) state: i64,
+    state: i64,
+}
+
+impl Listed {
+    /// All that tells one state of it from the next.
+    pub(super) fn look(&self) -> (Facts, i64) {
+        (self.facts, self.state)
+    }
 }
 
 /// What changes when a file is written to, or is another one.
@@ -82,6 +95,21 @@ pub(super) fn check(codex_home: &Path) -> io::Result<()> {
 }
 
 impl Listing {
+    /// Where a file of it lies.
+    pub(super) fn path(&self, file: &Listed) -> PathBuf {
+        let (folder, name) = self.place(file);
+        folder.join(name)
+    }
+
+    /// The folder of a file of it, and its name there.
+    pub(super) fn place(&self, file: &Listed) -> (&Path, &str) {
+        let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let folder = self.folders.get(index(file.folder)).map_or(Path::new(""), PathBuf::as_path);
+        let (start, length) = (index(file.name.0), index(file.name.1));
+        let name = self.names.get(start..start.saturating_add(length)).unwrap_or_default();
+        (folder, name)
+    }
+
     /// Up to `most` rollouts that were begun last, as their names tell, newest first. Nothing but
     /// folders is read: what cannot be is left out, and a name may be that of anything.
     pub(super) fn newest_by_name(&mut self, codex_home: &Path, most: usize) -> Vec<PathBuf> {
@@ -204,10 +232,24 @@ impl Listing {
                 };
                 #[cfg(not(unix))]
                 let state = facts.modified;
-                self.files.push(Listed { path, facts, state });
+                self.add(&path, facts, state);
             } else {
                 self.skip(path, "not a regular file");
             }
+        }
+    }
+
+    fn add(&mut self, path: &Path, facts: Facts, state: i64) {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if self.folders.last().is_none_or(|last| last != folder) {
+            self.folders.push(folder.to_owned());
+        }
+        let places = [self.folders.len() - 1, self.names.len(), name.len()].map(u32::try_from);
+        // Nobody has four GiB of names.
+        if let [Ok(folder), Ok(start), Ok(length)] = places {
+            self.names.push_str(name);
+            self.files.push(Listed { folder, name: (start, length), facts, state });
         }
     }
 }

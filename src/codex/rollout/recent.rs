@@ -190,7 +190,8 @@ mod tests {
         fn recent(&self) -> (Vec<String>, usize) {
             let listing = recent(self.0.path()).unwrap();
             assert_eq!(listing.skipped, []);
-            let files = listing.files.iter().map(|file| place(self.0.path(), &file.path));
+            let paths = listing.files.iter().map(|file| listing.path(file));
+            let files = paths.map(|path| place(self.0.path(), &path));
             let mut files: Vec<String> = files.filter(|it| !it.contains("/2026/")).collect();
             files.sort();
             (files, listing.asked)
@@ -339,12 +340,13 @@ mod tests {
         assert_eq!(few, NEWEST + 5 + 3 + 2 + 1);
         home.filled(2_500);
         assert_eq!(home.recent().1, few);
-        let mut all = list(home.0.path()).unwrap();
+        let paths = |listing: &Listing| -> BTreeSet<PathBuf> {
+            listing.files.iter().map(|it| listing.path(it)).collect()
+        };
+        let all = list(home.0.path()).unwrap();
         assert!(2_500 < all.asked && all.files.len() == 2_500);
-        all.files.sort_by(|a, b| b.path.cmp(&a.path));
-        let newest: BTreeSet<_> = all.files.iter().take(NEWEST).map(|it| &it.path).collect();
-        let recent = recent(home.0.path()).unwrap();
-        assert_eq!(recent.files.iter().map(|it| &it.path).collect::<BTreeSet<_>>(), newest);
+        let newest: BTreeSet<_> = paths(&all).into_iter().rev().take(NEWEST).collect();
+        assert_eq!(paths(&recent(home.0.path()).unwrap()), newest);
 
         // Of those that were noted, too.
         let id = |number: usize| format!("01965100-{number:04x}-7abc-9def-0123456789ab");

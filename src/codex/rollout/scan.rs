@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +18,7 @@ use memchr::{memchr, memmem, memrchr};
 
 use super::MAX_LINE;
 use super::line::{Line, Meta, meta};
-use super::listing::{Facts, Listed, Listing, list, open};
+use super::listing::{Facts, Listed, list, open};
 use super::memory::{Session, digest};
 use crate::disk::Jobs;
 use crate::disk::read::fill;
@@ -72,9 +73,10 @@ fn scan_by(
     advance: &mut dyn FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> io::Result<Scan> {
-    let Listing { files, skipped, .. } = list(codex_home)?;
+    let mut listing = list(codex_home)?;
+    let (files, skipped) = (mem::take(&mut listing.files), mem::take(&mut listing.skipped));
     let known = Known::new(remembered);
-    let new = |listed: &Listed| match known.of(&place(codex_home, &listed.path)) {
+    let new = |listed: &Listed| match known.of(&place(codex_home, &listing.path(listed))) {
         Some(known) if is_untouched(known, &listed.facts) => 0,
         Some(known) if known.read_to <= listed.facts.size => listed.facts.size - known.read_to,
         _ => listed.facts.size,
@@ -88,13 +90,14 @@ fn scan_by(
         let mut reader = Reader { block: vec![0; BLOCK], read: &read, tell, stop };
         while let Some(listed) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             // A name that is not UTF-8 cannot be remembered; Codex makes none.
-            let place = place(codex_home, &listed.path);
-            let looked = reader.look(listed, &place, known.of(&place));
+            let path = listing.path(listed);
+            let place = place(codex_home, &path);
+            let looked = reader.look((&path, listed), &place, known.of(&place));
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             match looked {
                 Ok(session) => found.0.push(session),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-                Err(error) => found.1.push((listed.path.clone(), error.to_string())),
+                Err(error) => found.1.push((path, error.to_string())),
             }
         }
         Ok(())
@@ -193,14 +196,14 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn look(
         &mut self,
-        listed: &Listed,
+        (path, listed): (&Path, &Listed),
         place: &str,
         known: Option<&Session>,
     ) -> io::Result<Session> {
         if let Some(known) = known.filter(|known| is_untouched(known, &listed.facts)) {
             return Ok(Session { path: place.to_owned(), ..known.clone() });
         }
-        let mut file = open(&listed.path)?;
+        let mut file = open(path)?;
         let facts = Facts::of(&file.metadata()?);
         let mut session = Session {
             path: place.to_owned(),
@@ -269,8 +272,8 @@ impl Lines {
             let end = memchr(b'\n', whole).map_or(whole.len(), |end| end + 1);
             let (line, others) = whole.split_at(end);
             self.keep(line);
-            let line = std::mem::take(&mut self.pending);
-            take_in(&line, std::mem::take(&mut self.passed), session);
+            let line = mem::take(&mut self.pending);
+            take_in(&line, mem::take(&mut self.passed), session);
             whole = others;
         }
         take_in(whole, 0, session);
