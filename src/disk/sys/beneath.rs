@@ -69,7 +69,7 @@ fn each_name(folder: &File, mut tell: impl FnMut(&CStr)) -> io::Result<()> {
 /// Tells each name in an open folder.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn each_name(folder: &File, mut tell: impl FnMut(&CStr)) -> io::Result<()> {
-    for entry in rustix::fs::Dir::read_from(folder)? {
+    for entry in Dir::read_from(folder)? {
         tell(entry?.file_name());
     }
     Ok(())
