@@ -202,3 +202,58 @@ fn start_of(digest: &[u8; 32]) -> Start {
 fn unwritten(source: io::Error) -> ArchiveError {
     ArchiveError::Io { doing: "write", source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::archive::Writer;
+
+    fn name(text: &str) -> EntryName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_number_and_name_and_a_chunk_by_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.tar.gz");
+        let mut writer = Writer::new(File::create(&path).unwrap(), 1, 1);
+        let large: Vec<u8> =
+            (0..(1_usize << 20) + 5).map(|n| (n % 251).try_into().unwrap()).collect();
+        writer.dir(&name("d"), 0o700, 7).unwrap();
+        for (text, mut content) in [("d/a", large.as_slice()), ("none", b""), ("z", b"other")] {
+            let size = content.len().try_into().unwrap();
+            writer.file(&name(text), 0o600, 9, size, &mut content).unwrap();
+        }
+        let written = writer.finish().unwrap().1;
+        let told = ArchiveFacts {
+            name: "a.tar.gz".to_owned(),
+            bytes: written.bytes,
+            toc_digest: written.toc_digest,
+            files: written.files,
+            content_bytes: written.content_bytes,
+            compressor: Some("one".to_owned()),
+            login: None,
+        };
+        let open = |told: &ArchiveFacts, by: &str| Table::open(&path, told, by, dir.path());
+        let table = open(&told, "one").unwrap();
+        assert!(open(&told, "another").is_none());
+        let another = ArchiveFacts { toc_digest: "sha256:".to_owned(), ..told.clone() };
+        assert!(open(&another, "one").is_none());
+
+        let held = |number, text: &str| table.held(number, &name(text)).map(|held| held.chunks);
+        assert_eq!([held(1, "d/a"), held(2, "none"), held(3, "z")], [Some(2), Some(0), Some(1)]);
+        assert_eq!([held(1, "z"), held(3, "d/a"), held(0, "d"), held(4, "z")], [None; 4]);
+
+        let chunks = table.chunks(&table.held(1, &name("d/a")).unwrap()).unwrap();
+        assert_eq!(chunks.iter().map(|it| it.size).collect::<Vec<_>>(), [1 << 20, 5]);
+        for known in &chunks {
+            let found = table.find(&known.digest, known.size).unwrap();
+            assert_eq!((found.offset, found.member_digest), (known.offset, known.member_digest));
+            assert!(table.find(&known.digest, known.size + 1).is_none());
+            // The same beginning, and another digest.
+            let mut alike = known.digest;
+            alike[31] ^= 1;
+            assert!(table.find(&alike, known.size).is_none());
+        }
+    }
+}
