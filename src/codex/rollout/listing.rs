@@ -183,6 +183,12 @@ impl Listing {
         fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir())
     }
 
+    /// Whether something has this name.
+    pub(super) fn is_there(&mut self, path: &Path) -> bool {
+        self.asked += 1;
+        fs::symlink_metadata(path).is_ok()
+    }
+
     fn skip(&mut self, path: PathBuf, reason: &str) {
         self.skipped.push((path, reason.to_owned()));
     }

@@ -3,8 +3,9 @@
 //! Those that were begun last, as their names tell, and those that were gone on with. Of these
 //! Codex itself takes notes: who types a prompt is written to `history.jsonl`, who names a session
 //! to `session_index.jsonl`, and a session that is open has a lock. All three name it by its id, a
-//! UUIDv7 that ends the name of its file and holds the instant at which it was begun: so it is
-//! looked for in three folders, not in all.
+//! UUIDv7 that ends the name of its file and holds the instant at which it was begun. The name begins
+//! with the same instant in local time: so it is looked for where it should be, and only if it is
+//! not there in the folders of three days.
 //!
 //! Notes are hints. One that is odd is passed over, and nothing but the id is taken from it.
 
@@ -13,17 +14,26 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use serde::Deserialize;
 
 use super::backwards::Backwards;
 use super::listing::{Listing, check, is_rollout, open};
 
 /// So many sessions are looked at because they were begun last.
-pub(super) const NEWEST: usize = 500;
+pub(super) const NEWEST: usize = 200;
 
 /// So many others are looked for because a note names them.
 const RESUMED: usize = 64;
+
+/// How a rollout's name begins: the second in which the session was begun, in local time.
+const BEGUN: &str = "rollout-%Y-%m-%dT%H-%M-%S";
+
+/// Zones differ by quarters of an hour, in seconds.
+const QUARTER: i64 = 15 * 60;
+
+/// In so many zones is looked for a session by its whole name.
+const ZONES: usize = 4;
 
 /// How much of each file of notes is read, from its end, in bytes.
 const NOTES: u64 = 64 << 10;
@@ -35,7 +45,7 @@ const LOCKS: usize = 256;
 /// system for does not grow with the sessions of the home, but for the names in the newest folders
 /// and in `archived_sessions/`, which has none below it.
 ///
-/// What it can miss: a session older than the newest 500 that was gone on with by a Codex which
+/// What it can miss: a session older than the newest 200 that was gone on with by a Codex which
 /// took no note of it (`codex exec resume`) and has ended.
 pub(super) fn recent(codex_home: &Path) -> io::Result<Listing> {
     check(codex_home)?;
@@ -45,7 +55,7 @@ pub(super) fn recent(codex_home: &Path) -> io::Result<Listing> {
     let mut resumed = noted(codex_home, &mut listing);
     resumed.retain(|id| !found.contains(id.0.as_str()));
     resumed.truncate(RESUMED);
-    let resumed = find(codex_home, &resumed, &mut listing);
+    let resumed = find(codex_home, &resumed, &zones(&newest), &mut listing);
     listing.look_at(newest.into_iter().chain(resumed));
     Ok(listing)
 }
@@ -65,11 +75,16 @@ impl Id {
         (text.len() == 36 && text.bytes().enumerate().all(fits)).then(|| Self(text.to_owned()))
     }
 
-    /// The day in UTC on which it was made.
-    fn day(&self) -> Option<NaiveDate> {
+    /// When it was made, in UTC.
+    fn made(&self) -> Option<NaiveDateTime> {
         let digits: String = self.0.chars().filter(|letter| *letter != '-').take(12).collect();
         let millis = i64::from_str_radix(&digits, 16).ok()?;
-        Some(DateTime::from_timestamp_millis(millis)?.date_naive())
+        Some(DateTime::from_timestamp_millis(millis)?.naive_utc())
+    }
+
+    /// The day in UTC on which it was made.
+    fn day(&self) -> Option<NaiveDate> {
+        Some(self.made()?.date())
     }
 }
 
@@ -77,6 +92,31 @@ impl Id {
 fn id_of(name: &OsStr) -> Option<&str> {
     let stem = name.to_str()?.strip_suffix(".jsonl")?;
     stem.get(stem.len().checked_sub(36)?..)
+}
+
+/// How far from UTC these sessions were begun, as their names and ids tell, in seconds: most often
+/// first, and each an hour more and less, for the other half of the year.
+fn zones(sessions: &[PathBuf]) -> Vec<i64> {
+    let mut seen: BTreeMap<i64, usize> = BTreeMap::new();
+    for name in sessions.iter().filter_map(|path| path.file_name()?.to_str()) {
+        let begun = name.get(..27).and_then(|text| NaiveDateTime::parse_from_str(text, BEGUN).ok());
+        let made = id_of(OsStr::new(name)).and_then(Id::parse).and_then(|id| id.made());
+        if let Some((begun, made)) = begun.zip(made) {
+            // The name has whole seconds, and may be given a moment after the id.
+            let off = (begun - made).num_seconds() + QUARTER / 2;
+            *seen.entry(off.div_euclid(QUARTER) * QUARTER).or_default() += 1;
+        }
+    }
+    let mut seen: Vec<_> = seen.into_iter().collect();
+    seen.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut zones = Vec::new();
+    for off in seen.iter().flat_map(|(off, _)| [*off, off + 3600, off - 3600]) {
+        if !zones.contains(&off) {
+            zones.push(off);
+        }
+    }
+    zones.truncate(ZONES);
+    zones
 }
 
 /// The sessions that Codex took note of, each once, the last first.
@@ -110,37 +150,85 @@ fn notes(path: &Path) -> io::Result<Vec<Id>> {
 }
 
 /// The files of these sessions, wherever they lie.
-fn find(codex_home: &Path, wanted: &[Id], listing: &mut Listing) -> Vec<PathBuf> {
+fn find(codex_home: &Path, wanted: &[Id], zones: &[i64], listing: &mut Listing) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = Folders { codex_home, known: BTreeMap::new(), has_archived: None };
     // Folders are in local time, which may be a day off in either direction.
     let mut days: BTreeMap<NaiveDate, BTreeSet<&str>> = BTreeMap::new();
     for (id, day) in wanted.iter().filter_map(|id| Some((id, id.day()?))) {
+        if let Some(path) = folders.expected(id, zones, listing) {
+            found.push(path);
+            continue;
+        }
         for day in [day.pred_opt(), Some(day), day.succ_opt()].into_iter().flatten() {
             days.entry(day).or_default().insert(&id.0);
         }
     }
-    let mut found = Vec::new();
     for (day, ids) in &days {
-        let mut folder = codex_home.to_owned();
-        let parts = format!("sessions/{}", day.format("%Y/%m/%d"));
-        let is_real = parts.split('/').all(|part| {
-            folder.push(part);
-            listing.is_folder(&folder)
-        });
-        if is_real {
-            take(&folder, ids, listing, &mut found);
+        if folders.is_real(*day, listing) {
+            take(&folders.of(*day), ids, listing, &mut found);
         }
     }
     let mut rest: BTreeSet<&str> = wanted.iter().map(|id| id.0.as_str()).collect();
     for id in found.iter().filter_map(|path| id_of(path.file_name()?)) {
         rest.remove(id);
     }
-    let archived = codex_home.join("archived_sessions");
     let mut old = Vec::new();
-    if !rest.is_empty() && listing.is_folder(&archived) {
-        take(&archived, &rest, listing, &mut old);
+    if !rest.is_empty() && folders.has_archived(listing) {
+        take(&folders.archived(), &rest, listing, &mut old);
     }
     found.append(&mut old);
     found
+}
+
+/// The folders of a home in which sessions lie.
+struct Folders<'a> {
+    codex_home: &'a Path,
+    /// Whether it is there, of those that were asked for.
+    known: BTreeMap<NaiveDate, bool>,
+    has_archived: Option<bool>,
+}
+
+impl Folders<'_> {
+    fn of(&self, day: NaiveDate) -> PathBuf {
+        self.codex_home.join(day.format("sessions/%Y/%m/%d").to_string())
+    }
+
+    fn archived(&self) -> PathBuf {
+        self.codex_home.join("archived_sessions")
+    }
+
+    /// Whether the folder of what was put away is there, and is no link.
+    fn has_archived(&mut self, listing: &mut Listing) -> bool {
+        let archived = self.archived();
+        *self.has_archived.get_or_insert_with(|| listing.is_folder(&archived))
+    }
+
+    /// Whether the folder of a day is there, and no link leads to it.
+    fn is_real(&mut self, day: NaiveDate, listing: &mut Listing) -> bool {
+        *self.known.entry(day).or_insert_with(|| {
+            let mut folder = self.codex_home.to_owned();
+            let parts = day.format("sessions/%Y/%m/%d").to_string();
+            parts.split('/').all(|part| {
+                folder.push(part);
+                listing.is_folder(&folder)
+            })
+        })
+    }
+
+    /// The file of a session, if it was named in one of these zones. What has that name may be
+    /// anything.
+    fn expected(&mut self, id: &Id, zones: &[i64], listing: &mut Listing) -> Option<PathBuf> {
+        let made = id.made()?;
+        zones.iter().find_map(|off| {
+            let begun = made.checked_add_signed(TimeDelta::try_seconds(*off)?)?;
+            let name = format!("{}-{}.jsonl", begun.format(BEGUN), id.0);
+            let of_day = self.is_real(begun.date(), listing).then(|| self.of(begun.date()));
+            let archived = self.has_archived(listing).then(|| self.archived());
+            let places = [of_day, archived].into_iter().flatten();
+            places.map(|folder| folder.join(&name)).find(|path| listing.is_there(path))
+        })
+    }
 }
 
 /// Takes the files of these sessions in one folder.
@@ -260,6 +348,58 @@ mod tests {
     }
 
     #[test]
+    fn a_noted_session_is_looked_for_where_its_name_should_be() {
+        // Begun on 21 November 2026 at 10:14:13.504 in UTC, the first of them.
+        let newer =
+            |number: usize| format!("01a1fd99-{:04x}-7982-9416-a973cf6e68f2", 0x6f00 + number);
+        let newest = |time: &str, number: usize| {
+            PathBuf::from(format!("sessions/2026/11/21/rollout-{time}-{}.jsonl", newer(number)))
+        };
+        #[rustfmt::skip]
+        let cases: &[(&[&str], &[i64])] = &[
+            (&["2026-11-21T10-14-13"],                        &[0, 3600, -3600]),
+            // The name came a second after the id.
+            (&["2026-11-21T10-14-14"],                        &[0, 3600, -3600]),
+            (&["2026-11-21T12-14-13"],                        &[7200, 10_800, 3600]),
+            (&["2026-11-21T15-59-13"],                        &[20_700, 24_300, 17_100]),
+            (&["2026-11-20T22-44-13"],                        &[-41_400, -37_800, -45_000]),
+            (&["2026-11-21T12-14-13", "2026-11-21T11-14-13", "2026-11-21T11-14-13"],
+                                                              &[3600, 7200, 0, 10_800]),
+            (&["2026-11-21", "at some time or other "],       &[]),
+            (&[],                                             &[]),
+        ];
+        for (times, expected) in cases {
+            let sessions: Vec<_> = times.iter().map(|time| newest(time, 0)).collect();
+            assert_eq!(zones(&sessions), *expected, "{times:?}");
+        }
+
+        // OLD was made at 02:21:16.672. It takes four questions to get to the folder of a day and one to
+        // that of what was put away; then one for each name in each, and one about the file.
+        for (begun, questions) in [
+            ("sessions/2025/04/20/rollout-2025-04-20T04-21-16", 4 + 1 + 1 + 1),
+            ("sessions/2025/04/20/rollout-2025-04-20T03-21-16", 4 + 1 + 2 + 2 + 1 + 1),
+            ("archived_sessions/rollout-2025-04-20T04-21-16", 4 + 1 + 2 + 1),
+            // All the names, then what is in three folders of which there are two, and in that one.
+            ("sessions/2025/04/20/rollout-2025-04-20T04-21-18", 4 + 1 + 6 + 5 + 1 + 4 + 1),
+            ("sessions/2025/04/19/rollout-2025-04-19T20-21-16", 4 + 1 + 6 + 5 + 1 + 4 + 1),
+            ("archived_sessions/rollout-2025-04-20T04-21-18", 4 + 1 + 6 + 5 + 1 + 4 + 1 + 1),
+        ] {
+            let home = Home::new();
+            for number in 0..NEWEST {
+                home.write(newest("2026-11-21T12-14-13", number).to_str().unwrap(), "");
+            }
+            for folder in ["sessions/2025/04/19", "sessions/2025/04/20", "archived_sessions"] {
+                home.write(&format!("{folder}/rollout-2025-04-01T00-00-00.jsonl"), "");
+            }
+            let before = home.recent().1;
+            let lies = format!("{begun}-{OLD}.jsonl");
+            home.write(&lies, "").write("history.jsonl", prompt(OLD));
+            let (found, asked) = home.recent();
+            assert_eq!((found, asked - before), (vec![lies], questions));
+        }
+    }
+
+    #[test]
     fn odd_notes_are_passed_over_and_hide_no_others() {
         let other = "01965100-0000-7abc-9def-0123456789ac";
         let long = format!("{{\"session_id\":\"{other}\",\"text\":\"{}\"}}\n", "x".repeat(70_000));
@@ -334,10 +474,10 @@ mod tests {
     #[test]
     fn what_is_asked_for_does_not_grow_with_the_sessions() {
         let home = Home::new();
-        home.filled(700);
+        home.filled(400);
         let few = home.recent().1;
-        // The newest 500 are asked about; what holds them are five days, their month and so on.
-        assert_eq!(few, NEWEST + 5 + 3 + 2 + 1);
+        // The newest 200 are asked about; what holds them are two days, their month and so on.
+        assert_eq!(few, NEWEST + 2 + 3 + 2 + 1);
         home.filled(2_500);
         assert_eq!(home.recent().1, few);
         let paths = |listing: &Listing| -> BTreeSet<PathBuf> {
