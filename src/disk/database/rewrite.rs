@@ -13,6 +13,9 @@ use super::{changing, open};
 use crate::disk::error::At;
 use crate::disk::{replace, sys};
 
+/// So many rows are looked at before the first of them changes.
+const AT_ONCE: usize = 1000;
+
 /// What became of the paths.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rewrite {
@@ -74,21 +77,26 @@ impl Column<'_> {
         )
     }
 
-    /// The rows whose path leads elsewhere, each with where it has to lead.
+    /// The rows from `first` on whose path leads elsewhere, each with where it has to lead, and the last
+    /// row that was looked at; none if there is none. There may be hundreds of thousands, so these are
+    /// only so many.
     fn astray(
         &self,
         db: &Connection,
         markers: &[String],
         place: &str,
-    ) -> rusqlite::Result<Vec<(i64, String)>> {
+        first: i64,
+    ) -> rusqlite::Result<(Vec<(i64, String)>, Option<i64>)> {
         let (column, table) = (quoted(self.name), quoted(self.table));
-        let question =
-            format!("SELECT rowid, {column} FROM {table} WHERE typeof({column}) = 'text'");
-        let mut statement = db.prepare(&question)?;
-        let mut rows = statement.query([])?;
-        let mut astray = Vec::new();
+        let question = format!(
+            "SELECT rowid, {column} FROM {table} WHERE rowid >= ?1 ORDER BY rowid LIMIT {AT_ONCE}"
+        );
+        let mut statement = db.prepare_cached(&question)?;
+        let mut rows = statement.query([first])?;
+        let (mut astray, mut last) = (Vec::new(), None);
         while let Some(row) = rows.next()? {
-            // A text that is no UTF-8 is no path of Codex's.
+            last = Some(row.get(0)?);
+            // What is no text, or no UTF-8, is no path of Codex's.
             let Ok(path) = row.get_ref(1)?.as_str() else { continue };
             let at = markers.iter().filter_map(|marker| path.rfind(marker.as_str())).max();
             let Some(rest) = at.and_then(|at| path.get(at..)) else { continue };
@@ -96,7 +104,7 @@ impl Column<'_> {
                 astray.push((row.get(0)?, format!("{place}{rest}")));
             }
         }
-        Ok(astray)
+        Ok((astray, last))
     }
 }
 
@@ -120,17 +128,23 @@ fn rewrite(
     if !column.exists(&transaction)? {
         return Ok(Rewrite::UnknownSchema);
     }
-    let astray = column.astray(&transaction, markers, place.trim_end_matches(MAIN_SEPARATOR))?;
+    let place = place.trim_end_matches(MAIN_SEPARATOR);
     let (table, name) = (quoted(column.table), quoted(column.name));
     let mut statement =
         transaction.prepare(&format!("UPDATE {table} SET {name} = ?2 WHERE rowid = ?1"))?;
-    for (row, path) in &astray {
-        statement.execute((row, path))?;
+    let (mut first, mut rows) = (Some(i64::MIN), 0);
+    while let Some(from) = first {
+        let (astray, last) = column.astray(&transaction, markers, place, from)?;
+        for (row, path) in &astray {
+            statement.execute((row, path))?;
+            rows += 1;
+        }
+        first = last.and_then(|last| last.checked_add(1));
     }
     drop(statement);
     changing(Path::new(""))?;
     transaction.commit()?;
-    Ok(Rewrite::Rewritten { rows: u64::try_from(astray.len()).unwrap_or(u64::MAX) })
+    Ok(Rewrite::Rewritten { rows })
 }
 
 /// An identifier that can hold any character and still is one.

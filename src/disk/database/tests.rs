@@ -456,6 +456,31 @@ fn paths_of_several_places_that_begin_alike_all_lead_to_the_new_one() {
     check_rebase("/p",   &["/a//sessions/1", "/ä/sessions/2", "sessions/3"], &["/p/sessions/1", "/p/sessions/2", "sessions/3"]);
 }
 
+#[test]
+fn rows_beyond_those_that_are_looked_at_together_are_rewritten_too() {
+    let scene = Scene::new();
+    let db = Connection::open(scene.db()).unwrap();
+    // Every second one is right already; the last number that there is is taken.
+    db.execute_batch(&format!(
+        "CREATE TABLE threads (n INTEGER PRIMARY KEY, path TEXT);
+         WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < 4500)
+         INSERT INTO threads SELECT i * 7 - 9000,
+         iif(i % 2, '/new', '/a/long/way/to/an/old/place') || '/sessions/' || i FROM c;
+         INSERT INTO threads VALUES ({}, '/a/sessions/last'), ({}, '/a/sessions/first')",
+        i64::MAX,
+        i64::MIN,
+    ))
+    .unwrap();
+    db.close().unwrap();
+    let markers = ["/sessions/".to_owned()];
+    let rewritten = rebase(&scene.db(), "threads", "path", &markers, Path::new("/new")).unwrap();
+    assert_eq!(rewritten, Rewrite::Rewritten { rows: 2251 + 2 });
+    let db = Connection::open(scene.db()).unwrap();
+    let astray = "SELECT count(*) FROM threads WHERE path NOT LIKE '/new/sessions/%'";
+    let astray: i64 = db.query_row(astray, [], |row| row.get(0)).unwrap();
+    assert_eq!(astray, 0);
+}
+
 #[track_caller]
 fn check_rebase(place: &str, paths: &[&str], expected: &[&str]) {
     let scene = Scene::new();
