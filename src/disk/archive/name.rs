@@ -240,6 +240,15 @@ impl NameSet {
         Self { keeps_names: false, ..self }
     }
 
+    /// The same set with room for so many names.
+    pub(super) fn expecting(mut self, names: usize) -> Self {
+        self.known.reserve(names);
+        if self.keeps_names {
+            self.names.reserve(names);
+        }
+        self
+    }
+
     /// Adds an entry's name; `is_dir` tells whether others may lie below it.
     ///
     /// # Errors

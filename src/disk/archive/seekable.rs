@@ -272,7 +272,7 @@ pub(super) fn read_toc<T: Take>(
         let mut rest = content;
         let mut table = match (begun.take(), into.take()) {
             (Some(table), _) => table,
-            (None, Some(into)) => Table::begin(&mut rest, toc_offset, limits, into)?,
+            (None, Some(into)) => Table::begin(&mut rest, (toc_offset, cap), limits, into)?,
             (None, None) => break,
         };
         for piece in rest.chunks(PIECE) {
@@ -294,10 +294,10 @@ struct Table<'a, T> {
 }
 
 impl<'a, T: Take> Table<'a, T> {
-    /// Reads its tar header from the first frame.
+    /// Reads its tar header from the first frame; all of it unpacks to `cap` bytes at most.
     fn begin(
         content: &mut &[u8],
-        toc_offset: u64,
+        (toc_offset, cap): (u64, u64),
         limits: &'a Limits,
         into: T,
     ) -> Result<Self, ArchiveError> {
@@ -312,7 +312,7 @@ impl<'a, T: Take> Table<'a, T> {
             _ => return Err(damaged("its table of contents: it has another name")),
         };
         *content = headers.input;
-        let reader = Reader::new(toc_offset, limits, into);
+        let reader = Reader::new((toc_offset, size.min(cap)), limits, into);
         let zeros = padding(size) + 2 * as_u64(BLOCK);
         Ok(Self { reader, digest: Sha256::new(), json: size, zeros, toc_offset })
     }

@@ -54,6 +54,9 @@ pub(crate) trait Take {
     /// Whether it keeps all entries, so that their names can be told at any time.
     const KEEPS_ENTRIES: bool = false;
 
+    /// Hears how many entries there may be, roughly, before the first.
+    fn expect(&mut self, _entries: usize) {}
+
     /// The next entry.
     ///
     /// # Errors
@@ -72,6 +75,12 @@ pub(crate) trait Take {
 impl Take for Toc {
     const KEEPS_ENTRIES: bool = true;
 
+    fn expect(&mut self, entries: usize) {
+        self.entries.reserve(entries);
+        self.chunks.reserve(entries);
+        self.ends.reserve(entries);
+    }
+
     fn entry(&mut self, entry: Entry) -> Result<(), ArchiveError> {
         self.push_entry(entry);
         Ok(())
@@ -86,6 +95,8 @@ impl Take for Toc {
 /// What opens and closes the JSON around its lines.
 pub(super) const OPENING: &[u8] = b"{\"version\":1,\"entries\":[";
 pub(super) const CLOSING: &[u8] = b"]}";
+/// What a line of a session takes, in bytes; of most others, less.
+const USUAL_LINE: u64 = 512;
 /// Longer than any line whose name and target can be stored, in bytes.
 const LONGEST_LINE: usize = 64 << 10;
 
@@ -341,10 +352,12 @@ enum Next {
 }
 
 impl<'a, T: Take> Reader<'a, T> {
-    /// A reader of the text of an archive whose table of contents starts at `end`.
-    pub(super) fn new(end: u64, limits: &'a Limits, into: T) -> Self {
+    /// A reader of the text, so many bytes, of an archive whose table of contents starts at `end`.
+    pub(super) fn new((end, size): (u64, u64), limits: &'a Limits, into: T) -> Self {
         let (rest, next) = (Vec::new(), Next::Opening);
-        Self { reading: Reading::new(limits, end, into), limits, end, rest, passed: 0, next }
+        let entries = usize::try_from(size / USUAL_LINE).unwrap_or(0).min(limits.entries);
+        let reading = Reading::new(limits, (end, entries), into);
+        Self { reading, limits, end, rest, passed: 0, next }
     }
 
     /// Reads what follows.
@@ -473,9 +486,11 @@ struct Last {
 }
 
 impl<T: Take> Reading<T> {
-    fn new(limits: &Limits, most: u64, into: T) -> Self {
+    fn new(limits: &Limits, (most, entries): (u64, usize), mut into: T) -> Self {
+        // Tables that grow leave holes behind where memory is short.
+        into.expect(entries);
         let names = NameSet::up_to(limits.entries);
-        let names = if T::KEEPS_ENTRIES { names } else { names.without_names() };
+        let names = if T::KEEPS_ENTRIES { names } else { names.without_names() }.expecting(entries);
         Self { into, names, entries: 0, last: None, end: 0, most, total: 0 }
     }
 
