@@ -95,8 +95,8 @@ impl Take for Toc {
 /// What opens and closes the JSON around its lines.
 pub(super) const OPENING: &[u8] = b"{\"version\":1,\"entries\":[";
 pub(super) const CLOSING: &[u8] = b"]}";
-/// What a line of a session takes, in bytes; of most others, less.
-const USUAL_LINE: u64 = 512;
+/// What a line takes at least that tells of a session, in bytes.
+const USUAL_LINE: u64 = 440;
 /// Longer than any line whose name and target can be stored, in bytes.
 const LONGEST_LINE: usize = 64 << 10;
 

@@ -124,6 +124,13 @@ impl<W: Write> Writer<W> {
         self
     }
 
+    /// Makes room for so many entries, roughly. Before the first entry.
+    #[must_use]
+    pub fn expecting(mut self, entries: usize) -> Self {
+        self.names = self.names.expecting(entries);
+        self
+    }
+
     /// Reads the members of chunks back while others are written, from a second handle of the file
     /// that `out` writes, which is read by place. Before the first entry.
     #[must_use]
