@@ -10,13 +10,18 @@ use serde_json::Value;
 
 use crate::codex_home::{Edit, Size};
 use crate::lab::{Lab, Runner, age, warm};
-use crate::report::{Goal, Report, float};
+use crate::report::{Goal, Least, Report, float};
 use crate::tools::Tool;
 
 /// Stores the live home.
 pub(crate) const BACKUP: &[&str] = &["backup", "--without-status-check"];
-/// The same in fewer bytes and more time.
-const SMALL: &[&str] = &["backup", "--without-status-check", "--level", "6"];
+/// The same in fewer bytes and more time; how large it may be, as a multiple of what `gzip -6` makes, and
+/// how many times as fast as `pigz -6` it has to be.
+const SMALLER: [(&str, &str, Goal, Goal); 3] = [
+    ("level-2", "2", Goal::None, Goal::None),
+    ("level-6", "6", Goal::AtMost(1.0), Goal::AtLeast(2.0)),
+    ("level-8", "8", Goal::None, Goal::None),
+];
 
 /// A first backup of a home, at the default level and at the small one.
 pub(crate) fn first(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> {
@@ -30,8 +35,11 @@ pub(crate) fn first(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()
     // Another build, older than the option, may be measured too.
     let (_, help) = lab.run_reading(&lab.manager("manager", &home, &["backup", "--help"]))?;
     if String::from_utf8_lossy(&help).contains("--level") {
-        names.push(("backup --level 6", Goal::None));
-        runners.push(Runner::new(lab.manager("small", &home, SMALL)).after(fresh("small")));
+        for (manager, level, ..) in SMALLER {
+            let words: Vec<&str> = BACKUP.iter().copied().chain(["--level", level]).collect();
+            names.push((manager, Goal::None));
+            runners.push(Runner::new(lab.manager(manager, &home, &words)).after(fresh(manager)));
+        }
     }
     if lab.has(Tool::Pigz) {
         names.push(("tar | pigz -6", Goal::AtLeast(3.0)));
@@ -57,29 +65,37 @@ pub(crate) fn first(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()
     report.ours("backup", ours)?;
     report.spent("first backup", bytes, ours);
     for ((name, goal), cost) in &costs {
-        if !name.starts_with("backup") {
+        if *name != "backup" && !name.starts_with("level") {
             report.theirs(name, cost, ours, *goal)?;
         }
     }
-    if let Some(((name, _), small)) = find("backup --level 6") {
-        report.ours(name, small)?;
-        if let Some(((name, _), cost)) = find("tar | pigz -6") {
-            report.theirs(name, cost, small, Goal::AtLeast(2.0))?;
-        }
-    }
     let gzip = fs::metadata(lab.at("gzip.tgz"))?.len();
+    let against_gzip = |manager: &str, goal: Goal, report: &mut Report| {
+        let archive = fs::metadata(lab.archive(manager)?)?.len();
+        let what = format!("archive, {} MiB, to that of gzip -6", archive >> 20);
+        report.figure(&what, float(archive) / float(gzip), "x", goal)
+    };
     report.note(&format!(
         "gzip -6 makes {} MiB of it, {:.2} : 1",
         gzip >> 20,
         float(bytes) / float(gzip)
     ))?;
-    for (what, manager, most) in
-        [("archive", "manager", 1.06), ("archive at --level 6", "small", 1.0)]
-    {
-        let Ok(archive) = lab.archive(manager) else { continue };
-        let archive = fs::metadata(archive)?.len();
-        let what = format!("{what}, {} MiB, to that of gzip -6", archive >> 20);
-        report.figure(&what, float(archive) / float(gzip), "x", Goal::AtMost(most))?;
+    against_gzip("manager", Goal::AtMost(1.06), report)?;
+    let pigz = find("tar | pigz -6").map(|(_, cost)| cost);
+    if let Some(pigz) = pigz {
+        let least = Least::Deflate { level: 2, bytes };
+        report.allow("3 times pigz, 1.06 times the size of gzip's", pigz, 3.0, least);
+        let least = Least::Deflate { level: 8, bytes };
+        report.allow("2 times pigz, the size of gzip's", pigz, 2.0, least);
+    }
+    for (manager, level, size, speed) in SMALLER {
+        let Some((_, cost)) = find(manager) else { continue };
+        report.part(&format!("first backup of {} MiB at --level {level}", bytes >> 20))?;
+        report.ours("backup", cost)?;
+        if let Some(pigz) = pigz {
+            report.theirs("tar | pigz -6", pigz, cost, speed)?;
+        }
+        against_gzip(manager, size, report)?;
     }
     lab.tidy()
 }
@@ -127,7 +143,7 @@ fn again(lab: &Lab, home: &Path, edit: Option<Edit>, report: &mut Report) -> io:
     let costs = lab.race(lab.rounds(), |round| change(round).map(drop), runners)?;
     let Some((ours, costs)) = costs.split_first() else { return Ok(()) };
     report.ours("backup", ours)?;
-    for (name, cost) in names.into_iter().zip(costs) {
+    for (name, cost) in names.iter().zip(costs) {
         report.theirs(name, cost, ours, Goal::AtLeast(3.0))?;
     }
 
@@ -140,6 +156,9 @@ fn again(lab: &Lab, home: &Path, edit: Option<Edit>, report: &mut Report) -> io:
     let said: Value = serde_json::from_slice(&said)?;
     let number = |name| said.pointer(name).and_then(Value::as_u64).unwrap_or_default();
     let (reused, all) = (number("/data/reused_bytes"), number("/data/metadata/archive/bytes"));
+    for (name, cost) in names.into_iter().zip(costs) {
+        report.allow(&format!("3 times {name}"), cost, 3.0, Least::Write { bytes: all });
+    }
     let share = 100.0 * float(reused) / float(all.max(1));
     report.figure("compressed bytes reused", share, "%", Goal::AtLeast(98.0))?;
     if traced {

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::codex_home::{self, Size};
 use crate::lab::{Lab, settle};
 use crate::measure;
-use crate::report::{Goal, Report, float, seconds};
+use crate::report::{Goal, Least, Report, float, seconds};
 
 /// Which time tells how fast something is.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,9 @@ enum Clock {
 const CHUNK: usize = 1 << 20;
 /// Text that is worked on, in bytes: more than the caches hold.
 const SAMPLE: usize = 64 << 20;
+/// The default level, the first that is small enough by default, the one that is called small, and
+/// the first that makes no more than `gzip -6`.
+pub(crate) const LEVELS: [i32; 4] = [1, 2, 6, 8];
 
 /// Measures the primitives, then puts beside them what was measured before in this run.
 pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> {
@@ -66,21 +69,20 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
         black_box(Sha256::digest(&text));
         Ok(())
     })?;
-    let mut packed = Vec::new();
-    let deflate = rate("deflate, libdeflate level 1, one core", Clock::Cpu, &mut || {
-        packed = deflated(&text, 1)?;
-        Ok(())
-    })?;
-    let mut small = Vec::new();
-    rate("deflate, libdeflate level 6, one core", Clock::Cpu, &mut || {
-        small = deflated(&text, 6)?;
-        Ok(())
-    })?;
-    let length = |chunks: &[Vec<u8>]| {
-        float(chunks.iter().map(|chunk| u64::try_from(chunk.len()).unwrap_or(0)).sum())
-    };
-    let (at_1, at_6) = (length(&packed), length(&small));
-    drop(small);
+    let (mut deflate, mut sizes, mut packed) = (Vec::new(), Vec::new(), Vec::new());
+    for level in LEVELS {
+        let mut chunks = Vec::new();
+        let what = format!("deflate, libdeflate level {level}, one core");
+        let speed = rate(&what, Clock::Cpu, &mut || {
+            chunks = deflated(&text, level)?;
+            Ok(())
+        })?;
+        deflate.push((level, speed));
+        sizes.push((level, chunks.iter().map(|chunk| chunk.len()).sum::<usize>()));
+        if level == 1 {
+            packed = chunks;
+        }
+    }
     let inflate = rate("inflate, libdeflate, one core", Clock::Cpu, &mut || {
         let (mut inflater, mut out) = (Decompressor::new(), vec![0; CHUNK]);
         for chunk in &packed {
@@ -97,7 +99,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
         Ok(())
     })?;
     let (path, second) = (lab.at("written"), lab.at("copied"));
-    rate("write and sync", Clock::Wall, &mut || {
+    let write = rate("write and sync", Clock::Wall, &mut || {
         let mut file = File::create(&path)?;
         file.write_all(&text)?;
         file.sync_all()
@@ -107,26 +109,28 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
         while file.read(&mut part)? != 0 {}
         Ok(())
     })?;
-    rate("copy in the kernel, and sync", Clock::Wall, &mut || {
+    let kernel = rate("copy in the kernel, and sync", Clock::Wall, &mut || {
         // The standard library asks the kernel (copy_file_range) where there is such a call.
         let mut to = File::create(&second)?;
         io::copy(&mut File::open(&path)?, &mut to)?;
         to.sync_all()
     })?;
 
-    report.note(&format!(
-        "sizes: level 1 makes {:.2} : 1, level 6 {:.2} : 1, {:.1}% less",
-        bytes / at_1,
-        bytes / at_6,
-        100.0 * (1.0 - at_6 / at_1)
-    ))?;
+    for (level, size) in sizes {
+        let size = bytes / float(u64::try_from(size).unwrap_or_default());
+        report.note(&format!("level {level} makes {size:.2} : 1"))?;
+    }
 
     report.part("distance from the limits")?;
     // What each step cannot do without, for each byte of content: a backup digests and packs it and
     // unpacks it again to be sure; the others unpack and digest it, and a restore writes it.
+    let packing = |wanted: i32| {
+        let found = deflate.iter().find(|(level, _)| *level == wanted);
+        1.0 / found.map_or(f64::NAN, |(_, speed)| *speed)
+    };
     let (sha, inflate, copying) = (1.0 / sha, 1.0 / inflate, 1.0 / copying);
     let steps = [
-        ("first backup", 1.0 / read + sha + 1.0 / deflate + inflate),
+        ("first backup", 1.0 / read + sha + packing(1) + inflate),
         ("full restore", inflate + sha + copying),
         ("verify", inflate + sha),
     ];
@@ -138,6 +142,21 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
         let (least, spent) = (least * 1e9, spent * 1e9);
         let what = format!("{step}: {least:.2} of {spent:.2} CPU seconds for 1 GB are these");
         report.figure(&what, 100.0 * least / spent, "%", Goal::None)?;
+    }
+
+    report.part("of the time that a goal allows, one of these alone takes")?;
+    let threads = float(u64::try_from(cores).unwrap_or(1));
+    for allowance in report.allowed().to_vec() {
+        let (what, least) = match allowance.least {
+            Least::Deflate { level, bytes } => {
+                (format!("deflate at level {level}"), float(bytes) * packing(level) / threads)
+            }
+            Least::Write { bytes } => ("writing and syncing".to_owned(), float(bytes) / write),
+            Least::Copy { bytes } => ("copying and syncing".to_owned(), float(bytes) / kernel),
+        };
+        report.note(&allowance.goal)?;
+        let what = format!("  {what}, of {:.0} ms", allowance.seconds * 1e3);
+        report.figure(&what, 100.0 * least / allowance.seconds, "%", Goal::None)?;
     }
     lab.tidy()
 }

@@ -17,6 +17,28 @@ pub(crate) enum Goal {
     None,
 }
 
+/// What a step cannot do without, however well it is done, in bytes of what is worked on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Least {
+    /// Packing content at a level of libdeflate, on all cores.
+    Deflate { level: i32, bytes: u64 },
+    /// Writing to the disk.
+    Write { bytes: u64 },
+    /// Copying from one file to another.
+    Copy { bytes: u64 },
+}
+
+/// How long a goal lets a step take.
+#[derive(Clone, Debug)]
+pub(crate) struct Allowance {
+    /// The goal, in words.
+    pub(crate) goal: String,
+    /// By the clock.
+    pub(crate) seconds: f64,
+    /// What of the step is known to take time.
+    pub(crate) least: Least,
+}
+
 /// Prints one line for each figure and counts the goals.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -26,6 +48,7 @@ pub(crate) struct Report {
     part: String,
     /// CPU seconds that a named step takes for a byte, for the comparison with its primitives.
     spent: Vec<(String, f64)>,
+    allowed: Vec<Allowance>,
 }
 
 impl Report {
@@ -83,6 +106,17 @@ impl Report {
     /// CPU seconds for each byte of a step that was measured in this run.
     pub(crate) fn spent_by(&self, step: &str) -> Option<f64> {
         self.spent.iter().find(|(name, _)| name == step).map(|(_, spent)| *spent)
+    }
+
+    /// Remembers how long a goal of this part lets a step take: so many times less than `theirs`.
+    pub(crate) fn allow(&mut self, goal: &str, theirs: &Cost, times: f64, least: Least) {
+        let goal = format!("{}: {goal}", self.part);
+        self.allowed.push(Allowance { goal, seconds: seconds(theirs.wall) / times, least });
+    }
+
+    /// What was remembered so.
+    pub(crate) fn allowed(&self) -> &[Allowance] {
+        &self.allowed
     }
 
     /// The last lines.
