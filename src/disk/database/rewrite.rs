@@ -6,7 +6,7 @@
 use std::path::{MAIN_SEPARATOR, Path};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, ffi};
 
 use super::error::DatabaseError;
 use super::{changing, open};
@@ -66,12 +66,14 @@ pub(super) struct Column<'a> {
 }
 
 impl Column<'_> {
-    /// Whether it is there, in a table whose rows have numbers.
+    /// Whether it is there, in a table whose rows have numbers and no column is called as these are.
     pub(super) fn exists(&self, db: &Connection) -> rusqlite::Result<bool> {
         db.query_row(
             "SELECT EXISTS (SELECT 1 FROM pragma_table_list AS t, pragma_table_xinfo(t.name) AS c
              WHERE t.schema = 'main' AND t.type = 'table' AND t.wr = 0
-             AND t.name = ?1 AND c.name = ?2 AND c.hidden = 0)",
+             AND t.name = ?1 AND c.name = ?2 AND c.hidden = 0
+             AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(t.name) AS other
+             WHERE other.name = 'rowid' COLLATE NOCASE))",
             [self.table, self.name],
             |row| row.get(0),
         )
@@ -80,6 +82,9 @@ impl Column<'_> {
     /// The rows from `first` on whose path leads elsewhere, each with where it has to lead, and the last
     /// row that was looked at; none if there is none. There may be hundreds of thousands, so these are
     /// only so many.
+    ///
+    /// SQLite takes the order in which rows lie for that of their numbers: where it is not, a damaged or
+    /// hostile database, the next rows could be the same ones for ever.
     fn astray(
         &self,
         db: &Connection,
@@ -89,19 +94,27 @@ impl Column<'_> {
     ) -> rusqlite::Result<(Vec<(i64, String)>, Option<i64>)> {
         let (column, table) = (quoted(self.name), quoted(self.table));
         let question = format!(
-            "SELECT rowid, {column} FROM {table} WHERE rowid >= ?1 ORDER BY rowid LIMIT {AT_ONCE}"
+            "SELECT rowid, iif(typeof({column}) = 'text', {column}, NULL) FROM {table}
+             WHERE rowid >= ?1 ORDER BY rowid LIMIT {AT_ONCE}"
         );
         let mut statement = db.prepare_cached(&question)?;
         let mut rows = statement.query([first])?;
         let (mut astray, mut last) = (Vec::new(), None);
         while let Some(row) = rows.next()? {
-            last = Some(row.get(0)?);
+            let number = row.get(0)?;
+            if number < first || last.is_some_and(|last| number <= last) {
+                return Err(rusqlite::Error::SqliteFailure(
+                    ffi::Error::new(ffi::SQLITE_CORRUPT),
+                    Some("its rows are out of order".to_owned()),
+                ));
+            }
+            last = Some(number);
             // What is no text, or no UTF-8, is no path of Codex's.
             let Ok(path) = row.get_ref(1)?.as_str() else { continue };
             let at = markers.iter().filter_map(|marker| path.rfind(marker.as_str())).max();
             let Some(rest) = at.and_then(|at| path.get(at..)) else { continue };
             if path.strip_suffix(rest) != Some(place) {
-                astray.push((row.get(0)?, format!("{place}{rest}")));
+                astray.push((number, format!("{place}{rest}")));
             }
         }
         Ok((astray, last))

@@ -460,12 +460,14 @@ fn paths_of_several_places_that_begin_alike_all_lead_to_the_new_one() {
 fn rows_beyond_those_that_are_looked_at_together_are_rewritten_too() {
     let scene = Scene::new();
     let db = Connection::open(scene.db()).unwrap();
-    // Every second one is right already; the last number that there is is taken.
+    // The first and the last number that there are are taken; many in a row are right, or no text.
     db.execute_batch(&format!(
         "CREATE TABLE threads (n INTEGER PRIMARY KEY, path TEXT);
          WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < 4500)
          INSERT INTO threads SELECT i * 7 - 9000,
-         iif(i % 2, '/new', '/a/long/way/to/an/old/place') || '/sessions/' || i FROM c;
+         CASE WHEN i BETWEEN 100 AND 1600 THEN NULL
+         WHEN i BETWEEN 1700 AND 3200 THEN '/new/sessions/' || i
+         ELSE '/a/long/way/to/an/old/place/sessions/' || i END FROM c;
          INSERT INTO threads VALUES ({}, '/a/sessions/last'), ({}, '/a/sessions/first')",
         i64::MAX,
         i64::MIN,
@@ -474,11 +476,53 @@ fn rows_beyond_those_that_are_looked_at_together_are_rewritten_too() {
     db.close().unwrap();
     let markers = ["/sessions/".to_owned()];
     let rewritten = rebase(&scene.db(), "threads", "path", &markers, Path::new("/new")).unwrap();
-    assert_eq!(rewritten, Rewrite::Rewritten { rows: 2251 + 2 });
+    assert_eq!(rewritten, Rewrite::Rewritten { rows: 4501 - 2 * 1501 + 2 });
     let db = Connection::open(scene.db()).unwrap();
     let astray = "SELECT count(*) FROM threads WHERE path NOT LIKE '/new/sessions/%'";
     let astray: i64 = db.query_row(astray, [], |row| row.get(0)).unwrap();
     assert_eq!(astray, 0);
+}
+
+#[test]
+fn rows_that_lie_in_another_order_than_their_numbers_are_damage_and_no_endless_loop() {
+    let scene = Scene::new();
+    let db = Connection::open(scene.db()).unwrap();
+    db.execute_batch(
+        "CREATE TABLE threads (path TEXT);
+         INSERT INTO threads VALUES ('/a/sessions/1'), ('/a/sessions/2'), ('/a/sessions/3')",
+    )
+    .unwrap();
+    db.close().unwrap();
+    // The second page is the table's leaf: behind a header of eight bytes, where its cells lie.
+    let mut bytes = fs::read(scene.db()).unwrap();
+    let page = usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
+    let [first, .., last] = [8, 10, 12].map(|at| page + at);
+    assert_eq!(bytes[page], 13, "a leaf of a table");
+    for byte in 0..2 {
+        bytes.swap(first + byte, last + byte);
+    }
+    fs::write(scene.db(), &bytes).unwrap();
+    let markers = ["/sessions/".to_owned()];
+    let error = rebase(&scene.db(), "threads", "path", &markers, Path::new("/new")).unwrap_err();
+    assert!(error.is_about_the_file(), "{error}");
+    assert_eq!(fs::read(scene.db()).unwrap(), bytes);
+}
+
+#[test]
+fn a_column_that_is_called_as_row_numbers_are_is_no_schema_of_codex() {
+    for column in ["rowid", "RowID"] {
+        let scene = Scene::new();
+        let db = Connection::open(scene.db()).unwrap();
+        db.execute_batch(&format!(
+            "CREATE TABLE threads ({column} TEXT, path TEXT);
+             INSERT INTO threads VALUES (NULL, '/a/sessions/1')"
+        ))
+        .unwrap();
+        db.close().unwrap();
+        let markers = ["/sessions/".to_owned()];
+        let rewritten = rebase(&scene.db(), "threads", "path", &markers, Path::new("/new"));
+        assert_eq!(rewritten.unwrap(), Rewrite::UnknownSchema, "{column}");
+    }
 }
 
 #[track_caller]
