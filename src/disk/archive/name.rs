@@ -241,7 +241,7 @@ impl NameSet {
     }
 
     /// The same set with room for so many names.
-    pub(super) fn expecting(mut self, names: usize) -> Self {
+    pub(super) fn with_room_for(mut self, names: usize) -> Self {
         self.known.reserve(names);
         if self.keeps_names {
             self.names.reserve(names);

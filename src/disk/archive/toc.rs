@@ -54,8 +54,8 @@ pub(crate) trait Take {
     /// Whether it keeps all entries, so that their names can be told at any time.
     const KEEPS_ENTRIES: bool = false;
 
-    /// Hears how many entries there may be, roughly, before the first.
-    fn expect(&mut self, _entries: usize) {}
+    /// Makes room for so many entries, roughly; before the first.
+    fn reserve(&mut self, _entries: usize) {}
 
     /// The next entry.
     ///
@@ -75,7 +75,7 @@ pub(crate) trait Take {
 impl Take for Toc {
     const KEEPS_ENTRIES: bool = true;
 
-    fn expect(&mut self, entries: usize) {
+    fn reserve(&mut self, entries: usize) {
         self.entries.reserve(entries);
         self.chunks.reserve(entries);
         self.ends.reserve(entries);
@@ -95,8 +95,8 @@ impl Take for Toc {
 /// What opens and closes the JSON around its lines.
 pub(super) const OPENING: &[u8] = b"{\"version\":1,\"entries\":[";
 pub(super) const CLOSING: &[u8] = b"]}";
-/// What a line takes at least that tells of a session, in bytes.
-const USUAL_LINE: u64 = 440;
+/// What a line that tells of a session takes at least, in bytes.
+const SESSION_LINE: u64 = 440;
 /// Longer than any line whose name and target can be stored, in bytes.
 const LONGEST_LINE: usize = 64 << 10;
 
@@ -355,7 +355,7 @@ impl<'a, T: Take> Reader<'a, T> {
     /// A reader of the text, so many bytes, of an archive whose table of contents starts at `end`.
     pub(super) fn new((end, size): (u64, u64), limits: &'a Limits, into: T) -> Self {
         let (rest, next) = (Vec::new(), Next::Opening);
-        let entries = usize::try_from(size / USUAL_LINE).unwrap_or(0).min(limits.entries);
+        let entries = usize::try_from(size / SESSION_LINE).unwrap_or(0).min(limits.entries);
         let reading = Reading::new(limits, (end, entries), into);
         Self { reading, limits, end, rest, passed: 0, next }
     }
@@ -488,9 +488,10 @@ struct Last {
 impl<T: Take> Reading<T> {
     fn new(limits: &Limits, (most, entries): (u64, usize), mut into: T) -> Self {
         // Tables that grow leave holes behind where memory is short.
-        into.expect(entries);
+        into.reserve(entries);
         let names = NameSet::up_to(limits.entries);
-        let names = if T::KEEPS_ENTRIES { names } else { names.without_names() }.expecting(entries);
+        let names =
+            if T::KEEPS_ENTRIES { names } else { names.without_names() }.with_room_for(entries);
         Self { into, names, entries: 0, last: None, end: 0, most, total: 0 }
     }
 

@@ -126,8 +126,8 @@ impl<W: Write> Writer<W> {
 
     /// Makes room for so many entries, roughly. Before the first entry.
     #[must_use]
-    pub fn expecting(mut self, entries: usize) -> Self {
-        self.names = self.names.expecting(entries);
+    pub fn with_room_for(mut self, entries: usize) -> Self {
+        self.names = self.names.with_room_for(entries);
         self
     }
 

@@ -326,7 +326,7 @@ impl Build<'_> {
         // Batches of members go straight to the file; what is small shares a call.
         let file = io::BufWriter::with_capacity(64 << 10, file);
         let mut writer = Writer::new(file, self.level, self.jobs.count()).with_folder(self.staging);
-        writer = writer.with_read_back(behind).expecting(items.len());
+        writer = writer.with_read_back(behind).with_room_for(items.len());
         if let Some(shelves) = &self.shelves {
             writer = writer.with_library(Arc::<Shelves>::clone(shelves));
         }
