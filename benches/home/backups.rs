@@ -23,7 +23,7 @@ const SMALLER: [(&str, &str, Goal, Goal); 3] = [
     ("level-8", "8", Goal::None, Goal::None),
 ];
 
-/// A first backup of a home, at the default level and at the small one.
+/// A first backup of a home, at the default level and at smaller ones.
 pub(crate) fn first(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> {
     let home = lab.home(size)?;
     let (bytes, files) = warm(&home)?;

@@ -33,7 +33,7 @@ const CHUNK: usize = 1 << 20;
 const SAMPLE: usize = 64 << 20;
 /// The default level, the first that is small enough by default, the one that is called small, and
 /// the first that makes no more than `gzip -6`.
-pub(crate) const LEVELS: [i32; 4] = [1, 2, 6, 8];
+const LEVELS: [i32; 4] = [1, 2, 6, 8];
 
 /// Measures the primitives, then puts beside them what was measured before in this run.
 pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> {
@@ -126,11 +126,12 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
     // unpacks it again to be sure; the others unpack and digest it, and a restore writes it.
     let packing = |wanted: i32| {
         let found = deflate.iter().find(|(level, _)| *level == wanted);
-        1.0 / found.map_or(f64::NAN, |(_, speed)| *speed)
+        let unmeasured = || io::Error::other(format!("level {wanted} was not measured"));
+        found.map(|(_, speed)| 1.0 / *speed).ok_or_else(unmeasured)
     };
     let (sha, inflate, copying) = (1.0 / sha, 1.0 / inflate, 1.0 / copying);
     let steps = [
-        ("first backup", 1.0 / read + sha + packing(1) + inflate),
+        ("first backup", 1.0 / read + sha + packing(1)? + inflate),
         ("full restore", inflate + sha + copying),
         ("verify", inflate + sha),
     ];
@@ -146,10 +147,13 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
 
     report.part("of the time that a goal allows, one of these alone takes")?;
     let threads = float(u64::try_from(cores).unwrap_or(1));
+    if report.allowed().is_empty() {
+        report.note("no such goal was measured in this run")?;
+    }
     for allowance in report.allowed().to_vec() {
         let (what, least) = match allowance.least {
             Least::Deflate { level, bytes } => {
-                (format!("deflate at level {level}"), float(bytes) * packing(level) / threads)
+                (format!("deflate at level {level}"), float(bytes) * packing(level)? / threads)
             }
             Least::Write { bytes } => ("writing and syncing".to_owned(), float(bytes) / write),
             Least::Copy { bytes } => ("copying and syncing".to_owned(), float(bytes) / kernel),
