@@ -88,7 +88,7 @@ pub struct RolloutLimits {
 pub enum Reach {
     /// All of the home: each is asked for its time, and no more than 64 MiB are read.
     All,
-    /// The 200 that were begun last, as their names tell, and up to 64 others that Codex took note
+    /// The 100 that were begun last, as their names tell, and up to 64 others that Codex took note
     /// of: by a prompt in `history.jsonl`, a name in `session_index.jsonl`, or a lock. So it costs
     /// the same however many there are. A session older than those that was gone on with without a
     /// note (`codex exec resume`) is missed. No more than 8 MiB are read.

@@ -295,11 +295,15 @@ mod tests {
     }
 
     fn head(version: &str) -> String {
+        head_at(8, version)
+    }
+
+    fn head_at(hour: u32, version: &str) -> String {
         let payload = json!({
-            "timestamp": time(8), "cli_version": version,
+            "timestamp": time(hour), "cli_version": version,
             "creator_user_id": "user-a", "creator_account_id": "acct-a",
         });
-        line(8, "session_meta", &payload)
+        line(hour, "session_meta", &payload)
     }
 
     fn event(hour: u32, used: u32) -> String {
@@ -560,7 +564,7 @@ mod tests {
                     .map(|folder| format!("{folder}/rollout-{file}.jsonl"));
                 let place = if home.root().join(&archived).exists() { &archived } else { &live };
                 match what {
-                    0 => home.append(place, &head(&format!("0.{hour}.0"))),
+                    0 => home.append(place, &head_at(hour, &format!("0.{hour}.0"))),
                     1 | 2 => home.append(place, &(event(hour, hour) + &chat(hour, len))),
                     3 => home.append(place, &chat(hour, len)),
                     4 => home.append(place, event(hour, hour).get(..60).unwrap()),

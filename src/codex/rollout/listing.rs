@@ -171,6 +171,15 @@ impl Listing {
         }
     }
 
+    /// Takes what is in this place if it is a file; answers whether it is one.
+    pub(super) fn take_file(&mut self, path: PathBuf) -> bool {
+        self.asked += 1;
+        let found = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file);
+        let Some(found) = found else { return false };
+        self.take(path, &found);
+        true
+    }
+
     /// What is in a folder; nothing, if it cannot be read.
     pub(super) fn entries(&mut self, folder: &Path) -> impl Iterator<Item = DirEntry> + use<> {
         self.asked += 1;
@@ -181,12 +190,6 @@ impl Listing {
     pub(super) fn is_folder(&mut self, path: &Path) -> bool {
         self.asked += 1;
         fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir())
-    }
-
-    /// Whether something has this name.
-    pub(super) fn is_there(&mut self, path: &Path) -> bool {
-        self.asked += 1;
-        fs::symlink_metadata(path).is_ok()
     }
 
     fn skip(&mut self, path: PathBuf, reason: &str) {

@@ -21,7 +21,7 @@ use super::backwards::Backwards;
 use super::listing::{Listing, check, is_rollout, open};
 
 /// So many sessions are looked at because they were begun last.
-pub(super) const NEWEST: usize = 200;
+pub(super) const NEWEST: usize = 100;
 
 /// So many others are looked for because a note names them.
 const RESUMED: usize = 64;
@@ -45,7 +45,7 @@ const LOCKS: usize = 256;
 /// system for does not grow with the sessions of the home, but for the names in the newest folders
 /// and in `archived_sessions/`, which has none below it.
 ///
-/// What it can miss: a session older than the newest 200 that was gone on with by a Codex which
+/// What it can miss: a session older than the newest 100 that was gone on with by a Codex which
 /// took no note of it (`codex exec resume`) and has ended.
 pub(super) fn recent(codex_home: &Path) -> io::Result<Listing> {
     check(codex_home)?;
@@ -55,8 +55,8 @@ pub(super) fn recent(codex_home: &Path) -> io::Result<Listing> {
     let mut resumed = noted(codex_home, &mut listing);
     resumed.retain(|id| !found.contains(id.0.as_str()));
     resumed.truncate(RESUMED);
-    let resumed = find(codex_home, &resumed, &zones(&newest), &mut listing);
-    listing.look_at(newest.into_iter().chain(resumed));
+    let rest = find(codex_home, &resumed, &zones(&newest), &mut listing);
+    listing.look_at(newest.into_iter().chain(rest));
     Ok(listing)
 }
 
@@ -95,7 +95,7 @@ fn id_of(name: &OsStr) -> Option<&str> {
 }
 
 /// How far from UTC these sessions were begun, as their names and ids tell, in seconds: most often
-/// first, and each an hour more and less, for the other half of the year.
+/// first, and an hour more and less for the other half of the year, as far as there is room for it.
 fn zones(sessions: &[PathBuf]) -> Vec<i64> {
     let mut seen: BTreeMap<i64, usize> = BTreeMap::new();
     for name in sessions.iter().filter_map(|path| path.file_name()?.to_str()) {
@@ -149,15 +149,15 @@ fn notes(path: &Path) -> io::Result<Vec<Id>> {
     Ok(ids)
 }
 
-/// The files of these sessions, wherever they lie.
+/// Looks at the files of these sessions that are where they should be; answers where the others
+/// lie, as far as they are found.
 fn find(codex_home: &Path, wanted: &[Id], zones: &[i64], listing: &mut Listing) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = Folders { codex_home, known: BTreeMap::new(), has_archived: None };
     // Folders are in local time, which may be a day off in either direction.
     let mut days: BTreeMap<NaiveDate, BTreeSet<&str>> = BTreeMap::new();
     for (id, day) in wanted.iter().filter_map(|id| Some((id, id.day()?))) {
-        if let Some(path) = folders.expected(id, zones, listing) {
-            found.push(path);
+        if folders.has_expected(id, zones, listing) {
             continue;
         }
         for day in [day.pred_opt(), Some(day), day.succ_opt()].into_iter().flatten() {
@@ -169,7 +169,7 @@ fn find(codex_home: &Path, wanted: &[Id], zones: &[i64], listing: &mut Listing) 
             take(&folders.of(*day), ids, listing, &mut found);
         }
     }
-    let mut rest: BTreeSet<&str> = wanted.iter().map(|id| id.0.as_str()).collect();
+    let mut rest: BTreeSet<&str> = days.into_values().flatten().collect();
     for id in found.iter().filter_map(|path| id_of(path.file_name()?)) {
         rest.remove(id);
     }
@@ -191,7 +191,7 @@ struct Folders<'a> {
 
 impl Folders<'_> {
     fn of(&self, day: NaiveDate) -> PathBuf {
-        self.codex_home.join(day.format("sessions/%Y/%m/%d").to_string())
+        self.codex_home.join(parts_of(day))
     }
 
     fn archived(&self) -> PathBuf {
@@ -208,27 +208,29 @@ impl Folders<'_> {
     fn is_real(&mut self, day: NaiveDate, listing: &mut Listing) -> bool {
         *self.known.entry(day).or_insert_with(|| {
             let mut folder = self.codex_home.to_owned();
-            let parts = day.format("sessions/%Y/%m/%d").to_string();
-            parts.split('/').all(|part| {
+            parts_of(day).split('/').all(|part| {
                 folder.push(part);
                 listing.is_folder(&folder)
             })
         })
     }
 
-    /// The file of a session, if it was named in one of these zones. What has that name may be
-    /// anything.
-    fn expected(&mut self, id: &Id, zones: &[i64], listing: &mut Listing) -> Option<PathBuf> {
-        let made = id.made()?;
-        zones.iter().find_map(|off| {
-            let begun = made.checked_add_signed(TimeDelta::try_seconds(*off)?)?;
+    /// Whether the file of a session was named in one of these zones; looks at it then.
+    fn has_expected(&mut self, id: &Id, zones: &[i64], listing: &mut Listing) -> bool {
+        let begun = |off: &i64| id.made()?.checked_add_signed(TimeDelta::try_seconds(*off)?);
+        zones.iter().filter_map(begun).any(|begun| {
             let name = format!("{}-{}.jsonl", begun.format(BEGUN), id.0);
             let of_day = self.is_real(begun.date(), listing).then(|| self.of(begun.date()));
             let archived = self.has_archived(listing).then(|| self.archived());
             let places = [of_day, archived].into_iter().flatten();
-            places.map(|folder| folder.join(&name)).find(|path| listing.is_there(path))
+            places.map(|folder| folder.join(&name)).any(|path| listing.take_file(path))
         })
     }
+}
+
+/// The folder of a day in a home.
+fn parts_of(day: NaiveDate) -> String {
+    day.format("sessions/%Y/%m/%d").to_string()
 }
 
 /// Takes the files of these sessions in one folder.
@@ -274,6 +276,14 @@ mod tests {
             self
         }
 
+        /// As many as are looked at, begun on 21 November 2026 at 10:14:13 in UTC, and named then.
+        fn named(&self, time: &str) -> &Self {
+            for number in 0..NEWEST {
+                self.write(&format!("sessions/2026/11/21/{}", newer(time, number)), "");
+            }
+            self
+        }
+
         /// Those that are looked at, but for what filled the home, and how much was asked for it.
         fn recent(&self) -> (Vec<String>, usize) {
             let listing = recent(self.0.path()).unwrap();
@@ -284,6 +294,11 @@ mod tests {
             files.sort();
             (files, listing.asked)
         }
+    }
+
+    /// What a session is called that was begun on 21 November 2026 at 10:14:13 in UTC.
+    fn newer(time: &str, number: usize) -> String {
+        format!("rollout-{time}-01a1fd99-6f{number:02x}-7982-9416-a973cf6e68f2.jsonl")
     }
 
     /// Made on 20 April 2025 at two in the morning, in UTC.
@@ -349,12 +364,6 @@ mod tests {
 
     #[test]
     fn a_noted_session_is_looked_for_where_its_name_should_be() {
-        // Begun on 21 November 2026 at 10:14:13.504 in UTC, the first of them.
-        let newer =
-            |number: usize| format!("01a1fd99-{:04x}-7982-9416-a973cf6e68f2", 0x6f00 + number);
-        let newest = |time: &str, number: usize| {
-            PathBuf::from(format!("sessions/2026/11/21/rollout-{time}-{}.jsonl", newer(number)))
-        };
         #[rustfmt::skip]
         let cases: &[(&[&str], &[i64])] = &[
             (&["2026-11-21T10-14-13"],                        &[0, 3600, -3600]),
@@ -369,25 +378,23 @@ mod tests {
             (&[],                                             &[]),
         ];
         for (times, expected) in cases {
-            let sessions: Vec<_> = times.iter().map(|time| newest(time, 0)).collect();
+            let sessions: Vec<_> = times.iter().map(|time| newer(time, 0).into()).collect();
             assert_eq!(zones(&sessions), *expected, "{times:?}");
         }
 
         // OLD was made at 02:21:16.672. It takes four questions to get to the folder of a day and one to
-        // that of what was put away; then one for each name in each, and one about the file.
+        // that of what was put away; then one for each name in each.
         for (begun, questions) in [
-            ("sessions/2025/04/20/rollout-2025-04-20T04-21-16", 4 + 1 + 1 + 1),
-            ("sessions/2025/04/20/rollout-2025-04-20T03-21-16", 4 + 1 + 2 + 2 + 1 + 1),
-            ("archived_sessions/rollout-2025-04-20T04-21-16", 4 + 1 + 2 + 1),
+            ("sessions/2025/04/20/rollout-2025-04-20T04-21-16", 4 + 1 + 1),
+            ("sessions/2025/04/20/rollout-2025-04-20T03-21-16", 4 + 1 + 2 + 2 + 1),
+            ("archived_sessions/rollout-2025-04-20T04-21-16", 4 + 1 + 2),
             // All the names, then what is in three folders of which there are two, and in that one.
             ("sessions/2025/04/20/rollout-2025-04-20T04-21-18", 4 + 1 + 6 + 5 + 1 + 4 + 1),
             ("sessions/2025/04/19/rollout-2025-04-19T20-21-16", 4 + 1 + 6 + 5 + 1 + 4 + 1),
             ("archived_sessions/rollout-2025-04-20T04-21-18", 4 + 1 + 6 + 5 + 1 + 4 + 1 + 1),
         ] {
             let home = Home::new();
-            for number in 0..NEWEST {
-                home.write(newest("2026-11-21T12-14-13", number).to_str().unwrap(), "");
-            }
+            home.named("2026-11-21T12-14-13");
             for folder in ["sessions/2025/04/19", "sessions/2025/04/20", "archived_sessions"] {
                 home.write(&format!("{folder}/rollout-2025-04-01T00-00-00.jsonl"), "");
             }
@@ -397,6 +404,41 @@ mod tests {
             let (found, asked) = home.recent();
             assert_eq!((found, asked - before), (vec![lies], questions));
         }
+
+        // What is no file has no name that counts, wherever the file is then.
+        #[cfg(unix)]
+        for is_link in [true, false] {
+            let home = Home::new();
+            home.named("2026-11-21T12-14-13");
+            let lies = place_of(21, OLD);
+            home.write(&lies, "").write("history.jsonl", prompt(OLD));
+            let name = format!("sessions/2025/04/20/rollout-2025-04-20T04-21-16-{OLD}.jsonl");
+            let name = home.0.path().join(name);
+            fs::create_dir_all(name.parent().unwrap()).unwrap();
+            if is_link {
+                std::os::unix::fs::symlink(home.0.path().join(&lies), &name).unwrap();
+            } else {
+                fs::create_dir(&name).unwrap();
+            }
+            let listing = recent(home.0.path()).unwrap();
+            let paths = listing.files.iter().map(|file| listing.path(file));
+            assert!(paths.clone().any(|path| path == home.0.path().join(&lies)), "{is_link}");
+            assert_eq!(paths.count(), NEWEST + 1);
+        }
+    }
+
+    #[test]
+    fn a_session_lies_in_the_folder_of_its_day_where_it_was_begun() {
+        // In a zone six hours behind UTC it was still the 19th.
+        let home = Home::new();
+        home.named("2026-11-21T04-14-13")
+            .write("sessions/2025/04/20/x", "")
+            .write("archived_sessions/x", "");
+        let before = home.recent().1;
+        let lies = format!("sessions/2025/04/19/rollout-2025-04-19T20-21-16-{OLD}.jsonl");
+        home.write(&lies, "").write("history.jsonl", prompt(OLD));
+        let (found, asked) = home.recent();
+        assert_eq!((found, asked - before), (vec![lies], 4 + 1 + 1));
     }
 
     #[test]
@@ -476,8 +518,8 @@ mod tests {
         let home = Home::new();
         home.filled(400);
         let few = home.recent().1;
-        // The newest 200 are asked about; what holds them are two days, their month and so on.
-        assert_eq!(few, NEWEST + 2 + 3 + 2 + 1);
+        // The newest 100 are asked about; what holds them are a day, its month and so on.
+        assert_eq!(few, NEWEST + 1 + 3 + 2 + 1);
         home.filled(2_500);
         assert_eq!(home.recent().1, few);
         let paths = |listing: &Listing| -> BTreeSet<PathBuf> {
@@ -500,5 +542,15 @@ mod tests {
         assert!(found.iter().any(|it| it.contains(&id(2 * RESUMED - 1))), "the last ones");
         // Three days, and four names to each of them.
         assert!(asked <= few + RESUMED + 3 * 5, "{asked}");
+
+        // Of those that are gone, too: each is looked for by its names, and their folders once.
+        let home = Home::new();
+        home.named("2026-11-21T12-14-13")
+            .write("archived_sessions/x", "")
+            .write("sessions/2025/04/20/x", "");
+        let before = home.recent().1;
+        home.write("history.jsonl", (0..2 * RESUMED).map(|n| prompt(&id(n))).collect::<String>());
+        let asked = home.recent().1 - before;
+        assert!(asked <= RESUMED * 2 * ZONES + 3 * 5 + 2, "{asked}");
     }
 }
