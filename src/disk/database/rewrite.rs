@@ -65,6 +65,15 @@ pub(super) struct Column<'a> {
     pub(super) name: &'a str,
 }
 
+/// Some of the rows whose path leads elsewhere.
+#[derive(Default)]
+struct Astray {
+    /// Each with where it has to lead.
+    rows: Vec<(i64, String)>,
+    /// The last that was looked at; none if there was none.
+    last: Option<i64>,
+}
+
 impl Column<'_> {
     /// Whether it is there, in a table whose rows have numbers and no column is called as these are.
     pub(super) fn exists(&self, db: &Connection) -> rusqlite::Result<bool> {
@@ -79,9 +88,8 @@ impl Column<'_> {
         )
     }
 
-    /// The rows from `first` on whose path leads elsewhere, each with where it has to lead, and the last
-    /// row that was looked at; none if there is none. There may be hundreds of thousands, so these are
-    /// only so many.
+    /// The rows from `first` on whose path leads elsewhere. There may be hundreds of thousands, so these
+    /// are only so many.
     ///
     /// SQLite takes the order in which rows lie for that of their numbers: where it is not, a damaged or
     /// hostile database, the next rows could be the same ones for ever.
@@ -91,7 +99,7 @@ impl Column<'_> {
         markers: &[String],
         place: &str,
         first: i64,
-    ) -> rusqlite::Result<(Vec<(i64, String)>, Option<i64>)> {
+    ) -> rusqlite::Result<Astray> {
         let (column, table) = (quoted(self.name), quoted(self.table));
         let question = format!(
             "SELECT rowid, iif(typeof({column}) = 'text', {column}, NULL) FROM {table}
@@ -99,25 +107,25 @@ impl Column<'_> {
         );
         let mut statement = db.prepare_cached(&question)?;
         let mut rows = statement.query([first])?;
-        let (mut astray, mut last) = (Vec::new(), None);
+        let mut astray = Astray::default();
         while let Some(row) = rows.next()? {
             let number = row.get(0)?;
-            if number < first || last.is_some_and(|last| number <= last) {
+            if number < first || astray.last.is_some_and(|last| number <= last) {
                 return Err(rusqlite::Error::SqliteFailure(
                     ffi::Error::new(ffi::SQLITE_CORRUPT),
                     Some("its rows are out of order".to_owned()),
                 ));
             }
-            last = Some(number);
+            astray.last = Some(number);
             // What is no text, or no UTF-8, is no path of Codex's.
             let Ok(path) = row.get_ref(1)?.as_str() else { continue };
             let at = markers.iter().filter_map(|marker| path.rfind(marker.as_str())).max();
             let Some(rest) = at.and_then(|at| path.get(at..)) else { continue };
             if path.strip_suffix(rest) != Some(place) {
-                astray.push((number, format!("{place}{rest}")));
+                astray.rows.push((number, format!("{place}{rest}")));
             }
         }
-        Ok((astray, last))
+        Ok(astray)
     }
 }
 
@@ -147,12 +155,12 @@ fn rewrite(
         transaction.prepare(&format!("UPDATE {table} SET {name} = ?2 WHERE rowid = ?1"))?;
     let (mut first, mut rows) = (Some(i64::MIN), 0);
     while let Some(from) = first {
-        let (astray, last) = column.astray(&transaction, markers, place, from)?;
-        for (row, path) in &astray {
+        let astray = column.astray(&transaction, markers, place, from)?;
+        for (row, path) in &astray.rows {
             statement.execute((row, path))?;
             rows += 1;
         }
-        first = last.and_then(|last| last.checked_add(1));
+        first = astray.last.and_then(|last| last.checked_add(1));
     }
     drop(statement);
     changing(Path::new(""))?;
