@@ -143,7 +143,8 @@ impl Lab {
 
     /// Runs programs in turn, round by round; tells what each took, in their order.
     ///
-    /// What the one before left to be written is written before the next begins.
+    /// What the one before left to be written is written before the next begins. Each round begins with
+    /// another program: whoever comes first after a rest finds the machine at rest, too.
     pub(crate) fn race(
         &self,
         rounds: usize,
@@ -153,7 +154,10 @@ impl Lab {
         let mut costs = vec![Vec::new(); runners.len()];
         for round in 0..rounds {
             before(round)?;
-            for (runner, costs) in runners.iter_mut().zip(&mut costs) {
+            let mut turns: Vec<_> = runners.iter_mut().zip(&mut costs).collect();
+            let first = round % turns.len().max(1);
+            turns.rotate_left(first);
+            for (runner, costs) in turns {
                 (runner.prepare)()?;
                 settle();
                 costs.push(self.run(&runner.command)?);

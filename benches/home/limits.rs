@@ -78,7 +78,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
             Ok(())
         })?;
         deflate.push((level, speed));
-        sizes.push((level, chunks.iter().map(|chunk| chunk.len()).sum::<usize>()));
+        sizes.push((level, chunks.iter().map(Vec::len).sum::<usize>()));
         if level == 1 {
             packed = chunks;
         }
