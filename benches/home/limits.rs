@@ -98,12 +98,28 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
         }
         Ok(())
     })?;
-    let (path, second) = (lab.at("written"), lab.at("copied"));
+    // Each time a new file: to take the room of an old one away takes time, too.
+    let mut count = 0;
+    let mut fresh = || {
+        count += 1;
+        lab.at(&format!("written-{count}"))
+    };
+    let mut path = fresh();
     let write = rate("write and sync", Clock::Wall, &mut || {
+        path = fresh();
         let mut file = File::create(&path)?;
         file.write_all(&text)?;
         file.sync_all()
     })?;
+    let mut direct = 0.0;
+    // Not every system and file system has such a way.
+    let aligned = Aligned::new(&text);
+    if write_past_the_cache(&fresh(), aligned.bytes()).is_ok() {
+        direct = rate("write past the page cache, and sync", Clock::Wall, &mut || {
+            write_past_the_cache(&fresh(), aligned.bytes())
+        })?;
+    }
+    drop(aligned);
     let read = rate("read what is in the page cache", Clock::Cpu, &mut || {
         let (mut file, mut part) = (File::open(&path)?, vec![0; CHUNK]);
         while file.read(&mut part)? != 0 {}
@@ -111,7 +127,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
     })?;
     let kernel = rate("copy in the kernel, and sync", Clock::Wall, &mut || {
         // The standard library asks the kernel (copy_file_range) where there is such a call.
-        let mut to = File::create(&second)?;
+        let mut to = File::create(fresh())?;
         io::copy(&mut File::open(&path)?, &mut to)?;
         to.sync_all()
     })?;
@@ -155,8 +171,12 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
             Least::Deflate { level, bytes } => {
                 (format!("deflate at level {level}"), float(bytes) * packing(level)? / threads)
             }
-            Least::Write { bytes } => ("writing and syncing".to_owned(), float(bytes) / write),
-            Least::Copy { bytes } => ("copying and syncing".to_owned(), float(bytes) / kernel),
+            Least::Write { bytes } => {
+                ("writing and syncing".to_owned(), float(bytes) / write.max(direct))
+            }
+            Least::Copy { bytes } => {
+                ("copying and syncing".to_owned(), float(bytes) / kernel.max(direct))
+            }
         };
         report.note(&allowance.goal)?;
         let what = format!("  {what}, of {:.0} ms", allowance.seconds * 1e3);
@@ -176,6 +196,51 @@ fn sample(home: &Path) -> io::Result<Vec<u8>> {
         }
     }
     Ok(text)
+}
+
+/// Bytes that start where a disk can take them from memory.
+struct Aligned {
+    room: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl Aligned {
+    /// What a disk takes at once, in bytes.
+    const BLOCK: usize = 4096;
+
+    /// Of a text as much as fills blocks.
+    fn new(text: &[u8]) -> Self {
+        let length = text.len() / Self::BLOCK * Self::BLOCK;
+        let mut room = vec![0; length + Self::BLOCK];
+        let start = room.as_ptr().align_offset(Self::BLOCK).min(Self::BLOCK);
+        for (to, from) in room.iter_mut().skip(start).zip(text) {
+            *to = *from;
+        }
+        Self { room, start, length }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.room.get(self.start..self.start + self.length).unwrap_or_default()
+    }
+}
+
+/// Writes a file that the system keeps nothing of in memory.
+#[cfg(target_os = "linux")]
+fn write_past_the_cache(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let direct = rustix::fs::OFlags::DIRECT.bits().try_into().map_err(io::Error::other)?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).custom_flags(direct);
+    let mut file = options.open(path)?;
+    bytes.chunks(8 * CHUNK).try_for_each(|part| file.write_all(part))?;
+    file.sync_all()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn write_past_the_cache(_path: &Path, _bytes: &[u8]) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn deflated(text: &[u8], level: i32) -> io::Result<Vec<Vec<u8>>> {
