@@ -31,9 +31,8 @@ enum Clock {
 const CHUNK: usize = 1 << 20;
 /// Text that is worked on, in bytes: more than the caches hold.
 const SAMPLE: usize = 64 << 20;
-/// The default level, the first that is small enough by default, the one that is called small, and
-/// the first that makes no more than `gzip -6`.
-const LEVELS: [i32; 4] = [1, 2, 6, 8];
+/// libdeflate's levels that are nearest to our default and to the one that is called small.
+const LEVELS: [i32; 2] = [1, 6];
 
 /// Measures the primitives, then puts beside them what was measured before in this run.
 pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> {
@@ -69,7 +68,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
         black_box(Sha256::digest(&text));
         Ok(())
     })?;
-    let (mut deflate, mut sizes, mut packed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut packing, mut sizes, mut packed) = (0.0, Vec::new(), Vec::new());
     for level in LEVELS {
         let mut chunks = Vec::new();
         let what = format!("deflate, libdeflate level {level}, one core");
@@ -77,10 +76,9 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
             chunks = deflated(&text, level)?;
             Ok(())
         })?;
-        deflate.push((level, speed));
         sizes.push((level, chunks.iter().map(Vec::len).sum::<usize>()));
         if level == 1 {
-            packed = chunks;
+            (packing, packed) = (1.0 / speed, chunks);
         }
     }
     let inflate = rate("inflate, libdeflate, one core", Clock::Cpu, &mut || {
@@ -134,20 +132,15 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
 
     for (level, size) in sizes {
         let size = bytes / float(u64::try_from(size).unwrap_or_default());
-        report.note(&format!("level {level} makes {size:.2} : 1"))?;
+        report.note(&format!("libdeflate level {level} makes {size:.2} : 1"))?;
     }
 
     report.part("distance from the limits")?;
     // What each step cannot do without, for each byte of content: a backup digests and packs it and
     // unpacks it again to be sure; the others unpack and digest it, and a restore writes it.
-    let packing = |wanted: i32| {
-        let found = deflate.iter().find(|(level, _)| *level == wanted);
-        let unmeasured = || io::Error::other(format!("level {wanted} was not measured"));
-        found.map(|(_, speed)| 1.0 / *speed).ok_or_else(unmeasured)
-    };
     let (sha, inflate, copying) = (1.0 / sha, 1.0 / inflate, 1.0 / copying);
     let steps = [
-        ("first backup", 1.0 / read + sha + packing(1)? + inflate),
+        ("first backup", 1.0 / read + sha + packing + inflate),
         ("full restore", inflate + sha + copying),
         ("verify", inflate + sha),
     ];
@@ -162,15 +155,11 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
     }
 
     report.part("of the time that a goal allows, one of these alone takes")?;
-    let threads = float(u64::try_from(cores).unwrap_or(1));
     if report.allowed().is_empty() {
         report.note("no such goal was measured in this run")?;
     }
     for allowance in report.allowed().to_vec() {
         let (what, least) = match allowance.least {
-            Least::Deflate { level, bytes } => {
-                (format!("deflate at level {level}"), float(bytes) * packing(level)? / threads)
-            }
             Least::Write { bytes } => {
                 ("writing and syncing".to_owned(), float(bytes) / write.max(direct))
             }

@@ -20,8 +20,6 @@ pub(crate) enum Goal {
 /// What a step cannot do without, however well it is done, in bytes of what is worked on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Least {
-    /// Packing content at a level of libdeflate, on all cores.
-    Deflate { level: i32, bytes: u64 },
     /// Writing to the disk.
     Write { bytes: u64 },
     /// Copying from one file to another.

@@ -10,6 +10,7 @@ use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor, 
 use memchr::memmem;
 
 use super::buffer::Buffer;
+use super::deflate::{self, Encoder};
 
 /// Header of a chunk member: deflate, no flags, no time, unknown system.
 const CHUNK_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -40,23 +41,41 @@ const MOST_STORED: usize = 0xffff;
 const MOST_FROM_ONE: u64 = 1032;
 
 /// Who makes the members at this level: the same name makes the same bytes of the same content. So it
-/// changes whenever they do, be it by another libdeflate or by another idea of what is noise.
+/// changes whenever they do, be it by another libdeflate, by another encoder or by another idea of what
+/// is noise.
 pub(crate) fn compressor(level: u32) -> String {
-    format!("libdeflate-1.26/{level}")
+    if deflate::SLOWEST < level {
+        format!("libdeflate-1.26/{level}")
+    } else {
+        format!("codex-manager-1/{level}")
+    }
 }
 
 /// Makes members, one at a time; its memory is used again for each. What comes out is a function of
 /// the content and the level alone.
 pub(super) struct Deflater {
-    compressor: Compressor,
+    packer: Packer,
+}
+
+/// Who makes the deflate stream.
+enum Packer {
+    /// We do.
+    Own(Box<Encoder>),
+    /// Where time does not matter and each bit does.
+    Libdeflate(Compressor),
 }
 
 impl Deflater {
     /// One for a level of 1 to 12; beyond that, the nearest.
     pub(super) fn new(level: u32) -> Self {
-        let level = i32::try_from(level.clamp(1, 12)).ok().map(CompressionLvl::new);
-        let level = level.and_then(Result::ok).unwrap_or_default();
-        Self { compressor: Compressor::new(level) }
+        let packer = if deflate::SLOWEST < level {
+            let level = i32::try_from(level.min(12)).ok().map(CompressionLvl::new);
+            let level = level.and_then(Result::ok).unwrap_or_default();
+            Packer::Libdeflate(Compressor::new(level))
+        } else {
+            Packer::Own(Box::new(Encoder::new(level)))
+        };
+        Self { packer }
     }
 
     /// Appends a member that holds `content` and nothing else.
@@ -96,8 +115,17 @@ impl Deflater {
             out.put(&trailer(content));
             return Ok(());
         }
-        let room = out.room(self.compressor.deflate_compress_bound(content.len()));
-        let length = self.compressor.deflate_compress(content, room).map_err(io::Error::other)?;
+        let length = match &mut self.packer {
+            Packer::Own(encoder) => {
+                let room = out.room(Encoder::bound(content.len()));
+                let length = encoder.deflate(content, room);
+                length.ok_or_else(|| io::Error::other("a deflate stream grew beyond its bound"))?
+            }
+            Packer::Libdeflate(compressor) => {
+                let room = out.room(compressor.deflate_compress_bound(content.len()));
+                compressor.deflate_compress(content, room).map_err(io::Error::other)?
+            }
+        };
         out.grow(length);
         out.put(&trailer(content));
         Ok(())
@@ -264,6 +292,8 @@ pub(super) fn read_footer(bytes: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use std::io::Read;
 
     fn open_frame(member: &[u8], cap: u64) -> Result<Vec<u8>, &'static str> {
@@ -292,7 +322,7 @@ mod tests {
         let package = lock.split("\n\n").find(|it| it.contains("name = \"libdeflate-sys\""));
         let version = package.unwrap().split("version = \"").nth(1).unwrap();
         let version: Vec<&str> = version.split(['.', '"']).take(2).collect();
-        assert_eq!(compressor(6), format!("libdeflate-{}/6", version.join(".")));
+        assert_eq!(compressor(12), format!("libdeflate-{}/12", version.join(".")));
     }
 
     #[test]
@@ -398,14 +428,19 @@ mod tests {
     fn what_the_compressor_is_called_stands_for_the_bytes_it_makes() {
         let text: Vec<u8> =
             (0..9000_u32).flat_map(|n| format!("{{\"n\":{n}}}\n").into_bytes()).collect();
-        let mut all = Vec::new();
-        for level in [1, 6, 12] {
-            all.extend(chunk_member(&text, level));
-            all.extend(chunk_member(&noise(70_000), level));
-        }
-        // If this fails because of a new libdeflate: `compressor` has to name that one.
-        assert_eq!(compressor(6), "libdeflate-1.26/6");
-        assert_eq!(crc32(&all), 3_285_740_246);
+        let secret = STANDARD.encode(noise(3000)).into_bytes();
+        let contents = [text, noise(70_000), secret];
+        let made = |levels: &[u32]| {
+            let members = levels.iter().flat_map(|level| {
+                contents.iter().flat_map(|content| chunk_member(content, *level))
+            });
+            crc32(&members.collect::<Vec<_>>())
+        };
+        // If this fails because of another encoder or a new libdeflate: `compressor` has to name that one.
+        assert_eq!(compressor(9), "codex-manager-1/9");
+        assert_eq!(made(&[1, 2, 3, 4, 5, 6, 7, 8, 9]), 1_237_045_128);
+        assert_eq!(compressor(10), "libdeflate-1.26/10");
+        assert_eq!(made(&[10, 11, 12]), 3_022_085_983);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod buffer;
 mod check;
 mod contents;
 mod crew;
+mod deflate;
 mod entry;
 mod error;
 mod extract;

@@ -1,0 +1,166 @@
+//! Where was this before? Answered by the best of some guesses, and only if the next byte has none
+//! that is better.
+//!
+//! Two tables tell where the same eight bytes were the last two times, and the same four the last three.
+
+use super::steps::{
+    BLOCK, LEAST, PATIENCE, Steps, alike, back_to, hash_of_eight, hash_of_four, length, low16, word,
+};
+
+/// How large the tables are: their index has so many bits.
+const FOUR_BITS: u32 = 13;
+const EIGHT_BITS: u32 = 14;
+/// What a byte that need not be written is worth, in bits.
+const BYTE: i32 = 4;
+/// What it is worth that the distance was used before.
+const AGAIN: i32 = 5;
+/// What must be gained by the byte that is written while something better is waited for.
+const BETTER: i32 = 3;
+
+/// The tables.
+pub(super) struct Careful {
+    fours: Box<[u64; 1 << FOUR_BITS]>,
+    eights: Box<[u32; 1 << EIGHT_BITS]>,
+    /// What has so many bytes is good enough.
+    enough: usize,
+    entered: Entered,
+}
+
+/// Which places within a repetition are entered into the tables.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Entered {
+    /// Each second one, into the one table or the other.
+    Half,
+    /// All, into both.
+    All,
+}
+
+/// Bytes that were before.
+#[derive(Clone, Copy, Default)]
+struct Match {
+    length: usize,
+    distance: usize,
+    /// Bits that it spares, roughly.
+    gain: i32,
+}
+
+impl Match {
+    /// Itself, or what is the same at `at` and `distance` before if that gains more, with so many bits
+    /// for the distance.
+    #[inline(always)]
+    fn or(self, seen: &[u8], at: usize, here: u64, (distance, bonus): (usize, i32)) -> Self {
+        let mut same = alike(seen, at, here, distance);
+        if same < LEAST {
+            return self;
+        }
+        if same == 8 {
+            same = length(seen, at, distance);
+        }
+        let bits = i32::try_from(usize::BITS - distance.leading_zeros()).unwrap_or(0);
+        let gain = BYTE * i32::try_from(same).unwrap_or(0) + bonus - bits;
+        if self.gain < gain { Self { length: same, distance, gain } } else { self }
+    }
+}
+
+impl Careful {
+    pub(super) fn new(enough: usize, entered: Entered) -> Self {
+        Self {
+            fours: Box::new([0; 1 << FOUR_BITS]),
+            eights: Box::new([0; 1 << EIGHT_BITS]),
+            enough,
+            entered,
+        }
+    }
+
+    /// Begins with other content.
+    pub(super) fn forget(&mut self) {
+        self.fours.fill(0);
+        self.eights.fill(0);
+    }
+
+    /// Finds the steps from `from` to the end of `seen`, or to where a block may end; answers the place.
+    pub(super) fn steps(&mut self, seen: &[u8], from: usize, steps: &mut Steps) -> usize {
+        let (mut at, mut told) = (from, from);
+        let mut again = 0;
+        while at < from + BLOCK
+            && let Some(here) = word(seen, at)
+        {
+            let mut best = self.find(seen, at, here, again);
+            if best.gain <= 0 {
+                at += 1 + ((at - told) >> PATIENCE);
+                continue;
+            }
+            while best.length < self.enough
+                && let Some(next) = word(seen, at + 1)
+            {
+                let other = self.find(seen, at + 1, next, again);
+                if other.gain < best.gain + BETTER {
+                    break;
+                }
+                best = other;
+                at += 1;
+            }
+            steps.repeat(seen, told, at, (best.length, best.distance));
+            again = best.distance;
+            told = at + best.length;
+            self.enter_all(seen, at + 2, told);
+            at = told;
+        }
+        let end = if at < from + BLOCK { seen.len() } else { at.min(seen.len()) };
+        if told < end {
+            steps.literals(seen.get(told..end).unwrap_or_default());
+        }
+        end
+    }
+
+    /// Whether the eight bytes at a place were before; enters it.
+    pub(super) fn knows(&mut self, seen: &[u8], at: usize, here: u64) -> bool {
+        self.find(seen, at, here, 0).length >= 8
+    }
+
+    /// The best match of what is at a place, which is entered into the tables.
+    #[inline(always)]
+    fn find(&mut self, seen: &[u8], at: usize, here: u64, again: usize) -> Match {
+        let fours = self.enter_four(at, here);
+        let eights = self.enter_eight(at, here);
+        let mut best = Match::default().or(seen, at, here, (again, AGAIN));
+        let [a, b, c, d] = eights.to_le_bytes();
+        for place in [[a, b], [c, d]] {
+            best = best.or(seen, at, here, (back_to(at, u16::from_le_bytes(place)), 0));
+        }
+        let [a, b, c, d, e, f, ..] = fours.to_le_bytes();
+        for place in [[a, b], [c, d], [e, f]] {
+            best = best.or(seen, at, here, (back_to(at, u16::from_le_bytes(place)), 0));
+        }
+        best
+    }
+
+    /// Enters the places within a repetition.
+    fn enter_all(&mut self, seen: &[u8], from: usize, to: usize) {
+        let mut at = from;
+        while at < to
+            && let (Some(here), Some(next)) = (word(seen, at), word(seen, at + 1))
+        {
+            self.enter_four(at, here);
+            self.enter_eight(at + 1, next);
+            if self.entered == Entered::All {
+                self.enter_eight(at, here);
+                self.enter_four(at + 1, next);
+            }
+            at += 2;
+        }
+    }
+
+    /// Enters a place; answers those that stood there, the last one lowest.
+    #[inline(always)]
+    fn enter_four(&mut self, at: usize, here: u64) -> u64 {
+        let slot = self.fours.get_mut(hash_of_four(here, FOUR_BITS));
+        slot.map_or(0, |slot| std::mem::replace(slot, *slot << 16 | u64::from(low16(at))))
+    }
+
+    #[inline(always)]
+    fn enter_eight(&mut self, at: usize, here: u64) -> u32 {
+        let slot = self.eights.get_mut(hash_of_eight(here, EIGHT_BITS));
+        slot.map_or(0, |slot| std::mem::replace(slot, *slot << 16 | u32::from(low16(at))))
+    }
+}

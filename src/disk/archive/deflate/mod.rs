@@ -1,0 +1,298 @@
+//! How does the content of a member become a deflate stream (RFC 1951), small and soon?
+//!
+//! What Codex writes is text in which, every few kilobytes, something encrypted stands in base64. A
+//! block of deflate has one prefix code for all that is in it, and neither kind goes well with the
+//! other's: libraries, which look at how often bytes occur, put both into one block and spend seven
+//! bits on a digit of six. So runs of base64 are found first and get blocks of their own, in which
+//! nothing is searched; all other content is cut where they begin and end.
+//!
+//! [`quick`] and [`careful`] find what occurred before, [`block`] writes it. The stream is a function of
+//! content and level. Whether it unpacks to the content is for the caller to see.
+
+mod bits;
+mod block;
+mod careful;
+mod code;
+mod quick;
+mod runs;
+mod steps;
+
+use bits::Bits;
+use block::{Blocks, Follows};
+use careful::{Careful, Entered};
+use quick::Quick;
+use runs::{Run, runs};
+use steps::{MOST, Steps, word};
+
+/// The slowest level that is made here.
+pub(super) const SLOWEST: u32 = 9;
+
+/// How far into a run of base64 its digits tell it from others: what is encrypted begins alike.
+const TELLING: usize = 64;
+
+/// Makes deflate streams, one at a time; its memory is used again for each.
+pub(super) struct Encoder {
+    /// Runs of base64 of fewer digits are not worth a block.
+    least_run: usize,
+    search: Search,
+    steps: Steps,
+    blocks: Blocks,
+}
+
+/// How repetitions are looked for.
+enum Search {
+    Quick(Quick),
+    Careful(Careful),
+}
+
+impl Search {
+    /// Begins with other content.
+    fn forget(&mut self) {
+        match self {
+            Self::Quick(quick) => quick.forget(),
+            Self::Careful(careful) => careful.forget(),
+        }
+    }
+
+    /// Whether the eight bytes at a place were before. From now on they are known.
+    fn knows(&mut self, content: &[u8], at: usize) -> bool {
+        word(content, at).is_some_and(|here| match self {
+            Self::Quick(quick) => quick.knows(content, at, here),
+            Self::Careful(careful) => careful.knows(content, at, here),
+        })
+    }
+
+    /// Finds the steps of a block from `from` on; answers where it ends.
+    fn steps(&mut self, seen: &[u8], from: usize, steps: &mut Steps) -> usize {
+        match self {
+            Self::Quick(quick) => quick.steps(seen, from, steps),
+            Self::Careful(careful) => careful.steps(seen, from, steps),
+        }
+    }
+}
+
+impl Encoder {
+    /// One for a level of 1 to [`SLOWEST`]; beyond that, the nearest.
+    pub(super) fn new(level: u32) -> Self {
+        let careful = |enough, entered| Search::Careful(Careful::new(enough, entered));
+        let (least_run, search) = match level {
+            0 | 1 => (896, Search::Quick(Quick::default())),
+            2 => (512, Search::Quick(Quick::default())),
+            3 => (448, careful(6, Entered::Half)),
+            4 => (448, careful(8, Entered::Half)),
+            5 => (448, careful(12, Entered::Half)),
+            6 => (448, careful(16, Entered::Half)),
+            7 | 8 => (384, careful(32, Entered::All)),
+            _ => (384, careful(MOST, Entered::All)),
+        };
+        Self { least_run, search, steps: Steps::default(), blocks: Blocks::default() }
+    }
+
+    /// Most bytes that a stream of so much content has.
+    pub(super) fn bound(content: usize) -> usize {
+        // No block is much longer than its content stored, which takes six bytes for each 65,535; and
+        // they end after 32 KiB, or at a run of digits, which becomes shorter by more than that.
+        content + content / 1024 + 64
+    }
+
+    /// Writes the stream of `content` to the start of `room`; answers its length. None if it does not
+    /// fit, for which there has to be less room than [`Encoder::bound`].
+    pub(super) fn deflate(&mut self, content: &[u8], room: &mut [u8]) -> Option<usize> {
+        let mut bits = Bits::new(room);
+        self.search.forget();
+        let mut at = 0;
+        for Run { from, to, digits } in runs(content, self.least_run) {
+            // What was encrypted once may be told twice: then it is text like any other.
+            if self.search.knows(content, from + TELLING) {
+                continue;
+            }
+            self.text(content.get(..from)?, at, Follows::More, &mut bits);
+            self.blocks.digits(digits, content.get(from..to)?, &mut bits);
+            at = to;
+        }
+        if at < content.len() {
+            self.text(content, at, Follows::Nothing, &mut bits);
+        } else {
+            self.blocks.end(&mut bits);
+        }
+        bits.finish()
+    }
+
+    /// Writes blocks of what is from `from` to the end of `seen`; what is before may be referred to.
+    fn text(&mut self, seen: &[u8], from: usize, follows: Follows, bits: &mut Bits<'_>) {
+        let mut at = from;
+        while at < seen.len() {
+            let begun = at;
+            at = self.search.steps(seen, at, &mut self.steps);
+            let input = seen.get(begun..at).unwrap_or_default();
+            let follows = if at < seen.len() { Follows::More } else { follows };
+            self.blocks.put(&self.steps, input, follows, bits);
+            self.steps.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    use proptest::prelude::*;
+    use std::io::Read;
+
+    fn packed(level: u32, content: &[u8]) -> Vec<u8> {
+        let mut room = vec![0; Encoder::bound(content.len())];
+        let length = Encoder::new(level).deflate(content, &mut room).expect("room enough");
+        room.truncate(length);
+        room
+    }
+
+    /// What two readers that know nothing of each other make of a stream.
+    #[track_caller]
+    fn check(level: u32, content: &[u8]) -> usize {
+        let stream = packed(level, content);
+        let mut unpacked = vec![0; content.len()];
+        let count = libdeflater::Decompressor::new().deflate_decompress(&stream, &mut unpacked);
+        assert_eq!(count, Ok(content.len()), "level {level}");
+        assert!(unpacked == content, "level {level}");
+        let mut reader = flate2::bufread::DeflateDecoder::new(&stream[..]);
+        unpacked.clear();
+        reader.read_to_end(&mut unpacked).expect("a stream");
+        assert!(unpacked == content, "level {level}");
+        assert_eq!(reader.total_in(), u64::try_from(stream.len()).unwrap(), "nothing behind it");
+        stream.len()
+    }
+
+    /// Bytes as if by chance.
+    fn random(seed: u32, count: usize) -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// The pieces that content is made of, and repetitions of what is before.
+    fn piece() -> impl Strategy<Value = Piece> {
+        prop_oneof![
+            "[ -~]{0,40}".prop_map(|text| Piece::Bytes(text.into_bytes())),
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(Piece::Bytes),
+            (any::<u8>(), 0..70_000_usize)
+                .prop_map(|(byte, count)| Piece::Bytes(vec![byte; count])),
+            (any::<u32>(), 0..90_000_usize)
+                .prop_map(|(seed, count)| Piece::Bytes(random(seed, count))),
+            (any::<u32>(), 200..1500_usize).prop_map(|(seed, count)| Piece::Bytes(
+                STANDARD.encode(random(seed, count)).into()
+            )),
+            (any::<u32>(), 200..1500_usize).prop_map(|(seed, count)| Piece::Bytes(
+                URL_SAFE.encode(random(seed, count)).into()
+            )),
+            (1..70_000_usize, 1..2000_usize).prop_map(|(back, count)| Piece::Again(back, count)),
+        ]
+    }
+
+    #[derive(Clone, Debug)]
+    enum Piece {
+        Bytes(Vec<u8>),
+        Again(usize, usize),
+    }
+
+    fn joined(pieces: Vec<Piece>) -> Vec<u8> {
+        let mut content = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Bytes(bytes) => content.extend(bytes),
+                Piece::Again(back, count) => {
+                    let from = content.len().saturating_sub(back);
+                    let again = content[from..].iter().copied().take(count).collect::<Vec<_>>();
+                    content.extend(again);
+                }
+            }
+        }
+        content
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn whatever_is_packed_unpacks_to_what_it_was(
+            pieces in prop::collection::vec(piece(), 0..12),
+        ) {
+            let content = joined(pieces);
+            for level in [1, 2, 3, 4, 6, 9] {
+                check(level, &content);
+            }
+        }
+
+        #[test]
+        fn an_encoder_that_was_used_before_makes_the_same_stream(
+            before in prop::collection::vec(piece(), 0..6),
+            pieces in prop::collection::vec(piece(), 0..6),
+        ) {
+            let (before, content) = (joined(before), joined(pieces));
+            for level in [1, 6] {
+                let mut encoder = Encoder::new(level);
+                let mut room = vec![0; Encoder::bound(before.len().max(content.len()))];
+                encoder.deflate(&before, &mut room).unwrap();
+                let length = encoder.deflate(&content, &mut room).unwrap();
+                prop_assert!(room[..length] == packed(level, &content));
+            }
+        }
+    }
+
+    #[test]
+    fn content_of_any_length_is_packed() {
+        let text = b"{\"type\":\"message\",\"role\":\"user\"}\n".repeat(2000);
+        for level in 1..=SLOWEST {
+            for length in (0..300).chain(32_700..32_800).chain([65_535, 65_536, 66_000]) {
+                check(level, &text[..length]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_become_shorter_stays_within_the_bound() {
+        for length in [1, 2, 3, 7, 8, 9, 100, 32_768, 65_535, 65_536, 200_000, 1 << 20] {
+            for level in [1, 6, 9] {
+                assert!(check(level, &random(5, length)) <= length + length / 1024 + 64);
+            }
+        }
+        let mut small = vec![0; 1000];
+        assert_eq!(Encoder::new(1).deflate(&random(5, 5000), &mut small), None);
+    }
+
+    #[test]
+    fn digits_of_base64_take_six_bits_and_what_is_around_them_is_not_spoilt() {
+        let line = |seed: u32| {
+            let secret = STANDARD.encode(random(seed, 1500));
+            format!("{{\"type\":\"reasoning\",\"encrypted_content\":\"{secret}\",\"id\":{seed}}}\n")
+        };
+        let content: String = (0..100).map(line).collect();
+        for level in 1..=SLOWEST {
+            let length = check(level, content.as_bytes());
+            // 150,000 bytes that cannot become less, and 100 lines
+            assert!((150_000..157_000).contains(&length), "level {level}: {length}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_repeated_costs_little() {
+        let secret = STANDARD.encode(random(9, 3000));
+        for level in 1..=SLOWEST {
+            let once = check(level, format!("\"{secret}\"").as_bytes());
+            let twice = check(level, format!("\"{secret}\",\"{secret}\"").as_bytes());
+            assert!(twice < once + 150, "level {level}: {once} {twice}");
+        }
+    }
+
+    #[test]
+    fn a_higher_level_makes_less_of_text() {
+        let words = random(3, 60_000);
+        let text: String =
+            words.iter().map(|word| format!("\"word{}\":{},", word % 90, word / 7)).collect();
+        let of = |level| check(level, text.as_bytes());
+        assert!(of(9) < of(6) && of(6) < of(1), "{} {} {}", of(9), of(6), of(1));
+    }
+}

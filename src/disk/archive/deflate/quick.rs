@@ -1,0 +1,111 @@
+//! Where was this before? Answered by the first good guess.
+//!
+//! Two tables tell where the same eight bytes were last, and the same four. As long as nothing is
+//! found, that is all that is asked.
+
+use super::steps::{
+    BLOCK, LEAST, MOST, PATIENCE, Steps, alike, back_to, hash_of_eight, hash_of_four, length,
+    low16, word,
+};
+
+/// How large the tables are: their index has so many bits.
+const FOUR_BITS: u32 = 13;
+const EIGHT_BITS: u32 = 14;
+
+/// The tables.
+pub(super) struct Quick {
+    fours: Box<[u16; 1 << FOUR_BITS]>,
+    eights: Box<[u16; 1 << EIGHT_BITS]>,
+}
+
+impl Default for Quick {
+    fn default() -> Self {
+        Self { fours: Box::new([0; 1 << FOUR_BITS]), eights: Box::new([0; 1 << EIGHT_BITS]) }
+    }
+}
+
+impl Quick {
+    /// Begins with other content.
+    pub(super) fn forget(&mut self) {
+        self.fours.fill(0);
+        self.eights.fill(0);
+    }
+
+    /// Finds the steps from `from` to the end of `seen`, or to where a block may end; answers the place.
+    pub(super) fn steps(&mut self, seen: &[u8], from: usize, steps: &mut Steps) -> usize {
+        let (mut at, mut told) = (from, from);
+        let mut again = 0;
+        while at < from + BLOCK
+            && let Some(here) = word(seen, at)
+        {
+            let (four, eight) = self.enter(at, here);
+            let mut distance = again;
+            let mut same = alike(seen, at, here, distance);
+            for place in [four, eight] {
+                let back = back_to(at, place);
+                let alike = alike(seen, at, here, back);
+                if same < alike {
+                    (same, distance) = (alike, back);
+                }
+            }
+            if same < LEAST {
+                at += 1 + ((at - told) >> PATIENCE);
+                continue;
+            }
+            // Perhaps the next byte begins something longer.
+            if same < 8
+                && let Some(next) = word(seen, at + 1)
+            {
+                let slot = self.eights.get_mut(hash_of_eight(next, EIGHT_BITS));
+                let place = slot.map_or(0, |slot| std::mem::replace(slot, low16(at + 1)));
+                let back = back_to(at + 1, place);
+                if alike(seen, at + 1, next, back) == 8 {
+                    at += 1;
+                    (same, distance) = (8, back);
+                }
+            }
+            if same == 8 {
+                same = length(seen, at, distance);
+            }
+            // What was passed over may belong to it.
+            if let Some(before) = (at - distance).checked_sub(8)
+                && let (Some(here), Some(before)) = (word(seen, at - 8), word(seen, before))
+            {
+                let back = usize::try_from((here ^ before).leading_zeros() / 8).unwrap_or(0);
+                let back = back.min(at - told).min(MOST - same);
+                at -= back;
+                same += back;
+            }
+            steps.repeat(seen, told, at, (same, distance));
+            again = distance;
+            told = at + same;
+            for inside in [at + 2, told - 2] {
+                if let Some(there) = word(seen, inside) {
+                    self.enter(inside, there);
+                }
+            }
+            at = told;
+        }
+        let end = if at < from + BLOCK { seen.len() } else { at.min(seen.len()) };
+        if told < end {
+            steps.literals(seen.get(told..end).unwrap_or_default());
+        }
+        end
+    }
+
+    /// Whether the eight bytes at a place were before; enters it.
+    pub(super) fn knows(&mut self, seen: &[u8], at: usize, here: u64) -> bool {
+        let (_, eight) = self.enter(at, here);
+        alike(seen, at, here, back_to(at, eight)) == 8
+    }
+
+    /// Enters a place into both tables; answers what stood there.
+    #[inline(always)]
+    fn enter(&mut self, at: usize, here: u64) -> (u16, u16) {
+        let four = self.fours.get_mut(hash_of_four(here, FOUR_BITS));
+        let four = four.map_or(0, |slot| std::mem::replace(slot, low16(at)));
+        let eight = self.eights.get_mut(hash_of_eight(here, EIGHT_BITS));
+        let eight = eight.map_or(0, |slot| std::mem::replace(slot, low16(at)));
+        (four, eight)
+    }
+}
