@@ -15,7 +15,7 @@ const DISTANCES: usize = 32;
 const LENGTHS: usize = 19;
 /// Longest code of bytes and lengths, so that four of them fit between two flushes.
 const LONGEST: usize = 14;
-/// Most parts of a head: three numbers, the code of lengths, all lengths.
+/// Most parts of a header: three numbers, the code of lengths, all lengths.
 const MOST_PARTS: usize = 3 + LENGTHS + LITERALS + DISTANCES;
 /// Most bytes in a stored block.
 const MOST_STORED: usize = 0xffff;
@@ -43,7 +43,7 @@ pub(super) struct Blocks {
 /// The code of one alphabet of base64, and the bits that tell it.
 struct Digits {
     code: Code<LITERALS>,
-    head: Head,
+    header: Header,
 }
 
 /// How often each symbol occurs in a block.
@@ -59,7 +59,7 @@ struct Codes {
 }
 
 /// What tells the codes of a block: bits, and how many, in their order.
-struct Head {
+struct Header {
     parts: Vec<(u16, u8)>,
 }
 
@@ -77,9 +77,9 @@ impl Blocks {
             literals: Code::fit(&counts.literals, LONGEST),
             distances: Code::fit(&counts.distances, 15),
         };
-        let head = Head::of(&codes);
-        let own = head.bits() + codes.price(&counts);
-        let given = self.fixed.price(&counts);
+        let header = Header::of(&codes);
+        let own = header.bits() + codes.cost(&counts);
+        let given = self.fixed.cost(&counts);
         // A stored block takes three bits, the rest of the byte, and its length twice.
         let stored = 8 * input.len() + 42 * input.len().div_ceil(MOST_STORED).max(1);
         let more = counts.more_bits();
@@ -93,19 +93,19 @@ impl Blocks {
             Self::write(steps, &self.fixed, bits);
         } else {
             bits.add(2, 2);
-            head.write(bits);
+            header.write(bits);
             Self::write(steps, &codes, bits);
         }
     }
 
     /// Writes a block of digits of base64, which is not the last.
     pub(super) fn digits(&self, alphabet: Alphabet, digits: &[u8], bits: &mut Bits<'_>) {
-        let Digits { code, head } = match alphabet {
+        let Digits { code, header } = match alphabet {
             Alphabet::Standard => &self.standard,
             Alphabet::Url => &self.url,
         };
         bits.add(0b100, 3);
-        head.write(bits);
+        header.write(bits);
         let mut eights = digits.chunks_exact(8);
         for eight in &mut eights {
             for digit in eight {
@@ -174,11 +174,11 @@ impl Blocks {
             }
             if step.length > 0 {
                 let symbol = usize::from(step.length_symbol);
-                let (least, more) = get(&steps::LENGTHS, symbol);
+                let (least, more) = get(&steps::LENGTH_SYMBOLS, symbol);
                 add(bits, code.of_symbol(END + 1 + symbol));
                 bits.add(u32::from(step.length.wrapping_sub(least)), u32::from(more));
                 let symbol = usize::from(step.distance_symbol);
-                let (least, more) = get(&steps::DISTANCES, symbol);
+                let (least, more) = get(&steps::DISTANCE_SYMBOLS, symbol);
                 add(bits, distances.of_symbol(symbol));
                 bits.add(u32::from(step.distance.wrapping_sub(least)), u32::from(more));
                 bits.flush();
@@ -207,15 +207,15 @@ impl Digits {
         });
         let codes =
             Codes { literals: Code::of(lengths), distances: Code::fit(&[0; DISTANCES], LONGEST) };
-        Self { head: Head::of(&codes), code: codes.literals }
+        Self { header: Header::of(&codes), code: codes.literals }
     }
 }
 
 impl Counts {
     /// Bits that say which length and which distance it is, of those that share a symbol.
     fn more_bits(&self) -> usize {
-        let lengths = self.literals.iter().skip(END + 1).zip(steps::LENGTHS);
-        let distances = self.distances.iter().zip(steps::DISTANCES);
+        let lengths = self.literals.iter().skip(END + 1).zip(steps::LENGTH_SYMBOLS);
+        let distances = self.distances.iter().zip(steps::DISTANCE_SYMBOLS);
         let bits = lengths.chain(distances).map(|(count, (_, more))| count * u32::from(more));
         usize::try_from(bits.sum::<u32>()).unwrap_or(usize::MAX)
     }
@@ -234,12 +234,12 @@ impl Codes {
     }
 
     /// Bits of all symbols of a block.
-    fn price(&self, counts: &Counts) -> usize {
-        self.literals.price(&counts.literals) + self.distances.price(&counts.distances)
+    fn cost(&self, counts: &Counts) -> usize {
+        self.literals.cost(&counts.literals) + self.distances.cost(&counts.distances)
     }
 }
 
-impl Head {
+impl Header {
     fn of(codes: &Codes) -> Self {
         let literals = trimmed(&codes.literals.lengths, END + 1);
         let distances = trimmed(&codes.distances.lengths, 1);
@@ -256,12 +256,12 @@ impl Head {
         let code = Code::fit(&counts, 7);
         let used = ORDER.iter().rposition(|symbol| get(&code.lengths, *symbol) > 0).unwrap_or(0);
         let used = (used + 1).max(4);
-        let mut head = Self { parts: Vec::with_capacity(MOST_PARTS) };
-        head.push(literals.len() - END - 1, 5);
-        head.push(distances.len() - 1, 5);
-        head.push(used - 4, 4);
+        let mut header = Self { parts: Vec::with_capacity(MOST_PARTS) };
+        header.push(literals.len() - END - 1, 5);
+        header.push(distances.len() - 1, 5);
+        header.push(used - 4, 4);
         for symbol in ORDER.iter().take(used) {
-            head.push(usize::from(get(&code.lengths, *symbol)), 3);
+            header.push(usize::from(get(&code.lengths, *symbol)), 3);
         }
         for (symbol, more) in told {
             let (bits, count) = code.of_symbol(usize::from(symbol));
@@ -272,9 +272,10 @@ impl Head {
                 18 => 7,
                 _ => 0,
             };
-            head.push(usize::try_from(bits).unwrap_or(0), u8::try_from(count).unwrap_or(0) + more);
+            header
+                .push(usize::try_from(bits).unwrap_or(0), u8::try_from(count).unwrap_or(0) + more);
         }
-        head
+        header
     }
 
     fn push(&mut self, bits: usize, count: u8) {

@@ -3,6 +3,7 @@
 //!
 //! Two tables tell where the same eight bytes were the last two times, and the same four the last three.
 
+use super::code::get;
 use super::steps::{
     BLOCK, LEAST, PATIENCE, Steps, alike, back_to, hash_of_eight, hash_of_four, length, low16, word,
 };
@@ -113,9 +114,18 @@ impl Careful {
         end
     }
 
-    /// Whether the eight bytes at a place were before; enters it.
-    pub(super) fn knows(&mut self, seen: &[u8], at: usize, here: u64) -> bool {
-        self.find(seen, at, here, 0).length >= 8
+    /// How far before the eight bytes at a place were, if they are remembered.
+    pub(super) fn before(&self, seen: &[u8], at: usize, here: u64) -> Option<usize> {
+        let [a, b, c, d] = get(&self.eights[..], hash_of_eight(here, EIGHT_BITS)).to_le_bytes();
+        let mut both =
+            [[a, b], [c, d]].map(|place| back_to(at, u16::from_le_bytes(place))).into_iter();
+        both.find(|distance| alike(seen, at, here, *distance) == 8)
+    }
+
+    /// Enters a place into both tables.
+    pub(super) fn enter(&mut self, at: usize, here: u64) {
+        self.enter_four(at, here);
+        self.enter_eight(at, here);
     }
 
     /// The best match of what is at a place, which is entered into the tables.

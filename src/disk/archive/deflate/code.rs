@@ -3,7 +3,7 @@
 use super::steps::low16;
 
 /// Most symbols of an alphabet.
-const MOST: usize = 288;
+const MOST_SYMBOLS: usize = 288;
 /// Longest code of any alphabet, in bits.
 const LONGEST: usize = 15;
 
@@ -21,7 +21,7 @@ impl<const N: usize> Code<N> {
     pub(super) fn fit(counts: &[u32; N], limit: usize) -> Self {
         // By how often first; there are far fewer of anything than 2^23. What does not occur is written
         // over, since a processor cannot guess whether a byte occurs.
-        let mut order = [0; MOST];
+        let mut order = [0; MOST_SYMBOLS];
         let mut used = 0;
         for (symbol, count) in (0..).zip(counts) {
             set(&mut order, used, count << 9 | symbol);
@@ -87,7 +87,7 @@ impl<const N: usize> Code<N> {
     }
 
     /// Bits of all symbols, if they occur so often.
-    pub(super) fn price(&self, counts: &[u32; N]) -> usize {
+    pub(super) fn cost(&self, counts: &[u32; N]) -> usize {
         let bits = counts.iter().zip(self.lengths).map(|(count, length)| count * u32::from(length));
         usize::try_from(bits.sum::<u32>()).unwrap_or(usize::MAX)
     }
@@ -98,8 +98,8 @@ impl<const N: usize> Code<N> {
 fn how_many(order: &[u32], limit: usize) -> [u16; LONGEST] {
     // Leaves and nodes in the order of their weights: two queues, since nodes are made by rising weight.
     let leaves = order.len();
-    let mut weights = [0_u32; MOST];
-    let mut parents = [0_u16; 2 * MOST];
+    let mut weights = [0_u32; MOST_SYMBOLS];
+    let mut parents = [0_u16; 2 * MOST_SYMBOLS];
     let (mut leaf, mut node) = (0, 0);
     for (made, parent) in (0..leaves.saturating_sub(1)).zip(low16(leaves)..) {
         let mut weight = 0;
@@ -121,7 +121,7 @@ fn how_many(order: &[u32], limit: usize) -> [u16; LONGEST] {
         }
         set(&mut weights, made, weight);
     }
-    let mut depths = [0_u8; 2 * MOST];
+    let mut depths = [0_u8; 2 * MOST_SYMBOLS];
     let mut counts = [0_u16; LONGEST];
     let root = 2 * leaves - 2;
     for it in (0..root).rev() {
@@ -204,7 +204,7 @@ mod tests {
         let counts = [8, 1, 0, 2, 4];
         let code = Code::fit(&counts, 15);
         assert_eq!(code.lengths, [1, 3, 0, 3, 2]);
-        assert_eq!(code.price(&counts), 8 + 3 + 6 + 8);
+        assert_eq!(code.cost(&counts), 8 + 3 + 6 + 8);
         // 0, 110, 111, 10, read from the other end
         let bits: Vec<_> = [0, 1, 3, 4].iter().map(|symbol| code.of_symbol(*symbol)).collect();
         assert_eq!(bits, [(0, 1), (0b011, 3), (0b111, 3), (0b01, 2)]);

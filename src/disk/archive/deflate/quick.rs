@@ -1,8 +1,9 @@
-//! Where was this before? Answered by the first good guess.
+//! Where was this before? Answered by the best of three guesses.
 //!
-//! Two tables tell where the same eight bytes were last, and the same four. As long as nothing is
-//! found, that is all that is asked.
+//! Two tables tell where the same eight bytes were last, and the same four; the third guess is the
+//! distance that was right before. As long as nothing is found, that is all that is asked.
 
+use super::code::get;
 use super::steps::{
     BLOCK, LEAST, MOST, PATIENCE, Steps, alike, back_to, hash_of_eight, hash_of_four, length,
     low16, word,
@@ -93,15 +94,15 @@ impl Quick {
         end
     }
 
-    /// Whether the eight bytes at a place were before; enters it.
-    pub(super) fn knows(&mut self, seen: &[u8], at: usize, here: u64) -> bool {
-        let (_, eight) = self.enter(at, here);
-        alike(seen, at, here, back_to(at, eight)) == 8
+    /// How far before the eight bytes at a place were, if they are remembered.
+    pub(super) fn before(&self, seen: &[u8], at: usize, here: u64) -> Option<usize> {
+        let distance = back_to(at, get(&self.eights[..], hash_of_eight(here, EIGHT_BITS)));
+        (alike(seen, at, here, distance) == 8).then_some(distance)
     }
 
     /// Enters a place into both tables; answers what stood there.
     #[inline(always)]
-    fn enter(&mut self, at: usize, here: u64) -> (u16, u16) {
+    pub(super) fn enter(&mut self, at: usize, here: u64) -> (u16, u16) {
         let four = self.fours.get_mut(hash_of_four(here, FOUR_BITS));
         let four = four.map_or(0, |slot| std::mem::replace(slot, low16(at)));
         let eight = self.eights.get_mut(hash_of_eight(here, EIGHT_BITS));

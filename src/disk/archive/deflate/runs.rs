@@ -2,9 +2,10 @@
 
 use memchr::memchr2;
 
-/// How many digits are looked at.
+/// How many digits are looked at, once the first ones and once others all over the run.
 const SAMPLE: usize = 256;
-/// Most pairs of equal digits among them, each with itself too, if chance has spread 64 of them.
+/// Most pairs of equal digits among so many, each with itself too: a quarter more than if chance has
+/// spread 64 of them.
 const EVEN: u32 = (256 + 256 * 255 / 64) / 4 * 5;
 
 /// A run of digits.
@@ -28,7 +29,7 @@ pub(super) enum Alphabet {
 }
 
 /// The runs of base64 in content, first to last: those of `least` digits and more, a multiple of 32 from
-/// 256 on, that are spread as evenly as chance would have it.
+/// 256 on, of which a sample is spread as evenly as chance would have it.
 pub(super) fn runs(content: &[u8], least: usize) -> impl Iterator<Item = Run> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -50,8 +51,11 @@ pub(super) fn runs(content: &[u8], least: usize) -> impl Iterator<Item = Run> {
             at += 32 * parts.iter().take_while(|part| are_digits(part)).count();
             let rest = content.get(at..).unwrap_or_default();
             at += rest.iter().take_while(|byte| is_digit(**byte)).count();
-            if let Some(digits) = alphabet(content.get(from..at)?)
-                && is_even(first.get(..SAMPLE)?)
+            let run = content.get(from..at)?;
+            let all_over = run.chunks(run.len() / SAMPLE).filter_map(|part| part.first());
+            if let Some(digits) = alphabet(run)
+                && is_even(run.iter().take(SAMPLE))
+                && is_even(all_over.take(SAMPLE))
             {
                 return Some(Run { from, to: at, digits });
             }
@@ -78,10 +82,10 @@ fn alphabet(run: &[u8]) -> Option<Alphabet> {
     }
 }
 
-/// Whether all digits occur about as often. Those of base 16 do not, nor do the letters of a word.
-fn is_even(digits: &[u8]) -> bool {
+/// Whether all of a sample occur about as often. The digits of base 16 do not, nor do letters of words.
+fn is_even<'a>(sample: impl Iterator<Item = &'a u8>) -> bool {
     let mut counts = [0_u32; 256];
-    for digit in digits {
+    for digit in sample {
         if let Some(count) = counts.get_mut(usize::from(*digit)) {
             *count += 1;
         }
@@ -91,21 +95,12 @@ fn is_even(digits: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::random;
     use super::*;
     use base64::Engine;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
     const LEAST: usize = 512;
-
-    /// As many bytes that chance seems to have spread.
-    fn random(count: usize) -> Vec<u8> {
-        let mut state = 7_u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state.to_be_bytes()[0]
-        };
-        (0..count).map(|_| next()).collect()
-    }
 
     fn found(content: &str) -> Vec<(usize, usize, Alphabet)> {
         runs(content.as_bytes(), LEAST).map(|run| (run.from, run.to, run.digits)).collect()
@@ -113,10 +108,10 @@ mod tests {
 
     #[test]
     fn a_run_begins_and_ends_where_its_digits_do() {
-        let secret = STANDARD.encode(random(600));
+        let secret = STANDARD.encode(random(7, 600));
         let line = |secret: &str| format!(r#"{{"encrypted_content":"{secret}","id":"rs_1"}}"#);
         assert_eq!(found(&line(&secret)), [(22, 822, Alphabet::Standard)]);
-        let url = URL_SAFE_NO_PAD.encode(random(600));
+        let url = URL_SAFE_NO_PAD.encode(random(7, 600));
         assert_eq!(found(&url), [(0, 800, Alphabet::Url)]);
         let two = line(&secret) + &line(&url);
         assert_eq!(found(&two).len(), 2);
@@ -132,10 +127,14 @@ mod tests {
     fn what_is_no_base64_is_no_run() {
         assert_eq!(found(&"-".repeat(4000)), []);
         assert_eq!(found(&"fn main() { println!(\"hello\"); }\n".repeat(100)), []);
-        let hexadecimal: String = random(2000).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hexadecimal: String =
+            random(7, 2000).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(found(&hexadecimal), []);
-        let both = URL_SAFE_NO_PAD.encode(random(600)) + &STANDARD.encode(random(600));
+        let both = URL_SAFE_NO_PAD.encode(random(7, 600)) + &STANDARD.encode(random(7, 600));
         assert_eq!(found(&both), []);
         assert_eq!(found(""), []);
+        let begins = |rest: &str| STANDARD.encode(random(7, 300)) + &rest.repeat(4000);
+        assert_eq!(found(&begins("A")), [], "most of it is the same digit");
+        assert_eq!(found(&begins("fn")), []);
     }
 }

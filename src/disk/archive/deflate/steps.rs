@@ -11,11 +11,11 @@ pub(super) const BLOCK: usize = 32 << 10;
 /// After so many bytes in which nothing was found, as a power of two, each second one is passed over,
 /// after twice as many two of three, and so on.
 pub(super) const PATIENCE: u32 = 6;
-/// How far back it reaches.
+/// How far back a repetition reaches.
 pub(super) const WINDOW: usize = 32 << 10;
 
 /// The smallest length of each symbol, and how many bits more say which it is (RFC 1951, 3.2.5).
-pub(super) const LENGTHS: [(u16, u8); 29] = [
+pub(super) const LENGTH_SYMBOLS: [(u16, u8); 29] = [
     (3, 0),
     (4, 0),
     (5, 0),
@@ -48,7 +48,7 @@ pub(super) const LENGTHS: [(u16, u8); 29] = [
 ];
 
 /// The smallest distance of each symbol, and how many bits more say which it is.
-pub(super) const DISTANCES: [(u16, u8); 30] = [
+pub(super) const DISTANCE_SYMBOLS: [(u16, u8); 30] = [
     (1, 0),
     (2, 0),
     (3, 0),
@@ -90,7 +90,7 @@ pub(super) struct Step {
     pub(super) length: u16,
     /// How far before they are.
     pub(super) distance: u16,
-    /// Where they stand in [`LENGTHS`] and [`DISTANCES`].
+    /// Where they stand in [`LENGTH_SYMBOLS`] and [`DISTANCE_SYMBOLS`].
     pub(super) length_symbol: u8,
     pub(super) distance_symbol: u8,
 }
@@ -122,8 +122,8 @@ impl Default for Steps {
             literals: Vec::new(),
             lengths: [0; 32],
             distances: [0; 32],
-            length_symbols: std::array::from_fn(|length| symbol(&LENGTHS, length)),
-            distance_symbols: std::array::from_fn(|place| symbol(&DISTANCES, far(place))),
+            length_symbols: std::array::from_fn(|length| symbol(&LENGTH_SYMBOLS, length)),
+            distance_symbols: std::array::from_fn(|place| symbol(&DISTANCE_SYMBOLS, far(place))),
         }
     }
 }
@@ -188,10 +188,10 @@ pub(super) fn word(content: &[u8], at: usize) -> Option<u64> {
 
 /// How many of the eight bytes `word` at `at` are the same `distance` before; none if that is too far.
 #[inline(always)]
-pub(super) fn alike(content: &[u8], at: usize, word_there: u64, distance: usize) -> usize {
+pub(super) fn alike(content: &[u8], at: usize, here: u64, distance: usize) -> usize {
     let is_near = distance.wrapping_sub(1) < at.min(WINDOW);
     let differ = match word(content, at.wrapping_sub(distance)) {
-        Some(before) if is_near => before ^ word_there,
+        Some(before) if is_near => before ^ here,
         _ => 1,
     };
     usize::try_from(differ.trailing_zeros() / 8).unwrap_or(0)
