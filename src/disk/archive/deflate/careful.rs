@@ -46,8 +46,8 @@ struct Match {
 }
 
 impl Match {
-    /// Itself, or what is the same at `at` and `distance` before if that gains more, with so many bits
-    /// for the distance.
+    /// Itself, or what is the same at `at` and `distance` before, if that gains more; `bonus` bits are
+    /// spared by the distance itself.
     #[inline(always)]
     fn or(self, seen: &[u8], at: usize, here: u64, (distance, bonus): (usize, i32)) -> Self {
         let mut same = alike(seen, at, here, distance);

@@ -88,6 +88,7 @@ impl Search {
 impl Encoder {
     /// One for a level of [`LEVELS`]; beyond that, the nearest.
     pub(super) fn new(level: u32) -> Self {
+        // By measuring packing and unpacking of the home that `benches/` makes.
         let careful = |enough, entered| Search::Careful(Careful::new(enough, entered));
         let (least_run, search) = match level {
             0..=2 => (512, Search::Quick(Quick::default())),
