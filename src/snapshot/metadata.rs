@@ -188,7 +188,7 @@ pub struct ArchiveFacts {
     pub files: u64,
     /// Their total length, uncompressed.
     pub content_bytes: u64,
-    /// What compressed it, such as `libdeflate-1.26/1`: a name, its version, a slash and the level.
+    /// What compressed it, such as `codex-manager-2/1`: a name, its version, a slash and the level.
     /// The same content, compressed by the same, gives the same bytes. `None` if nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compressor: Option<String>,
@@ -477,7 +477,7 @@ mod tests {
                 toc_digest: digest_of(b"table"),
                 files: 2,
                 content_bytes: 9,
-                compressor: Some("libdeflate-1.26/1".to_owned()),
+                compressor: Some("codex-manager-2/1".to_owned()),
                 login: Some(LoginMember { offset: 7, bytes: 2, digest: digest_of(b"login") }),
             }),
             label: Some("before the update".to_owned()),
@@ -526,7 +526,7 @@ mod tests {
     fn an_archive_of_which_less_is_known_is_told_of_with_less() {
         let mut known = sidecar();
         let text = text_of(&known);
-        assert!(text.contains("\"compressor\": \"libdeflate-1.26/1\",\n    \"login\": {\n"));
+        assert!(text.contains("\"compressor\": \"codex-manager-2/1\",\n    \"login\": {\n"));
         let facts = known.archive.as_mut().unwrap();
         (facts.compressor, facts.login) = (None, None);
         let text = text_of(&known);

@@ -371,7 +371,7 @@ fn the_sidecar_tells_all_that_is_known() {
         "toc_digest": "…",
         "files": 7,
         "content_bytes": "…",
-        "compressor": "libdeflate-1.26/1",
+        "compressor": "codex-manager-2/1",
         "login": {
           "offset": "…",
           "bytes": "…",
@@ -862,9 +862,9 @@ fn a_level_is_a_flag_or_a_setting_and_stands_in_the_sidecar() {
     };
     let home = of_some_size().config("compression_level", "6");
     let (compressor, usual) = made(&home, "backup --level 1 --label usual");
-    assert_eq!(compressor, "libdeflate-1.26/1");
+    assert_eq!(compressor, "codex-manager-2/1");
     let (compressor, small) = made(&home, "backup");
-    assert_eq!(compressor, "codex-manager-1/6");
+    assert_eq!(compressor, "codex-manager-2/6");
     let (compressor, smallest) = made(&home, "backup --level 12");
     assert_eq!(compressor, "libdeflate-1.26/12");
     assert!(smallest < small && small < usual, "{smallest} {small} {usual}");

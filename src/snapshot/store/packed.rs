@@ -328,7 +328,7 @@ mod tests {
                 toc_digest: digest.clone(),
                 files: 2,
                 content_bytes: 9,
-                compressor: Some("libdeflate-1.26/1".to_owned()),
+                compressor: Some("codex-manager-2/1".to_owned()),
                 login: Some(LoginMember { offset: 7, bytes: 2, digest }),
             }),
             tags: vec!["work".to_owned()],

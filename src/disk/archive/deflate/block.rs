@@ -13,8 +13,10 @@ const END: usize = 256;
 const DISTANCES: usize = 32;
 /// Lengths of codes, with three ways to repeat one.
 const LENGTHS: usize = 19;
-/// Longest code of bytes and lengths, so that four of them fit between two flushes.
-const LONGEST: usize = 14;
+/// Bytes that are written between two flushes.
+const FEW: usize = 4;
+/// Longest code of bytes and lengths, so that there is room for so many.
+const LONGEST: usize = 56 / FEW;
 /// Most parts of a header: three numbers, the code of lengths, all lengths.
 const MOST_PARTS: usize = 3 + LENGTHS + LITERALS + DISTANCES;
 /// Most bytes in a stored block.
@@ -156,21 +158,29 @@ impl Blocks {
         let mut rest = &steps.literals[..];
         for step in &steps.list {
             let count = usize::try_from(step.literals).unwrap_or(0);
+            let first = rest.first_chunk::<FEW>();
             let (some, more) = rest.split_at_checked(count).unwrap_or_default();
             rest = more;
-            let mut fours = some.chunks_exact(4);
-            for four in &mut fours {
-                for byte in four {
-                    add(bits, code.of_symbol(usize::from(*byte)));
+            match first {
+                // To write nothing for some costs less than to guess how many there are.
+                Some(first) if count <= FEW => {
+                    let mut left = count;
+                    for byte in first {
+                        let (code, length) = code.of_symbol(usize::from(*byte));
+                        let (code, length) = if left > 0 { (code, length) } else { (0, 0) };
+                        bits.add(code, length);
+                        left = left.saturating_sub(1);
+                    }
+                    bits.flush();
                 }
-                bits.flush();
-            }
-            let few = fours.remainder();
-            if !few.is_empty() {
-                for byte in few {
-                    add(bits, code.of_symbol(usize::from(*byte)));
+                _ => {
+                    for some in some.chunks(FEW) {
+                        for byte in some {
+                            add(bits, code.of_symbol(usize::from(*byte)));
+                        }
+                        bits.flush();
+                    }
                 }
-                bits.flush();
             }
             if step.length > 0 {
                 let symbol = usize::from(step.length_symbol);

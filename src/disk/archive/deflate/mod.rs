@@ -6,13 +6,14 @@
 //! bits on a digit of six. So runs of base64 are found first and get blocks of their own, in which
 //! nothing is searched; all other content is cut where they begin and end.
 //!
-//! [`quick`] and [`careful`] find what occurred before, [`block`] writes it. The stream is a function of
+//! [`quick`] and [`careful`] find what occurred before, in a [`page`] at a time; [`block`] writes it. The stream is a function of
 //! content and level. Whether it unpacks to the content is for the caller to see.
 
 mod bits;
 mod block;
 mod careful;
 mod code;
+mod page;
 mod quick;
 mod runs;
 mod steps;
@@ -22,12 +23,13 @@ use std::ops::RangeInclusive;
 use bits::Bits;
 use block::{Blocks, Follows};
 use careful::{Careful, Entered};
+use page::{PAGE, Page, Seen};
 use quick::Quick;
 use runs::{Run, runs};
-use steps::{MOST, Steps, word};
+use steps::{MOST, Steps};
 
 /// The levels that are made here.
-pub(super) const LEVELS: RangeInclusive<u32> = 2..=9;
+pub(super) const LEVELS: RangeInclusive<u32> = 1..=9;
 
 /// How far into a run of base64 its digits tell it from others: what is encrypted begins alike.
 const TELLING: usize = 48;
@@ -36,6 +38,7 @@ const TELLING: usize = 48;
 pub(super) struct Encoder {
     /// Runs of base64 of fewer digits are not worth a block.
     least_run: usize,
+    page: Page,
     search: Search,
     steps: Steps,
     blocks: Blocks,
@@ -57,27 +60,25 @@ impl Search {
     }
 
     /// How far before the eight bytes at a place were, if they are remembered.
-    fn before(&self, content: &[u8], at: usize) -> Option<usize> {
-        let here = word(content, at)?;
+    fn before(&self, seen: Seen<'_>, at: usize) -> Option<usize> {
         match self {
-            Self::Quick(quick) => quick.before(content, at, here),
-            Self::Careful(careful) => careful.before(content, at, here),
+            Self::Quick(quick) => quick.before(seen, at),
+            Self::Careful(careful) => careful.before(seen, at),
         }
     }
 
     /// Remembers a place.
-    fn enter(&mut self, content: &[u8], at: usize) {
-        let Some(here) = word(content, at) else { return };
+    fn enter(&mut self, seen: Seen<'_>, at: usize) {
         match self {
             Self::Quick(quick) => {
-                quick.enter(at, here);
+                quick.enter(at, seen.word(at));
             }
-            Self::Careful(careful) => careful.enter(at, here),
+            Self::Careful(careful) => careful.enter(at, seen.word(at)),
         }
     }
 
     /// Finds the steps of a block from `from` on; answers where it ends.
-    fn steps(&mut self, seen: &[u8], from: usize, steps: &mut Steps) -> usize {
+    fn steps(&mut self, seen: Seen<'_>, from: usize, steps: &mut Steps) -> usize {
         match self {
             Self::Quick(quick) => quick.steps(seen, from, steps),
             Self::Careful(careful) => careful.steps(seen, from, steps),
@@ -91,7 +92,8 @@ impl Encoder {
         // By measuring packing and unpacking of the home that `benches/` makes.
         let careful = |enough, entered| Search::Careful(Careful::new(enough, entered));
         let (least_run, search) = match level {
-            0..=2 => (512, Search::Quick(Quick::default())),
+            0 | 1 => (896, Search::Quick(Quick::default())),
+            2 => (512, Search::Quick(Quick::default())),
             3 => (448, careful(6, Entered::Half)),
             4 => (448, careful(8, Entered::Half)),
             5 => (448, careful(12, Entered::Half)),
@@ -99,13 +101,15 @@ impl Encoder {
             7 | 8 => (384, careful(32, Entered::All)),
             _ => (384, careful(MOST, Entered::All)),
         };
-        Self { least_run, search, steps: Steps::default(), blocks: Blocks::default() }
+        let (page, steps, blocks) = (Page::default(), Steps::default(), Blocks::default());
+        Self { least_run, page, search, steps, blocks }
     }
 
     /// Most bytes that a stream of so much content has.
     pub(super) fn bound(content: usize) -> usize {
         // No block is much longer than its content stored, which takes six bytes for each 65,535; and
-        // they end after 32 KiB, or at a run of digits, which becomes shorter by more than that.
+        // they end after 32 KiB, with a page, or at a run of digits, which becomes shorter by more
+        // than that.
         content + content / 1024 + 64
     }
 
@@ -113,47 +117,71 @@ impl Encoder {
     /// fit, for which there has to be less room than [`Encoder::bound`].
     pub(super) fn deflate(&mut self, content: &[u8], room: &mut [u8]) -> Option<usize> {
         let mut bits = Bits::new(room);
+        let mut rest = content;
+        loop {
+            let (part, more) = rest.split_at_checked(PAGE).unwrap_or((rest, &[]));
+            rest = more;
+            if rest.is_empty() {
+                self.pack(part, Follows::Nothing, &mut bits)?;
+                return bits.finish();
+            }
+            self.pack(part, Follows::More, &mut bits)?;
+        }
+    }
+
+    /// Writes blocks of [`PAGE`] bytes at most.
+    fn pack(&mut self, part: &[u8], follows: Follows, bits: &mut Bits<'_>) -> Option<()> {
+        self.page.hold(part)?;
         self.search.forget();
+        let all = part.len();
         let mut at = 0;
-        for Run { from, to, digits } in runs(content, self.least_run) {
+        for Run { from, to, digits } in runs(part, self.least_run) {
+            let seen = self.page.until(all)?;
             // What was encrypted once may be told twice: then it is text like any other.
-            if self.was_before(content, from) {
+            if self.was_before(seen, from) {
                 continue;
             }
             // A search that passes over each second place finds one of the two.
-            self.search.enter(content, from + TELLING);
-            self.search.enter(content, from + TELLING + 1);
-            self.text(content.get(..from)?, at, Follows::More, &mut bits);
-            self.blocks.digits(digits, content.get(from..to)?, &mut bits);
+            self.search.enter(seen, from + TELLING);
+            self.search.enter(seen, from + TELLING + 1);
+            self.text(at, from, Follows::More, bits)?;
+            self.blocks.digits(digits, part.get(from..to)?, bits);
             at = to;
         }
-        if at < content.len() {
-            self.text(content, at, Follows::Nothing, &mut bits);
-        } else {
-            self.blocks.end(&mut bits);
+        if at < all {
+            self.text(at, all, follows, bits)?;
+        } else if follows == Follows::Nothing {
+            self.blocks.end(bits);
         }
-        bits.finish()
+        Some(())
     }
 
     /// Whether the run that begins at `from` repeats one in the window, as far as it takes to be one.
-    fn was_before(&self, content: &[u8], from: usize) -> bool {
-        self.search.before(content, from + TELLING).is_some_and(|distance| {
-            let part = |from: usize| content.get(from..from + self.least_run);
+    fn was_before(&self, seen: Seen<'_>, from: usize) -> bool {
+        self.search.before(seen, from + TELLING).is_some_and(|distance| {
+            let part = |from: usize| seen.part(from, from + self.least_run);
             from.checked_sub(distance).is_some_and(|before| part(before) == part(from))
         })
     }
 
-    /// Writes blocks of what is from `from` to the end of `seen`; what is before may be referred to.
-    fn text(&mut self, seen: &[u8], from: usize, follows: Follows, bits: &mut Bits<'_>) {
+    /// Writes blocks of what is from `from` to `end`; what is before may be referred to.
+    fn text(
+        &mut self,
+        from: usize,
+        end: usize,
+        follows: Follows,
+        bits: &mut Bits<'_>,
+    ) -> Option<()> {
+        let seen = self.page.until(end)?;
         let mut at = from;
-        while at < seen.len() {
+        while at < end {
             let begun = at;
             at = self.search.steps(seen, at, &mut self.steps);
-            let input = seen.get(begun..at).unwrap_or_default();
-            let follows = if at < seen.len() { Follows::More } else { follows };
-            self.blocks.put(&self.steps, input, follows, bits);
+            let follows = if at < end { Follows::More } else { follows };
+            self.blocks.put(&self.steps, seen.part(begun, at), follows, bits);
             self.steps.clear();
         }
+        Some(())
     }
 }
 
@@ -246,7 +274,7 @@ mod tests {
             pieces in prop::collection::vec(piece(), 0..12),
         ) {
             let content = joined(pieces);
-            for level in [2, 3, 4, 6, 9] {
+            for level in [1, 2, 3, 4, 6, 9] {
                 check(level, &content);
             }
         }
@@ -257,7 +285,7 @@ mod tests {
             pieces in prop::collection::vec(piece(), 0..6),
         ) {
             let (before, content) = (joined(before), joined(pieces));
-            for level in [2, 6] {
+            for level in [1, 6] {
                 let mut encoder = Encoder::new(level);
                 let mut room = vec![0; Encoder::bound(before.len().max(content.len()))];
                 encoder.deflate(&before, &mut room).unwrap();
@@ -278,9 +306,24 @@ mod tests {
     }
 
     #[test]
+    fn content_of_several_pages_is_packed() {
+        let lines: String = (0..1200).map(line).collect();
+        for length in [PAGE - 1, PAGE, PAGE + 1, PAGE + 9, 2 * PAGE - 1, 2 * PAGE, 2 * PAGE + 1] {
+            for level in [1, 6] {
+                check(level, &lines.as_bytes()[..length]);
+                check(level, &lines.as_bytes()[1000..1000 + length]);
+            }
+        }
+        // What a page begins with may be what the one before ended with.
+        for length in [PAGE, PAGE + 70_000] {
+            check(1, &vec![b'a'; length]);
+        }
+    }
+
+    #[test]
     fn what_does_not_become_shorter_stays_within_the_bound() {
         for length in [1, 2, 3, 7, 8, 9, 100, 32_768, 65_535, 65_536, 200_000, 1 << 20] {
-            for level in [2, 6, 9] {
+            for level in [1, 6, 9] {
                 assert!(check(level, &random(5, length)) <= length + 5 * (length / 32_768 + 2));
             }
         }
@@ -367,7 +410,7 @@ mod tests {
                 content.extend(STANDARD.encode(random(seed, 288)).into_bytes());
                 content.extend(random(seed, between).iter().map(|byte| byte | 0x80));
             }
-            for level in [2, 7, 9] {
+            for level in [1, 2, 7, 9] {
                 assert!(check(level, &content) < content.len());
             }
         }

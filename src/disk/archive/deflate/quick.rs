@@ -4,9 +4,9 @@
 //! distance that was right before. As long as nothing is found, that is all that is asked.
 
 use super::code::get;
+use super::page::Seen;
 use super::steps::{
-    BLOCK, LEAST, MOST, PATIENCE, Steps, alike, back_to, hash_of_eight, hash_of_four, length,
-    low16, word,
+    BLOCK, LEAST, MOST, PATIENCE, Steps, back_to, hash_of_eight, hash_of_four, low16,
 };
 
 /// How large the tables are: their index has so many bits.
@@ -33,18 +33,19 @@ impl Quick {
     }
 
     /// Finds the steps from `from` to the end of `seen`, or to where a block may end; answers the place.
-    pub(super) fn steps(&mut self, seen: &[u8], from: usize, steps: &mut Steps) -> usize {
+    pub(super) fn steps(&mut self, seen: Seen<'_>, from: usize, steps: &mut Steps) -> usize {
         let (mut at, mut told) = (from, from);
         let mut again = 0;
-        while at < from + BLOCK
-            && let Some(here) = word(seen, at)
-        {
+        let last = seen.last();
+        let stop = last.min(from + BLOCK);
+        while at < stop {
+            let here = seen.word(at);
             let (four, eight) = self.enter(at, here);
             let mut distance = again;
-            let mut same = alike(seen, at, here, distance);
+            let mut same = seen.alike(at, here, distance);
             for place in [four, eight] {
                 let back = back_to(at, place);
-                let alike = alike(seen, at, here, back);
+                let alike = seen.alike(at, here, back);
                 if same < alike {
                     (same, distance) = (alike, back);
                 }
@@ -54,25 +55,25 @@ impl Quick {
                 continue;
             }
             // Perhaps the next byte begins something longer.
-            if same < 8
-                && let Some(next) = word(seen, at + 1)
-            {
+            if same < 8 && at + 1 < last {
+                let next = seen.word(at + 1);
                 let slot = self.eights.get_mut(hash_of_eight(next, EIGHT_BITS));
                 let place = slot.map_or(0, |slot| std::mem::replace(slot, low16(at + 1)));
                 let back = back_to(at + 1, place);
-                if alike(seen, at + 1, next, back) == 8 {
+                if seen.alike(at + 1, next, back) == 8 {
                     at += 1;
                     (same, distance) = (8, back);
                 }
             }
             if same == 8 {
-                same = length(seen, at, distance);
+                same = seen.length(at, distance);
             }
             // What was passed over may belong to it.
-            if let Some(before) = (at - distance).checked_sub(8)
-                && let (Some(here), Some(before)) = (word(seen, at - 8), word(seen, before))
+            if told < at
+                && let Some(before) = (at - distance).checked_sub(8)
             {
-                let back = usize::try_from((here ^ before).leading_zeros() / 8).unwrap_or(0);
+                let differ = seen.word(at - 8) ^ seen.word(before);
+                let back = usize::try_from(differ.leading_zeros() / 8).unwrap_or(0);
                 let back = back.min(at - told).min(MOST - same);
                 at -= back;
                 same += back;
@@ -80,24 +81,24 @@ impl Quick {
             steps.repeat(seen, told, at, (same, distance));
             again = distance;
             told = at + same;
+            // Some of the eight may lie behind the end: then they come next, or nothing does.
             for inside in [at + 2, told - 2] {
-                if let Some(there) = word(seen, inside) {
-                    self.enter(inside, there);
-                }
+                self.enter(inside, seen.word(inside));
             }
             at = told;
         }
-        let end = if at < from + BLOCK { seen.len() } else { at.min(seen.len()) };
+        let end = if at < from + BLOCK { seen.end } else { at.min(seen.end) };
         if told < end {
-            steps.literals(seen.get(told..end).unwrap_or_default());
+            steps.literals(seen.part(told, end));
         }
         end
     }
 
     /// How far before the eight bytes at a place were, if they are remembered.
-    pub(super) fn before(&self, seen: &[u8], at: usize, here: u64) -> Option<usize> {
+    pub(super) fn before(&self, seen: Seen<'_>, at: usize) -> Option<usize> {
+        let here = seen.word(at);
         let distance = back_to(at, get(&self.eights[..], hash_of_eight(here, EIGHT_BITS)));
-        (alike(seen, at, here, distance) == 8).then_some(distance)
+        (seen.alike(at, here, distance) == 8).then_some(distance)
     }
 
     /// Enters a place into both tables; answers what stood there.

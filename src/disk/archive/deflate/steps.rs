@@ -1,6 +1,7 @@
 //! What does a search find: bytes as they are, and repetitions of bytes before?
 
 use super::code::{bump, get};
+use super::page::Seen;
 
 /// Fewest bytes that are worth a repetition.
 pub(super) const LEAST: usize = 4;
@@ -97,13 +98,13 @@ impl Steps {
     #[inline(always)]
     pub(super) fn repeat(
         &mut self,
-        content: &[u8],
+        seen: Seen<'_>,
         from: usize,
         at: usize,
         (length, distance): (usize, usize),
     ) {
         let count = at.saturating_sub(from);
-        let some = content.get(from..).and_then(<[u8]>::first_chunk::<16>);
+        let some = seen.part(from, from + 16).first_chunk::<16>();
         match some {
             // To copy always as many costs less than to call somebody who counts.
             Some(some) if count <= some.len() => {
@@ -111,7 +112,7 @@ impl Steps {
                 self.literals.extend_from_slice(some);
                 self.literals.truncate(end);
             }
-            _ => self.literals.extend_from_slice(content.get(from..at).unwrap_or_default()),
+            _ => self.literals.extend_from_slice(seen.part(from, at)),
         }
         let place = distance.wrapping_sub(1);
         let place = if place < 256 { place } else { 256 + place / 128 };
@@ -127,43 +128,6 @@ impl Steps {
             distance_symbol,
         });
     }
-}
-
-/// The eight bytes at a place, if there are so many.
-#[inline(always)]
-pub(super) fn word(content: &[u8], at: usize) -> Option<u64> {
-    content.get(at..at.wrapping_add(8))?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
-}
-
-/// How many of the eight bytes `word` at `at` are the same `distance` before; none if that is too far.
-#[inline(always)]
-pub(super) fn alike(content: &[u8], at: usize, here: u64, distance: usize) -> usize {
-    let is_near = distance.wrapping_sub(1) < at.min(WINDOW);
-    let differ = match word(content, at.wrapping_sub(distance)) {
-        Some(before) if is_near => before ^ here,
-        _ => 1,
-    };
-    usize::try_from(differ.trailing_zeros() / 8).unwrap_or(0)
-}
-
-/// How many bytes from `at` on are the same `distance` before, of which eight are known to be.
-#[inline(always)]
-pub(super) fn length(content: &[u8], at: usize, distance: usize) -> usize {
-    let most = content.len().min(at + MOST);
-    let here = content.get(at + 8..most).unwrap_or_default();
-    let before = content.get(at + 8 - distance..).unwrap_or_default();
-    let mut length = 8;
-    for (here, before) in here.chunks_exact(8).zip(before.chunks_exact(8)) {
-        if let (Some(here), Some(before)) = (here.first_chunk(), before.first_chunk()) {
-            let differ = u64::from_le_bytes(*here) ^ u64::from_le_bytes(*before);
-            if differ != 0 {
-                return length + usize::try_from(differ.trailing_zeros() / 8).unwrap_or(0);
-            }
-        }
-        length += 8;
-    }
-    let rest = here.iter().zip(before).skip(length - 8);
-    length + rest.take_while(|(here, before)| here == before).count()
 }
 
 /// The lowest 16 bits, which are what tables remember of a place: within the window they tell it.
