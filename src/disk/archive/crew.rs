@@ -26,7 +26,7 @@ use crate::disk::sys::Errand;
 pub(super) const LARGEST_BATCH: usize = (1 << 20) + (64 << 10);
 /// A batch goes off once it has this many bytes: some milliseconds of work.
 pub(super) const FULL_BATCH: usize = 256 << 10;
-/// Most threads, whatever is asked for: each takes about five MiB.
+/// Most threads, whatever is asked for: each takes about six MiB.
 const MOST_WORKERS: usize = 16;
 
 /// One member to be made, in the order of the archive.

@@ -17,6 +17,7 @@ const LENGTHS: usize = 19;
 const FEW: usize = 4;
 /// Longest code of bytes and lengths, so that there is room for so many.
 const LONGEST: usize = 56 / FEW;
+const _: () = assert!(LONGEST <= 15, "the longest that there may be");
 /// Most parts of a header: three numbers, the code of lengths, all lengths.
 const MOST_PARTS: usize = 3 + LENGTHS + LITERALS + DISTANCES;
 /// Most bytes in a stored block.

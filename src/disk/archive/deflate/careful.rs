@@ -84,8 +84,8 @@ impl Careful {
     pub(super) fn steps(&mut self, seen: Seen<'_>, from: usize, steps: &mut Steps) -> usize {
         let (mut at, mut told) = (from, from);
         let mut again = 0;
-        let last = seen.last();
-        let stop = last.min(from + BLOCK);
+        let words = seen.words();
+        let stop = words.min(from + BLOCK);
         while at < stop {
             let here = seen.word(at);
             let mut best = self.find(seen, at, here, again);
@@ -93,7 +93,7 @@ impl Careful {
                 at += 1 + ((at - told) >> PATIENCE);
                 continue;
             }
-            while best.length < self.enough && at + 1 < last {
+            while best.length < self.enough && at + 1 < words {
                 let next = seen.word(at + 1);
                 let other = self.find(seen, at + 1, next, again);
                 if other.gain < best.gain + BETTER {
@@ -147,7 +147,7 @@ impl Careful {
         best
     }
 
-    /// Enters the places within a repetition.
+    /// Enters the places within a repetition. As in [`super::quick`], some bytes may lie behind the end.
     fn enter_all(&mut self, seen: Seen<'_>, from: usize, to: usize) {
         let mut at = from;
         while at < to {
@@ -176,7 +176,7 @@ impl Careful {
     }
 }
 
-/// What [`Seen::alike`] tells, which this search has a twelfth sooner in this way.
+/// The same answer as that of [`Seen::alike`]; asked like this, packing takes a twelfth less time.
 #[inline(always)]
 fn alike(seen: Seen<'_>, at: usize, here: u64, distance: usize) -> usize {
     let is_near = distance.wrapping_sub(1) < at.min(WINDOW);

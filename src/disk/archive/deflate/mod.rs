@@ -6,7 +6,8 @@
 //! bits on a digit of six. So runs of base64 are found first and get blocks of their own, in which
 //! nothing is searched; all other content is cut where they begin and end.
 //!
-//! [`quick`] and [`careful`] find what occurred before, in a [`page`] at a time; [`block`] writes it. The stream is a function of
+//! [`quick`] and [`careful`] find what
+//! occurred before, in a [`page`] at a time; [`block`] writes it. The stream is a function of
 //! content and level. Whether it unpacks to the content is for the caller to see.
 
 mod bits;
@@ -107,9 +108,8 @@ impl Encoder {
 
     /// Most bytes that a stream of so much content has.
     pub(super) fn bound(content: usize) -> usize {
-        // No block is much longer than its content stored, which takes six bytes for each 65,535; and
-        // they end after 32 KiB, with a page, or at a run of digits, which becomes shorter by more
-        // than that.
+        // A block takes six bytes more than its content at most. It ends after 32 KiB, with a page, or at
+        // a run of digits, whose own block is shorter than they are by more than that.
         content + content / 1024 + 64
     }
 
@@ -129,7 +129,7 @@ impl Encoder {
         }
     }
 
-    /// Writes blocks of [`PAGE`] bytes at most.
+    /// Writes the blocks of a part of [`PAGE`] bytes at most, behind which `follows`.
     fn pack(&mut self, part: &[u8], follows: Follows, bits: &mut Bits<'_>) -> Option<()> {
         self.page.hold(part)?;
         self.search.forget();
@@ -306,6 +306,37 @@ mod tests {
     }
 
     #[test]
+    fn what_was_packed_before_shows_in_nothing() {
+        let text = (words(7, 40_000) + &line(1)).repeat(3).into_bytes();
+        assert!(text.len() > PAGE, "{}", text.len());
+        for level in [1, 6, 9] {
+            for before in [&text[..], &[0xff; PAGE]] {
+                let mut encoder = Encoder::new(level);
+                let mut room = vec![0; Encoder::bound(text.len())];
+                encoder.deflate(before, &mut room).unwrap();
+                // Behind each of them stands what would go on there.
+                for length in [PAGE + 40, PAGE - 3, 70_001, 9000, 317, 40, 13, 12, 11, 9, 8] {
+                    let made = encoder.deflate(&text[..length], &mut room).unwrap();
+                    assert!(room[..made] == packed(level, &text[..length]), "{level} {length}");
+                }
+            }
+        }
+        // In noise most places are passed over, and so not remembered, unless from before. What is the
+        // same for long ends that.
+        let same = [b'a'; 2000];
+        let noise = random(5, 20_000);
+        for (level, from) in [(1, 12_000), (1, 13_000), (6, 12_000), (6, 13_000)] {
+            let some = &noise[from..from + 40];
+            let passed_over = [&noise, &same[..], some, &text[..300]].concat();
+            let mut encoder = Encoder::new(level);
+            let mut room = vec![0; Encoder::bound(passed_over.len())];
+            encoder.deflate(&[&text[..from], some, &text[..300]].concat(), &mut room).unwrap();
+            let made = encoder.deflate(&passed_over, &mut room).unwrap();
+            assert!(room[..made] == packed(level, &passed_over), "{level} {from}");
+        }
+    }
+
+    #[test]
     fn content_of_several_pages_is_packed() {
         let lines: String = (0..1200).map(line).collect();
         for length in [PAGE - 1, PAGE, PAGE + 1, PAGE + 9, 2 * PAGE - 1, 2 * PAGE, 2 * PAGE + 1] {
@@ -314,15 +345,22 @@ mod tests {
                 check(level, &lines.as_bytes()[1000..1000 + length]);
             }
         }
-        // What a page begins with may be what the one before ended with.
-        for length in [PAGE, PAGE + 70_000] {
-            check(1, &vec![b'a'; length]);
+        // What a page ends with may have been before, and the next one goes on like it.
+        for level in [1, 6, 9] {
+            check(level, &vec![b'a'; PAGE + 70_000]);
+            for count in [8, 9, 15, 16, 17, 31] {
+                let (before, _) = lines.as_bytes().split_at(PAGE - count - 1);
+                let again = &before[PAGE - 5000..PAGE - 4930 + count];
+                check(level, &[before, b"\xff", again].concat());
+            }
         }
     }
 
     #[test]
     fn what_does_not_become_shorter_stays_within_the_bound() {
-        for length in [1, 2, 3, 7, 8, 9, 100, 32_768, 65_535, 65_536, 200_000, 1 << 20] {
+        for length in
+            [1, 2, 3, 7, 8, 9, 100, 32_768, 65_536, 200_000, PAGE, PAGE + 1, PAGE + 7, 2 * PAGE + 1]
+        {
             for level in [1, 6, 9] {
                 assert!(check(level, &random(5, length)) <= length + 5 * (length / 32_768 + 2));
             }
@@ -404,13 +442,14 @@ mod tests {
 
     #[test]
     fn noise_between_the_shortest_runs_stays_within_the_bound() {
-        for between in 1..9 {
-            let mut content = Vec::new();
-            for seed in 0..200 {
-                content.extend(STANDARD.encode(random(seed, 288)).into_bytes());
-                content.extend(random(seed, between).iter().map(|byte| byte | 0x80));
-            }
-            for level in [1, 2, 7, 9] {
+        // Three bytes are four digits.
+        for (level, bytes) in [(1, 672), (2, 384), (6, 336), (7, 288), (9, 288)] {
+            for between in 1..9 {
+                let mut content = Vec::new();
+                for seed in 0..200 {
+                    content.extend(STANDARD.encode(random(seed, bytes)).into_bytes());
+                    content.extend(random(seed, between).iter().map(|byte| byte | 0x80));
+                }
                 assert!(check(level, &content) < content.len());
             }
         }

@@ -1,8 +1,8 @@
 //! How is content looked at in a million places without asking at each whether there is one?
 //!
-//! It is copied to where there are always as many bytes, a power of two and eight more. A place beyond
-//! them comes out as one within, and then what is found there means nothing: so a caller that looks
-//! behind the end of what is seen, or before its beginning, must see to it that this decides nothing.
+//! It is copied to where there are always as many bytes, a power of two and eight more, and a place
+//! beyond them comes out as one within. So a caller that looks before the beginning, or behind the end
+//! of what is seen, must see to it that this decides nothing: what stands there is of other content.
 
 use super::steps::{MOST, WINDOW};
 
@@ -11,7 +11,7 @@ pub(super) const PAGE: usize = 1 << 20;
 /// Bytes that are looked at at once.
 const WORD: usize = 8;
 
-/// Holds a part of content.
+/// Holds a part of content. Behind it stands what earlier content left there.
 pub(super) struct Page {
     /// `PAGE + WORD` of them.
     bytes: Vec<u8>,
@@ -34,7 +34,7 @@ impl Default for Page {
 impl Page {
     /// Holds this part, of [`PAGE`] bytes at most.
     pub(super) fn hold(&mut self, part: &[u8]) -> Option<()> {
-        self.bytes.get_mut(..part.len())?.copy_from_slice(part);
+        self.bytes.get_mut(..PAGE)?.get_mut(..part.len())?.copy_from_slice(part);
         Some(())
     }
 
@@ -45,19 +45,19 @@ impl Page {
 }
 
 impl<'a> Seen<'a> {
-    /// The bytes from one place to another; none if they are in the wrong order.
+    /// The bytes from one place to another, also behind the end; none if they are in the wrong order.
     #[inline(always)]
     pub(super) fn part(self, from: usize, to: usize) -> &'a [u8] {
         self.bytes.get(from..to).unwrap_or_default()
     }
 
-    /// Where the last eight bytes begin that are seen, and one; 0 if there are fewer.
+    /// In how many places eight bytes begin that are seen.
     #[inline(always)]
-    pub(super) fn last(self) -> usize {
+    pub(super) fn words(self) -> usize {
         (self.end + 1).saturating_sub(WORD)
     }
 
-    /// The eight bytes at a place.
+    /// The eight bytes at a place, also behind the end.
     #[inline(always)]
     pub(super) fn word(self, at: usize) -> u64 {
         let at = at % PAGE;
@@ -72,14 +72,16 @@ impl<'a> Seen<'a> {
         bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
-    /// How many of the eight bytes `here` at `at` are the same `distance` before; none if that is too far.
+    /// How many of the eight bytes `here` at `at` are the same `distance` before; none if that is too
+    /// far.
     #[inline(always)]
     pub(super) fn alike(self, at: usize, here: u64, distance: usize) -> usize {
         let same = same(here, self.word(at.wrapping_sub(distance)));
         if distance.wrapping_sub(1) < at.min(WINDOW) { same } else { 0 }
     }
 
-    /// How many bytes from `at` on are the same `distance` before, of which eight are known to be.
+    /// How many bytes from `at` on are the same `distance` before, of which eight are known to be;
+    /// [`MOST`] at most, and none behind the end.
     #[inline(always)]
     pub(super) fn length(self, at: usize, distance: usize) -> usize {
         let most = MOST.min(self.end - at);
@@ -112,23 +114,36 @@ mod tests {
     use super::super::tests::random;
     use super::*;
 
+    /// Whether each place of a range tells how long the repetition 16 bytes before is.
+    #[track_caller]
+    fn check(content: &[u8], end: usize, places: std::ops::Range<usize>) {
+        let mut page = Page::default();
+        page.bytes.fill(b'f');
+        page.hold(content).unwrap();
+        let seen = page.until(end).unwrap();
+        for at in places.start..places.end.min(seen.words()) {
+            let same = (at..end).take_while(|place| content[*place] == content[place - 16]);
+            let same = same.count().min(MOST);
+            assert_eq!(seen.alike(at, seen.word(at), 16), same.min(8), "{at} of {end}");
+            if same >= 8 {
+                assert_eq!(seen.length(at, 16), same, "{at} of {end}");
+            }
+        }
+    }
+
     #[test]
     fn a_repetition_ends_with_what_is_seen_or_where_bytes_differ() {
         let mut content = b"0123456789abcdef".repeat(40);
         content[500] = b'x';
-        let mut page = Page::default();
-        page.hold(&content).unwrap();
         for end in [40, 41, 47, 48, 300, 499, 501, 640] {
-            let seen = page.until(end).unwrap();
-            for at in 16..seen.last() {
-                let same = (at..end).take_while(|place| content[*place] == content[place - 16]);
-                let same = same.count().min(MOST);
-                assert_eq!(seen.alike(at, seen.word(at), 16), same.min(8), "{at} of {end}");
-                if same >= 8 {
-                    assert_eq!(seen.length(at, 16), same, "{at} of {end}");
-                }
-            }
+            check(&content, end, 16..end);
         }
+        let mut content = b"0123456789abcdef".repeat(PAGE / 16);
+        for end in [PAGE, PAGE - 1, PAGE - 7] {
+            check(&content, end, PAGE - 300..PAGE);
+        }
+        content[PAGE - 2] = b'x';
+        check(&content, PAGE, PAGE - 300..PAGE);
     }
 
     #[test]
@@ -147,7 +162,7 @@ mod tests {
         let mut page = Page::default();
         page.hold(&content).unwrap();
         let seen = page.until(PAGE).unwrap();
-        let last = seen.last() - 1;
+        let last = seen.words() - 1;
         assert_eq!(&seen.word(last).to_le_bytes()[..], &content[PAGE - 8..]);
         assert_eq!((seen.seen_word(last), seen.seen_word(last + 1)), (Some(seen.word(last)), None));
     }

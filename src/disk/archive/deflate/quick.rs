@@ -36,8 +36,8 @@ impl Quick {
     pub(super) fn steps(&mut self, seen: Seen<'_>, from: usize, steps: &mut Steps) -> usize {
         let (mut at, mut told) = (from, from);
         let mut again = 0;
-        let last = seen.last();
-        let stop = last.min(from + BLOCK);
+        let words = seen.words();
+        let stop = words.min(from + BLOCK);
         while at < stop {
             let here = seen.word(at);
             let (four, eight) = self.enter(at, here);
@@ -55,7 +55,7 @@ impl Quick {
                 continue;
             }
             // Perhaps the next byte begins something longer.
-            if same < 8 && at + 1 < last {
+            if same < 8 && at + 1 < words {
                 let next = seen.word(at + 1);
                 let slot = self.eights.get_mut(hash_of_eight(next, EIGHT_BITS));
                 let place = slot.map_or(0, |slot| std::mem::replace(slot, low16(at + 1)));
@@ -81,7 +81,8 @@ impl Quick {
             steps.repeat(seen, told, at, (same, distance));
             again = distance;
             told = at + same;
-            // Some of the eight may lie behind the end: then they come next, or nothing does.
+            // Some of the eight may lie behind the end. They are digits of the run that follows, or what
+            // an earlier part left there; but then nothing is looked up before all is forgotten.
             for inside in [at + 2, told - 2] {
                 self.enter(inside, seen.word(inside));
             }
