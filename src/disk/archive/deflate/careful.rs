@@ -176,7 +176,7 @@ impl Careful {
     }
 }
 
-/// The same answer as that of [`Seen::alike`]; asked like this, packing takes a twelfth less time.
+/// The same answer as that of [`Seen::alike`]; asked like this, packing takes 7% less time.
 #[inline(always)]
 fn alike(seen: Seen<'_>, at: usize, here: u64, distance: usize) -> usize {
     let is_near = distance.wrapping_sub(1) < at.min(WINDOW);
