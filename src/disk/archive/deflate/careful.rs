@@ -186,3 +186,28 @@ fn alike(seen: Seen<'_>, at: usize, here: u64, distance: usize) -> usize {
     };
     usize::try_from(differ.trailing_zeros() / 8).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::{PAGE, Page};
+    use super::super::tests::random;
+    use super::*;
+
+    #[test]
+    fn it_is_asked_in_another_way_and_the_answer_is_the_same() {
+        let content: Vec<u8> = random(3, PAGE).iter().map(|byte| byte / 90).collect();
+        let mut page = Page::default();
+        page.hold(&content).unwrap();
+        let seen = page.until(PAGE).unwrap();
+        let mut found = [0; 9];
+        for at in (0..100).chain(WINDOW - 9..WINDOW + 9).chain(seen.words() - 9..seen.words()) {
+            let here = seen.word(at);
+            for distance in (0..3000).chain([at, at + 1, at + 8, WINDOW, WINDOW + 1, 65_535]) {
+                let same = alike(seen, at, here, distance);
+                assert_eq!(same, seen.alike(at, here, distance), "{at} {distance}");
+                found[same] += 1;
+            }
+        }
+        assert!(found.iter().all(|count| *count > 0), "{found:?}");
+    }
+}

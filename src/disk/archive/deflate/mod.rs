@@ -6,9 +6,9 @@
 //! bits on a digit of six. So runs of base64 are found first and get blocks of their own, in which
 //! nothing is searched; all other content is cut where they begin and end.
 //!
-//! [`quick`] and [`careful`] find what
-//! occurred before, in a [`page`] at a time; [`block`] writes it. The stream is a function of
-//! content and level. Whether it unpacks to the content is for the caller to see.
+//! [`quick`] and [`careful`] find what occurred before, in a [`page`] at a time; [`block`] writes it.
+//! The stream is a function of content and level. Whether it unpacks to the content is for the caller
+//! to see.
 
 mod bits;
 mod block;
