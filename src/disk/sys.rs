@@ -15,6 +15,8 @@ mod imp;
 #[cfg(unix)]
 #[path = "sys/unix.rs"]
 mod imp;
+#[cfg(target_os = "linux")]
+mod writeback;
 
 use std::fs::{File, ReadDir};
 use std::io::{self, Write};
@@ -45,6 +47,8 @@ pub(crate) enum Call {
     Reserve,
     /// Change its length.
     Truncate,
+    /// Have the disk begin with what a file has, and wait for nothing.
+    Begin,
     /// Bring a file or a folder onto the disk.
     Sync,
     /// Change the mode.
@@ -227,6 +231,15 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
         other => other,
     }
 }
+
+/// Has the disk begin with so many bytes of a file from one place on, where that can be asked for.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(super) fn begin(_file: &File, _from: u64, _bytes: u64) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+pub(super) use writeback::begin;
 
 #[cfg(unix)]
 pub(super) use beneath::Place;

@@ -204,7 +204,7 @@ impl<'a> Lab<'a> {
             let (errnos, changes): (&[Errno], bool) = match call {
                 Call::Open | Call::List => (&[Errno::MFILE], false),
                 Call::Read => (&[Errno::IO], false),
-                Call::Sync => (&[Errno::IO, Errno::INVAL], false),
+                Call::Begin | Call::Sync => (&[Errno::IO, Errno::INVAL], false),
                 Call::Reserve => (&[Errno::NOSPC], false),
                 Call::Create => (&[Errno::NOSPC, Errno::MFILE, Errno::PERM], true),
                 Call::Write => (&[Errno::NOSPC, Errno::IO], true),

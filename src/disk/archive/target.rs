@@ -80,6 +80,8 @@ mod unix {
 
     /// A file that has not changed for so long bears other times once it is written to.
     const REST: Duration = Duration::from_secs(2);
+    /// So many bytes in a row are worth asking the disk to begin.
+    const WORTH: u64 = 64 << 10;
 
     /// An existing private directory that a tree is unpacked into.
     pub(in super::super) struct Destination {
@@ -140,14 +142,6 @@ mod unix {
         ) -> io::Result<()> {
             self.walk(name.components())?;
             beneath::date(self.here(), modified)
-        }
-
-        /// Lets the disk begin with what is there by now, where that is one call.
-        pub(in super::super) fn hurry(&self) -> io::Result<()> {
-            if cfg!(any(target_os = "linux", target_os = "android")) {
-                return sys::sync_file_system(&self.root);
-            }
-            Ok(())
         }
 
         fn here(&self) -> &File {
@@ -232,6 +226,12 @@ mod unix {
             };
             self.reached.fetch_max(reached, Ordering::Relaxed);
             Ok(())
+        }
+
+        /// Has the disk begin with bytes that were written, if they are worth a call: many small files
+        /// are brought there sooner by the sync at the end.
+        pub(in super::super) fn begin(&self, from: u64, bytes: u64) -> io::Result<()> {
+            if bytes < WORTH { Ok(()) } else { sys::begin(&self.file, from, bytes) }
         }
 
         /// Sets length and time. Whether the bytes are on the disk is not known yet.
@@ -341,10 +341,6 @@ mod paths {
             Ok(())
         }
 
-        pub(in super::super) fn hurry(&self) -> io::Result<()> {
-            Ok(())
-        }
-
         fn path(&self, name: &EntryName) -> io::Result<PathBuf> {
             // A colon opens another stream of a file; the rest cannot be in a name there.
             if name.as_str().contains([':', '<', '>', '"', '|', '?', '*']) {
@@ -384,6 +380,11 @@ mod paths {
         /// None began so.
         pub(in super::super) fn is_like(&self, _other: &File) -> bool {
             false
+        }
+
+        /// Nothing: they are brought onto the disk with the file.
+        pub(in super::super) fn begin(&self, _from: u64, _bytes: u64) -> io::Result<()> {
+            Ok(())
         }
 
         /// Sets length and time, and brings the bytes onto the disk.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::check::Hands;
@@ -33,8 +33,6 @@ const WORTH_LOOKING: u64 = 16 << 10;
 /// How many chunks of a file may be others than in the archive before the rest of a unit is taken
 /// from there unseen.
 const PATIENCE: usize = 2;
-/// From how many bytes on the disk is told to begin, while threads still unpack.
-const EARLY: u64 = 16 << 20;
 
 /// What one thread has.
 #[derive(Default)]
@@ -68,8 +66,6 @@ struct Job<'a> {
     /// looked at then.
     is_pick: bool,
     shared: Mutex<HashMap<usize, Arc<Shared>>>,
-    /// How many bytes were written, which a clone's are not.
-    written: AtomicU64,
 }
 
 impl Seekable {
@@ -125,23 +121,8 @@ impl Seekable {
     ) -> Result<Vec<Own>, ArchiveError> {
         let shared = Mutex::new(HashMap::new());
         let (like, stop) = (how.like, how.stop);
-        let written = AtomicU64::new(0);
-        let job = Job { archive: self, plan, into, like, stop, is_pick, shared, written };
-        // What is written here reaches the disk while the rest is unpacked.
-        let destination = extract::open(into)?;
-        let (mut hurried, mut early) = (0, Ok(()));
-        let mut progress = |bytes| {
-            (how.progress)(bytes);
-            let written = job.written.load(Ordering::Relaxed);
-            if written - hurried >= EARLY && early.is_ok() {
-                hurried = written;
-                early = destination.hurry();
-            }
-        };
-        let done =
-            self.on_all_threads(units, &mut progress, stop, |own, unit| job.unit(own, unit))?;
-        early.map_err(|source| ArchiveError::Destination { name: String::new(), source })?;
-        Ok(done)
+        let job = Job { archive: self, plan, into, like, stop, is_pick, shared };
+        self.on_all_threads(units, how.progress, stop, |own, unit| job.unit(own, unit))
     }
 }
 
@@ -286,9 +267,10 @@ impl Job<'_> {
         (index, _, name): (usize, &Entry, &EntryName),
         unit: &Unit,
     ) -> Result<u64, ArchiveError> {
+        let writing = |source| extract::writing(name, source);
         let last = self.archive.last_of(unit);
         let is_clone = file.cloned().is_some();
-        let (mut bytes, mut others) = (0, 0);
+        let (mut bytes, mut written, mut others) = (0, 0, 0);
         let chunks = self.archive.toc.chunks_of(index).iter().enumerate();
         for (number, chunk) in chunks.take(unit.chunks.end).skip(unit.chunks.start) {
             go_on(self.stop)?;
@@ -304,10 +286,15 @@ impl Job<'_> {
                 }
             };
             if let Some(content) = content {
-                file.write(content, at).map_err(|source| extract::writing(name, source))?;
-                self.written.fetch_add(chunk.size, Ordering::Relaxed);
+                file.write(content, at).map_err(writing)?;
+                written += chunk.size;
             }
             bytes += chunk.size;
+        }
+        // The disk is busy with it while the rest is unpacked.
+        if written > 0 {
+            let start = u64::try_from(unit.chunks.start).unwrap_or(u64::MAX).saturating_mul(CHUNK);
+            file.begin(start, bytes).map_err(writing)?;
         }
         Ok(bytes)
     }
