@@ -37,6 +37,7 @@ const WRITERS: [&str; 24] = [
     "symlinkat",
     "utimensat",
     "syncfs",
+    "sync_file_range",
     "fallocate",
     ".set_len(",
     ".set_modified(",
