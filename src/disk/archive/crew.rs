@@ -26,6 +26,8 @@ use crate::disk::sys::Errand;
 pub(super) const LARGEST_BATCH: usize = (1 << 20) + (64 << 10);
 /// A batch goes off once it has this many bytes: some milliseconds of work.
 pub(super) const FULL_BATCH: usize = 256 << 10;
+/// Most batches underway for each thread: many small ones take more memory than they weigh.
+const MOST_BATCHES: usize = 4;
 /// Most threads, whatever is asked for: each takes about six MiB.
 const MOST_WORKERS: usize = 16;
 
@@ -245,7 +247,7 @@ impl Crew {
     /// The oldest batch, if it is done; waits for it if more is underway than there may be.
     pub(super) fn take_due(&mut self) -> Option<Packed> {
         let bound = (self.workers + 2).saturating_mul(LARGEST_BATCH);
-        self.take(bound < self.weight)
+        self.take(bound < self.weight || MOST_BATCHES * self.workers < self.underway.len())
     }
 
     /// The oldest batch; none if all were taken.
