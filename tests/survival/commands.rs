@@ -138,11 +138,12 @@ fn worth_remembering(ground: &Ground) {
 }
 
 /// Ada's snapshot and the live home have sessions in common that are large enough to be taken from the
-/// live home; one has gone on since, and one says other things in as many bytes at the same time.
+/// live home, and for the disk to begin with each; one has gone on since, and one says other things in
+/// as many bytes at the same time.
 fn mostly_the_same(ground: &Ground) {
     let path =
         |name: &str| format!(".codex/sessions/2026/11/19/rollout-2026-11-19T10-00-00-{name}.jsonl");
-    let line = |word: &str| format!("{{\"type\":\"event\",\"payload\":\"{word}\"}}\n").repeat(800);
+    let line = |word: &str| format!("{{\"type\":\"event\",\"payload\":\"{word}\"}}\n").repeat(2000);
     for name in ["same", "longer", "other"] {
         ground.write(&path(name), line(name));
     }
