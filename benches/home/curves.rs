@@ -4,7 +4,7 @@ use std::io;
 
 use crate::backups::BACKUP;
 use crate::codex_home::Size;
-use crate::lab::{Lab, age, settle, warm};
+use crate::lab::{Lab, age, warm};
 use crate::report::{Goal, Report, float, seconds};
 
 /// Content of each file where their number is what grows, in bytes.
@@ -46,6 +46,7 @@ fn curve(lab: &Lab, sizes: &[Size], unit: Unit, report: &mut Report) -> io::Resu
             Unit::Files => (float(files), format!("{files} files")),
         };
         age();
+        lab.forget();
         let to = lab.at("restored").display().to_string();
         let steps: [(&str, &[&str]); 4] = [
             ("first backup", BACKUP),
@@ -55,7 +56,7 @@ fn curve(lab: &Lab, sizes: &[Size], unit: Unit, report: &mut Report) -> io::Resu
         ];
         let mut cpu = Vec::new();
         for (what, words) in steps {
-            settle();
+            lab.settle()?;
             let cost = lab.run(&lab.manager("manager", &home, words))?;
             report.ours(&format!("{what}, {name}"), &cost)?;
             let per = match unit {
@@ -73,7 +74,7 @@ fn curve(lab: &Lab, sizes: &[Size], unit: Unit, report: &mut Report) -> io::Resu
             }
         }
         before = Some((amount, cpu));
-        lab.tidy()?;
+        ["manager", "restored"].into_iter().try_for_each(|name| lab.free(name))?;
     }
-    Ok(())
+    lab.tidy()
 }

@@ -1,11 +1,12 @@
 //! Where do measurements take place, and how do several programs run against each other?
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::codex_home::{self, Size};
 use crate::measure::{self, Cost};
@@ -14,8 +15,16 @@ use crate::tools::Tool;
 /// A time stamp is trusted once it is this old (SPEC, "Reuse"); restic and borg have such rules too.
 const SETTLED: Duration = Duration::from_millis(2500);
 
-/// Larger homes are thrown away after each part, in bytes: several of them fill a disk.
+/// Larger homes, and what is made of them, are thrown away as soon as can be, in bytes: several of them
+/// fill a disk.
 const KEPT: u64 = 1 << 30;
+
+/// ext4 without a journal does not use an inode for a minute after it was freed. Whoever makes a file
+/// meanwhile looks at each such inode, which takes longer than the file.
+const FORGOTTEN: Duration = Duration::from_secs(62);
+
+/// A measurement begins with free memory for so many copies of the home.
+const COPIES: u64 = 4;
 
 /// The work folder: homes that are kept, and `lab/` for what is thrown away.
 pub(crate) struct Lab {
@@ -23,6 +32,12 @@ pub(crate) struct Lab {
     program: PathBuf,
     rounds: usize,
     without: Vec<Tool>,
+    /// Bytes of the home that was made last.
+    content: Cell<u64>,
+    /// When something was removed last.
+    removed: Cell<Option<Instant>>,
+    /// How many things were put aside.
+    aside: Cell<usize>,
 }
 
 /// One of the programs that run against each other.
@@ -53,7 +68,8 @@ impl Lab {
     ) -> io::Result<Self> {
         fs::create_dir_all(&work)?;
         let work = fs::canonicalize(work)?;
-        let lab = Self { work, program, rounds: rounds.max(1), without };
+        let (content, removed, aside) = (Cell::new(0), Cell::new(None), Cell::new(0));
+        let lab = Self { work, program, rounds: rounds.max(1), without, content, removed, aside };
         lab.tidy()?;
         Ok(lab)
     }
@@ -66,8 +82,35 @@ impl Lab {
 
     pub(crate) fn clear(&self, name: &str) -> io::Result<()> {
         match fs::remove_dir_all(self.at(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => {
+                self.removed.set(Some(Instant::now()));
+                other?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a name free for a folder of many files: those that have been made stay where they are
+    /// unless they are too large for that.
+    pub(crate) fn free(&self, name: &str) -> io::Result<()> {
+        if KEPT < self.content.get() {
+            self.clear(name)?;
+            self.forget();
+            return Ok(());
+        }
+        let number = self.aside.replace(self.aside.get() + 1);
+        match fs::rename(self.at(name), self.at(&format!("aside-{number}"))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits until the file system has forgotten what was removed.
+    pub(crate) fn forget(&self) {
+        if let Some(removed) = self.removed.get() {
+            settle();
+            thread::sleep(FORGOTTEN.saturating_sub(removed.elapsed()));
         }
     }
 
@@ -88,6 +131,7 @@ impl Lab {
     /// A made-up home that must not be changed. It is kept for the next run unless it is large.
     pub(crate) fn home(&self, size: Size) -> io::Result<PathBuf> {
         let large = KEPT < size.bytes;
+        self.content.set(size.bytes);
         codex_home::make(&if large { self.at("") } else { self.work.clone() }, size)
     }
 
@@ -135,6 +179,13 @@ impl Lab {
         measure::run_reading(command, &self.work)
     }
 
+    /// Makes what follows start from the same, whatever was before: what waits for the disk is written,
+    /// and memory that the machine gave back to its host is fetched.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        settle();
+        measure::fetch(self.content.get().saturating_mul(COPIES))
+    }
+
     /// Runs one program some times after each other.
     pub(crate) fn repeat(&self, rounds: usize, runner: Runner<'_>) -> io::Result<Cost> {
         let costs = self.race(rounds, |_| Ok(()), vec![runner])?;
@@ -143,8 +194,8 @@ impl Lab {
 
     /// Runs programs in turn, round by round; tells what each took, in their order.
     ///
-    /// What the one before left to be written is written before the next begins. Each round begins with
-    /// another program: whoever comes first after a rest finds the machine at rest, too.
+    /// Each round begins with another program: whoever comes first after a rest finds the machine at
+    /// rest, too.
     pub(crate) fn race(
         &self,
         rounds: usize,
@@ -159,7 +210,7 @@ impl Lab {
             turns.rotate_left(first);
             for (runner, costs) in turns {
                 (runner.prepare)()?;
-                settle();
+                self.settle()?;
                 costs.push(self.run(&runner.command)?);
             }
         }
@@ -181,7 +232,7 @@ pub(crate) fn age() {
 }
 
 /// Has everything that is in memory written, so that nobody pays for another's writing.
-pub(crate) fn settle() {
+fn settle() {
     #[cfg(unix)]
     rustix::fs::sync();
 }

@@ -16,7 +16,7 @@ use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use sha2::{Digest as _, Sha256};
 
 use crate::codex_home::{self, Size};
-use crate::lab::{Lab, settle};
+use crate::lab::Lab;
 use crate::measure;
 use crate::report::{Goal, Least, Report, float, seconds};
 
@@ -43,7 +43,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
     let mut rate = |what: &str, clock: Clock, work: &mut dyn FnMut() -> io::Result<()>| {
         let mut best = f64::INFINITY;
         for _ in 0..3 {
-            settle();
+            lab.settle()?;
             let (began, before) = (Instant::now(), measure::own()?);
             work()?;
             let took = match clock {

@@ -135,8 +135,10 @@ fn main() -> ExitCode {
 
 fn started() -> io::Result<ExitCode> {
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == measure::ONE) {
-        return measure::one(words);
+    match words.next() {
+        Some(word) if word == measure::ONE => return measure::one(words),
+        Some(word) if word == measure::FETCH => return Ok(measure::fetch_here(words)),
+        _ => {}
     }
     let options = Options::parse();
     if !options.bench {

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// The first word of a command line that means: run what follows and write down what it took.
 pub(crate) const ONE: &str = "--one-child";
 
+/// The first word of a command line that means: write to so many bytes of memory, and end.
+pub(crate) const FETCH: &str = "--fetch";
+
 /// What a command took, with everything it started.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
@@ -91,6 +94,32 @@ pub(crate) fn one(mut words: impl Iterator<Item = OsString>) -> io::Result<ExitC
     fs::write(note, format!("{wall} {cpu} {peak}"))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
+}
+
+/// Has the system hold so many bytes of memory that nobody uses, though not more than half of what it
+/// has to give.
+///
+/// A virtual machine may have given its free memory back to its host; whoever writes to it first waits for
+/// the host. Another process does it, for what this one has used counts as used by its children.
+pub(crate) fn fetch(bytes: u64) -> io::Result<()> {
+    let bytes = bytes.min(available() / 2).to_string();
+    let status = Command::new(std::env::current_exe()?).args([FETCH, &bytes]).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("memory cannot be fetched")) }
+}
+
+/// The other side.
+pub(crate) fn fetch_here(mut words: impl Iterator<Item = OsString>) -> ExitCode {
+    let bytes = words.next().and_then(|bytes| bytes.to_str()?.parse().ok());
+    std::hint::black_box(vec![1_u8; bytes.unwrap_or(0)]);
+    ExitCode::SUCCESS
+}
+
+/// Bytes of memory that programs may have; 0 where nobody tells.
+fn available() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.unwrap_or(0) << 10
 }
 
 /// CPU time of this program itself so far, all threads.

@@ -22,13 +22,14 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
     let unpack = format!("mkdir $LAB/tar && tar -xzf '{}' -C $LAB/tar", archive.display());
     let mut names = vec![("tar -xzf", Goal::AtLeast(2.5))];
     let mut runners = vec![
-        Runner::new(restore).after(|| lab.clear("restored")),
-        Runner::new(lab.shell(&home, &unpack)).after(|| lab.clear("tar")),
+        Runner::new(restore).after(|| lab.free("restored")),
+        Runner::new(lab.shell(&home, &unpack)).after(|| lab.free("tar")),
     ];
     if lab.has(Tool::Cp) {
         names.push(("cp -a", Goal::AtLeast(0.4)));
-        runners.push(Runner::new(lab.shell(&home, "cp -a . $LAB/cp")).after(|| lab.clear("cp")));
+        runners.push(Runner::new(lab.shell(&home, "cp -a . $LAB/cp")).after(|| lab.free("cp")));
     }
+    lab.forget();
     let costs = lab.race(lab.rounds(), |_| Ok(()), runners)?;
     let Some((full, costs)) = costs.split_first() else { return Ok(()) };
     report.ours("restore --to", full)?;
@@ -39,7 +40,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
             report.allow("2.5 times as long as cp", cost, 0.4, Least::Write { bytes });
         }
     }
-    ["restored", "tar", "cp"].into_iter().try_for_each(|name| lab.clear(name))?;
+    ["restored", "tar", "cp"].into_iter().try_for_each(|name| lab.free(name))?;
 
     report.part(&format!("verify {} MiB in {files} files", bytes >> 20))?;
     let mut runners = vec![Runner::new(lab.manager("manager", &home, &["verify"]))];
@@ -56,7 +57,7 @@ pub(crate) fn all(lab: &Lab, size: Size, report: &mut Report) -> io::Result<()> 
     }
 
     report.part(&format!("restore onto a home of {} MiB that differs in 5%", bytes >> 20))?;
-    lab.clear("manager")?;
+    lab.free("manager")?;
     let home = lab.own(size)?;
     age();
     lab.run(&lab.manager("manager", &home, BACKUP))?;
