@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// What writes to a disk, as it stands in code.
-const WRITERS: [&str; 24] = [
+const WRITERS: [&str; 25] = [
     "fs::write",
     "fs::copy",
     "fs::rename",
