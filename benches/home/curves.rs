@@ -75,6 +75,10 @@ fn curve(lab: &Lab, sizes: &[Size], unit: Unit, report: &mut Report) -> io::Resu
         }
         before = Some((amount, cpu));
         ["manager", "restored"].into_iter().try_for_each(|name| lab.free(name))?;
+        // One that is too large to be kept.
+        if let Some(name) = home.strip_prefix(lab.at("")).ok().and_then(|name| name.to_str()) {
+            lab.clear(name)?;
+        }
     }
     lab.tidy()
 }

@@ -68,7 +68,9 @@ impl Lab {
     ) -> io::Result<Self> {
         fs::create_dir_all(&work)?;
         let work = fs::canonicalize(work)?;
-        let (content, removed, aside) = (Cell::new(0), Cell::new(None), Cell::new(0));
+        // The run before this one ended with removing what it had made.
+        let removed = Cell::new(Some(Instant::now()));
+        let (content, aside) = (Cell::new(0), Cell::new(0));
         let lab = Self { work, program, rounds: rounds.max(1), without, content, removed, aside };
         lab.tidy()?;
         Ok(lab)

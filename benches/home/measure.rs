@@ -96,13 +96,13 @@ pub(crate) fn one(mut words: impl Iterator<Item = OsString>) -> io::Result<ExitC
     Ok(ExitCode::from(code))
 }
 
-/// Has the system hold so many bytes of memory that nobody uses, though not more than half of what it
-/// has to give.
+/// Has the system hold so many bytes of memory that nobody uses, though not more than half of what is free:
+/// what the page cache has stays there.
 ///
 /// A virtual machine may have given its free memory back to its host; whoever writes to it first waits for
 /// the host. Another process does it, for what this one has used counts as used by its children.
 pub(crate) fn fetch(bytes: u64) -> io::Result<()> {
-    let bytes = bytes.min(available() / 2).to_string();
+    let bytes = bytes.min(free() / 2).to_string();
     let status = Command::new(std::env::current_exe()?).args([FETCH, &bytes]).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("memory cannot be fetched")) }
 }
@@ -114,10 +114,10 @@ pub(crate) fn fetch_here(mut words: impl Iterator<Item = OsString>) -> ExitCode 
     ExitCode::SUCCESS
 }
 
-/// Bytes of memory that programs may have; 0 where nobody tells.
-fn available() -> u64 {
+/// Bytes of memory that nothing is in; 0 where nobody tells.
+fn free() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
     let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     kib.unwrap_or(0) << 10
 }

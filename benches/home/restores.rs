@@ -94,6 +94,7 @@ pub(crate) fn huge(lab: &Lab, mib: u64, report: &mut Report) -> io::Result<()> {
         ("restore --to", &["restore", "--to", &to]),
     ];
     for (what, words) in steps {
+        lab.settle()?;
         let cost = lab.run(&lab.manager("manager", &home, words))?;
         report.ours(what, &cost)?;
         let rate = float(bytes) / seconds(cost.wall) / 1e6;

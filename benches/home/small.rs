@@ -75,6 +75,7 @@ pub(crate) fn many(lab: &Lab, counts: &[usize], report: &mut Report) -> io::Resu
         report.part(&format!("with {count} snapshots of 10 accounts"))?;
         snapshots(lab, &home, *count, 10)?;
         for what in COMMANDS {
+            lab.settle()?;
             let cost = lab.run(&lab.manager("manager", &home, &[what]))?;
             report.ours(&format!("{what}, the first time"), &cost)?;
         }

@@ -47,7 +47,9 @@ pub(crate) enum Call {
     Reserve,
     /// Change its length.
     Truncate,
-    /// Have the disk begin with what a file has, and wait for nothing.
+    /// Have the disk begin with what a file has, without waiting until it is there.
+    // Only Linux can be asked for that.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     Begin,
     /// Bring a file or a folder onto the disk.
     Sync,
@@ -248,13 +250,6 @@ pub(super) use imp::Place;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) use beneath::sync_file_system;
-
-/// Brings all that was written to the file system of an open folder onto the disk, where that is one
-/// call.
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-pub(super) fn sync_file_system(_dir: &File) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
 
 pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     ask(Call::MakeDir, path)?;

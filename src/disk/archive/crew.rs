@@ -2,7 +2,7 @@
 //!
 //! Content gathers in batches: a chunk of a large file is one, many small files share one. A batch goes
 //! to whichever thread is free and comes back with its members, in the order it was handed in. What is
-//! on its way is bounded in bytes, and its memory is used again. Making a member is a pure function of
+//! on its way is bounded in bytes and in batches, and its memory is used again. Making a member is a pure function of
 //! its content, so the bytes do not depend on how many threads there are. The same threads read back
 //! what was written.
 

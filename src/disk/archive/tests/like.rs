@@ -313,3 +313,18 @@ fn a_small_file_costs_few_calls() {
     assert!(count(Call::Read) <= 8, "what hangs together is read together: {}", count(Call::Read));
     assert!(count(Call::Open) <= 8, "a folder is opened once: {}", count(Call::Open));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_fails_on_its_way_to_the_disk_fails_the_whole() {
+    let desk = Desk::with(&write(&tree(&[("e", &noise(5 * MIB, 3))]), 2).0);
+    let archive = desk.open().unwrap().with_jobs(1);
+    // Four chunks are one part of a large file.
+    for (at, number, is_fine) in [(0, 5, false), (1, 28, false), (2, 5, true), (0, 22, true)] {
+        let fails = Some((at, Fault::Errno(number)));
+        let weather = Weather { fails, only: Some(Call::Begin), ..Weather::default() };
+        let (done, asked) = weather.over(|| extract(&archive, &desk.fresh()));
+        assert_eq!(done.is_ok(), is_fine, "{at} {number}");
+        assert_eq!(asked.len(), if is_fine { 2 } else { at + 1 });
+    }
+}
